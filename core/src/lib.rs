@@ -1,0 +1,4 @@
+//! The algorithms of opdb, without PostgreSQL.
+pub mod environment;
+pub mod ingest;
+pub mod partition;

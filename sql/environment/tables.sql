@@ -1,0 +1,36 @@
+-- What this database is: at most one row.
+CREATE TABLE opdb.own_environment (
+    one  boolean PRIMARY KEY DEFAULT true CHECK (one),
+    name text NOT NULL,
+    kind text NOT NULL
+);
+SELECT pg_catalog.pg_extension_config_dump('opdb.own_environment', '');
+
+-- The other servers this database knows. Host, port and database live in the foreign server's options,
+-- user and password in its user mappings: nothing is kept twice.
+CREATE TABLE opdb.environment (
+    name          text PRIMARY KEY,
+    kind          text NOT NULL,
+    server        name NOT NULL UNIQUE,
+    registered_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+SELECT pg_catalog.pg_extension_config_dump('opdb.environment', '');
+
+CREATE VIEW opdb.environments AS
+SELECT e.name,
+       e.kind,
+       e.server,
+       o.options ->> 'host'             AS host,
+       (o.options ->> 'port')::integer  AS port,
+       o.options ->> 'dbname'           AS dbname,
+       e.kind = 'production'            AS is_production,
+       e.registered_at
+FROM opdb.environment e
+LEFT JOIN pg_catalog.pg_foreign_server s ON s.srvname = e.server
+LEFT JOIN LATERAL (
+    SELECT pg_catalog.jsonb_object_agg(option_name, option_value) AS options
+    FROM pg_catalog.pg_options_to_table(s.srvoptions)
+) o ON true;
+
+COMMENT ON VIEW opdb.environments IS
+'The registered environments and where they are. Credentials are in the user mappings of each server and are not shown.';

@@ -1,0 +1,54 @@
+use opdb_core::environment::KINDS;
+use pgrx::PgSqlErrorCode;
+
+use crate::pg::error::Report;
+
+#[derive(Debug, thiserror::Error)]
+pub enum EnvironmentError {
+    #[error("unknown environment kind \"{0}\"")]
+    UnknownKind(String),
+    #[error("\"{0}\" is not a valid environment name")]
+    InvalidName(String),
+    #[error("{0} must be a JSON object")]
+    NotAnObject(&'static str),
+    #[error("{argument}: the value of \"{option}\" must be a string, a number or a boolean")]
+    NotAScalar { argument: &'static str, option: String },
+    #[error("option \"{0}\" is a credential")]
+    CredentialInOptions(String),
+    #[error("a foreign server \"{0}\" exists that opdb did not make")]
+    ServerExists(String),
+}
+
+impl Report for EnvironmentError {
+    fn sqlstate(&self) -> PgSqlErrorCode {
+        match self {
+            Self::UnknownKind(_) | Self::NotAnObject(_) | Self::NotAScalar { .. } => {
+                PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
+            }
+            Self::InvalidName(_) => PgSqlErrorCode::ERRCODE_INVALID_NAME,
+            Self::CredentialInOptions(_) => PgSqlErrorCode::ERRCODE_FDW_INVALID_OPTION_NAME,
+            Self::ServerExists(_) => PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::UnknownKind(_) => format!("Use one of: {}.", KINDS.join(", ")),
+            Self::InvalidName(_) => "Use 1 to 63 bytes without control characters, for example production.".into(),
+            Self::NotAnObject(argument) if *argument == "credentials" => {
+                "For example '{\"user\": \"deployer\", \"password\": \"…\"}'.".into()
+            }
+            Self::NotAnObject(_) | Self::NotAScalar { .. } => {
+                "For example '{\"host\": \"db1\", \"port\": 5432, \"dbname\": \"events\"}'.".into()
+            }
+            Self::CredentialInOptions(_) => {
+                "Server options can be read by everybody: pass it in the argument \"credentials\".".into()
+            }
+            Self::ServerExists(server) => {
+                format!("Choose another environment name, or drop or rename the server \"{server}\".")
+            }
+        })
+    }
+}
+
+crate::reported!(EnvironmentError);

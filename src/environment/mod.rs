@@ -1,0 +1,223 @@
+//! Which environment this database is, and which other ones it knows.
+
+mod check;
+mod error;
+mod registry;
+
+use opdb_core::environment::{KINDS, resolve};
+use pgrx::JsonB;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use crate::pg::error::{Result, required};
+use crate::pg::{secret, spi};
+use crate::settings;
+use error::EnvironmentError;
+
+/// Declares what this database is.
+///
+/// `kind` is one of local, development, test, staging, production, disaster_recovery. Calling it again
+/// replaces the declaration.
+/// Errors: 22004 for a NULL argument, 22023 for any other kind, 42602 for an empty or overlong name.
+#[pg_extern(requires = ["environment_tables"])]
+#[search_path(pg_catalog, pg_temp)]
+fn set_environment(name: Option<&str>, kind: Option<&str>) -> std::result::Result<(), ErrorReport> {
+    let (name, kind) = (required("name", name)?, required("kind", kind)?);
+    check_kind(kind)?;
+    registry::check_name(name)?;
+    spi::write(
+        "INSERT INTO opdb.own_environment (name, kind) VALUES ($1, $2)
+         ON CONFLICT (one) DO UPDATE SET name = excluded.name, kind = excluded.kind",
+        &[name.into(), kind.into()],
+    )?;
+    Ok(())
+}
+
+/// Registers another server as an environment: makes its postgres_fdw server and a user mapping for the
+/// calling role.
+///
+/// `kind` as in set_environment. `options` are libpq and postgres_fdw server options (host, port, dbname,
+/// sslmode, …); connect_timeout is 10 seconds unless given. `credentials` are the user mapping's options
+/// (user, password); every role that is to reach the environment calls this for itself. Calling it again
+/// replaces kind and options, and the credentials if any are given.
+/// Errors: 22004 for a NULL argument, 22023 for a wrong kind or shape, 42602 for an invalid name, HV00D for
+/// an option that postgres_fdw does not know, 42710 for a server of that name that opdb did not make,
+/// 42501 without the right to create a server. No error repeats a credential.
+#[pg_extern(requires = ["environment_tables"])]
+#[search_path(pg_catalog, pg_temp)]
+fn register_environment(
+    name: Option<&str>,
+    kind: Option<&str>,
+    options: Option<JsonB>,
+    credentials: default!(Option<JsonB>, "NULL"),
+) -> std::result::Result<(), ErrorReport> {
+    secret::guarded(|| {
+        let (name, kind) = (required("name", name)?, required("kind", kind)?);
+        let options = required("options", options)?;
+        check_kind(kind)?;
+        registry::register(name, kind, &options.0, credentials.as_ref().map(|credentials| &credentials.0))
+    })?;
+    Ok(())
+}
+
+/// Forgets an environment and drops its foreign server and user mappings.
+///
+/// Errors: 22004 for NULL, 42704 for an unknown environment, 2BP01 while foreign tables use its server.
+#[pg_extern(requires = ["environment_tables"])]
+#[search_path(pg_catalog, pg_temp)]
+fn drop_environment(name: Option<&str>) -> std::result::Result<(), ErrorReport> {
+    registry::drop(required("name", name)?)?;
+    Ok(())
+}
+
+/// What this database is, what this session writes to, and how that was decided.
+///
+/// One row, always: name and kind as declared (NULL if never), is_production, target, and how: explicit
+/// (the setting opdb.target names it), inferred (this database's own environment) or unset. Production is
+/// never inferred.
+#[pg_extern(stable, requires = ["environment_tables"])]
+#[search_path(pg_catalog, pg_temp)]
+#[allow(clippy::type_complexity)]
+fn current_environment() -> std::result::Result<
+    TableIterator<
+        'static,
+        (
+            name!(name, Option<String>),
+            name!(kind, Option<String>),
+            name!(is_production, bool),
+            name!(target, Option<String>),
+            name!(how, String),
+        ),
+    >,
+    ErrorReport,
+> {
+    let (name, kind) = own()?.unzip();
+    let is_production = kind.as_deref() == Some("production");
+    let named = settings::target();
+    let (target, how) = resolve(named.as_deref(), name.as_deref().map(|name| (name, is_production)));
+    let target = target.map(str::to_owned);
+    Ok(TableIterator::once((name, kind, is_production, target, how.as_str().to_owned())))
+}
+
+/// Connects to a registered environment and says what is there.
+///
+/// One row: reachable, latency_ms (the fastest of three round trips), server_version, in_recovery,
+/// read_only (new transactions there cannot write), database and role as that server sees them, tls, and
+/// detail (why it is not reachable, or what is unusual). An environment that cannot be reached is a row,
+/// not an error.
+/// Errors: 22004 for NULL, 42704 for an unknown environment.
+#[pg_extern(requires = ["environment_tables"])]
+#[search_path(pg_catalog, pg_temp)]
+#[allow(clippy::type_complexity)]
+fn check_environment(
+    name: Option<&str>,
+) -> std::result::Result<
+    TableIterator<
+        'static,
+        (
+            name!(name, String),
+            name!(reachable, bool),
+            name!(latency_ms, Option<f64>),
+            name!(server_version, Option<String>),
+            name!(in_recovery, Option<bool>),
+            name!(read_only, Option<bool>),
+            name!(database, Option<String>),
+            name!(role, Option<String>),
+            name!(tls, Option<bool>),
+            name!(detail, Option<String>),
+        ),
+    >,
+    ErrorReport,
+> {
+    let name = required("name", name)?;
+    let found = check::check(name)?;
+    Ok(TableIterator::once((
+        name.to_owned(),
+        found.reachable,
+        found.latency_ms,
+        found.server_version,
+        found.in_recovery,
+        found.read_only,
+        found.database,
+        found.role,
+        found.tls,
+        found.detail,
+    )))
+}
+
+fn check_kind(kind: &str) -> Result<()> {
+    if KINDS.contains(&kind) {
+        return Ok(());
+    }
+    Err(EnvironmentError::UnknownKind(kind.to_owned()).into())
+}
+
+/// Name and kind that this database was declared to be.
+pub fn own() -> Result<Option<(String, String)>> {
+    let own = spi::read_one("SELECT name, kind FROM opdb.own_environment", &[], |row| {
+        Ok((row.get::<String>(1)?, row.get::<String>(2)?))
+    })?;
+    Ok(own.and_then(|(name, kind)| Some((name?, kind?))))
+}
+
+/// The kind that an environment was registered as.
+pub fn kind_of(name: &str) -> Result<Option<String>> {
+    spi::read_value::<String>("SELECT kind FROM opdb.environment WHERE name = $1", &[name.into()])
+}
+
+#[cfg(any(test, feature = "pg_test"))]
+#[pg_schema]
+mod tests {
+    use crate::pg::spi;
+    use pgrx::prelude::*;
+
+    fn how() -> Option<String> {
+        spi::write_value::<String>("SELECT how FROM opdb.current_environment()", &[]).unwrap()
+    }
+
+    #[pg_test]
+    fn a_test_database_is_inferred_and_production_is_not() {
+        spi::write("SELECT opdb.set_environment('test', 'test')", &[]).unwrap();
+        assert_eq!(how().as_deref(), Some("inferred"));
+        spi::write("SELECT opdb.set_environment('live', 'production')", &[]).unwrap();
+        assert_eq!(how().as_deref(), Some("unset"));
+        spi::write("SET LOCAL opdb.target = 'live'", &[]).unwrap();
+        assert_eq!(how().as_deref(), Some("explicit"));
+    }
+
+    #[pg_test(error = "unknown environment kind \"prod\"")]
+    fn a_kind_outside_the_list_is_refused() {
+        spi::write("SELECT opdb.set_environment('x', 'prod')", &[]).unwrap();
+    }
+
+    #[pg_test(error = "argument \"name\" must not be NULL")]
+    fn null_is_not_silently_nothing() {
+        spi::write("SELECT opdb.set_environment(NULL, 'test')", &[]).unwrap();
+    }
+
+    #[pg_test]
+    fn registering_again_replaces_options() {
+        for port in ["5432", "6000"] {
+            spi::write(
+                &format!("SELECT opdb.register_environment('elsewhere', 'staging', '{{\"host\": \"db1\", \"port\": {port}}}', '{{\"user\": \"u\", \"password\": \"pw\"}}')"),
+                &[],
+            )
+            .unwrap();
+        }
+        let port = spi::write_value::<i32>("SELECT port FROM opdb.environments WHERE name = 'elsewhere'", &[]);
+        assert_eq!(port.unwrap(), Some(6000));
+        spi::write("SELECT opdb.drop_environment('elsewhere')", &[]).unwrap();
+        let left = spi::write_value::<i64>("SELECT count(*) FROM pg_foreign_server", &[]);
+        assert_eq!(left.unwrap(), Some(0));
+    }
+
+    #[pg_test(error = "option \"password\" is a credential")]
+    fn a_password_does_not_go_where_everybody_reads() {
+        spi::write("SELECT opdb.register_environment('e', 'test', '{\"password\": \"pw\"}')", &[]).unwrap();
+    }
+
+    #[pg_test(error = "environment \"nowhere\" is not registered")]
+    fn an_unknown_environment_is_an_error() {
+        spi::write("SELECT opdb.check_environment('nowhere')", &[]).unwrap();
+    }
+}

@@ -1,0 +1,132 @@
+//! Registered environments: a row, a foreign server and user mappings that stand and fall together.
+
+use serde_json::{Map, Value};
+
+use crate::pg::error::Result;
+use crate::pg::name::{MAX_IDENTIFIER_BYTES, identifier, literal};
+use crate::pg::remote::RemoteError;
+use crate::pg::{spi, user_mapping};
+
+use super::error::EnvironmentError;
+
+/// Seconds until an attempt to connect is given up, where the user's options do not say.
+const CONNECT_TIMEOUT: &str = "10";
+
+type Options = Vec<(String, String)>;
+
+/// An environment's name is its server's name too.
+pub fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > MAX_IDENTIFIER_BYTES || name.chars().any(char::is_control) {
+        return Err(EnvironmentError::InvalidName(name.to_owned()).into());
+    }
+    Ok(())
+}
+
+pub fn register(name: &str, kind: &str, options: &Value, credentials: Option<&Value>) -> Result<()> {
+    check_name(name)?;
+    let options = with_defaults(pairs("options", options)?)?;
+    let credentials = credentials.map(|credentials| pairs("credentials", credentials)).transpose()?;
+    if spi::read_value::<String>("SELECT server::text FROM opdb.environment WHERE name = $1", &[name.into()])?
+        .is_some()
+    {
+        replace_server_options(name, &options)?;
+    } else {
+        create_server(name, &options)?;
+    }
+    spi::write(
+        "INSERT INTO opdb.environment (name, kind, server) VALUES ($1, $2, $1)
+         ON CONFLICT (name) DO UPDATE SET kind = excluded.kind",
+        &[name.into(), kind.into()],
+    )?;
+    match credentials {
+        Some(credentials) => user_mapping::replace(name, &credentials),
+        None => Ok(()),
+    }
+}
+
+pub fn drop(name: &str) -> Result<()> {
+    let mapped = spi::write_returning(
+        "DELETE FROM opdb.environment e WHERE e.name = $1
+         RETURNING ARRAY(SELECT CASE WHEN m.umuser = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(m.usename) END
+                         FROM pg_catalog.pg_user_mappings m WHERE m.srvname = e.server)",
+        &[name.into()],
+        |row| row.get::<Vec<String>>(1),
+    )?
+    .pop()
+    .ok_or_else(|| RemoteError::UnknownEnvironment(name.to_owned()))?
+    .unwrap_or_default();
+    let server = identifier(name);
+    for role in mapped {
+        spi::write(&format!("DROP USER MAPPING IF EXISTS FOR {role} SERVER {server}"), &[])?;
+    }
+    spi::write(&format!("DROP SERVER IF EXISTS {server}"), &[])?;
+    Ok(())
+}
+
+fn create_server(name: &str, options: &Options) -> Result<()> {
+    let foreign = spi::read_value::<bool>(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_foreign_server WHERE srvname = $1)",
+        &[name.into()],
+    )?;
+    if foreign == Some(true) {
+        return Err(EnvironmentError::ServerExists(name.to_owned()).into());
+    }
+    let list: Vec<String> =
+        options.iter().map(|(option, value)| format!("{} {}", identifier(option), literal(value))).collect();
+    let server = identifier(name);
+    spi::write(
+        &format!("CREATE SERVER {server} FOREIGN DATA WRAPPER postgres_fdw OPTIONS ({})", list.join(", ")),
+        &[],
+    )?;
+    // Operators deploy; each of them still needs a user mapping of their own.
+    spi::write(&format!("GRANT USAGE ON FOREIGN SERVER {server} TO opdb_operator"), &[])?;
+    Ok(())
+}
+
+fn replace_server_options(name: &str, options: &Options) -> Result<()> {
+    let existing = spi::read(
+        "SELECT option_name::text FROM pg_catalog.pg_foreign_server s,
+                pg_catalog.pg_options_to_table(s.srvoptions)
+         WHERE s.srvname = $1",
+        &[name.into()],
+        |row| row.get::<String>(1),
+    )?;
+    let existing: Vec<String> = existing.into_iter().flatten().collect();
+    let kept = |name: &String| options.iter().any(|(option, _)| option == name);
+    let mut changes: Vec<String> =
+        existing.iter().filter(|name| !kept(name)).map(|name| format!("DROP {}", identifier(name))).collect();
+    changes.extend(options.iter().map(|(option, value)| {
+        let verb = if existing.contains(option) { "SET" } else { "ADD" };
+        format!("{verb} {} {}", identifier(option), literal(value))
+    }));
+    spi::write(&format!("ALTER SERVER {} OPTIONS ({})", identifier(name), changes.join(", ")), &[])?;
+    Ok(())
+}
+
+fn with_defaults(mut options: Options) -> Result<Options> {
+    if let Some((credential, _)) = options.iter().find(|(name, _)| {
+        matches!(name.as_str(), "user" | "password" | "sslpassword" | "passfile" | "sslkey" | "sslcert")
+    }) {
+        return Err(EnvironmentError::CredentialInOptions(credential.clone()).into());
+    }
+    if !options.iter().any(|(name, _)| name == "connect_timeout") {
+        options.push(("connect_timeout".into(), CONNECT_TIMEOUT.into()));
+    }
+    Ok(options)
+}
+
+fn pairs(argument: &'static str, value: &Value) -> Result<Options> {
+    let object: &Map<String, Value> = value.as_object().ok_or(EnvironmentError::NotAnObject(argument))?;
+    object
+        .iter()
+        .map(|(option, value)| {
+            let text = match value {
+                Value::String(text) => text.clone(),
+                Value::Number(number) => number.to_string(),
+                Value::Bool(flag) => flag.to_string(),
+                _ => return Err(EnvironmentError::NotAScalar { argument, option: option.clone() }.into()),
+            };
+            Ok((option.clone(), text))
+        })
+        .collect()
+}

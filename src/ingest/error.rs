@@ -1,0 +1,54 @@
+use opdb_core::partition::Period;
+use pgrx::PgSqlErrorCode;
+
+use crate::pg::error::Report;
+
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    #[error("{0} is not an event table")]
+    NotAnEventTable(String),
+    #[error("records must be a JSON array, not {0}")]
+    NotAnArray(String),
+    #[error("permission denied to ingest into {0}")]
+    NoRight(String),
+    #[error("events cannot be partitioned by {0}")]
+    UnsupportedPeriod(String),
+    #[error("relation \"{0}\" already exists")]
+    Exists(String),
+    #[error("start_at must be a finite time")]
+    InfiniteStart,
+}
+
+impl Report for IngestError {
+    fn sqlstate(&self) -> PgSqlErrorCode {
+        match self {
+            Self::NotAnEventTable(_) => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+            Self::NotAnArray(_) | Self::InfiniteStart => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::NoRight(_) => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Self::UnsupportedPeriod(_) => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            Self::Exists(_) => PgSqlErrorCode::ERRCODE_DUPLICATE_TABLE,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NotAnEventTable(_) => {
+                "opdb.ingest writes to tables made by opdb.create_event_table('name'); name that table, not one of \
+                 its partitions."
+                    .into()
+            }
+            Self::NotAnArray(_) => {
+                "Pass '[{\"source\": …, \"source_id\": …, \"occurred_at\": …, \"payload\": {…}}, …]'.".into()
+            }
+            Self::NoRight(table) => format!("GRANT INSERT ON {table} TO this role."),
+            Self::UnsupportedPeriod(_) => format!(
+                "Use one of: {}.",
+                Period::ALL.map(|period| format!("1 {}", period.unit())).join(", ")
+            ),
+            Self::Exists(_) => "Choose another name, or drop what is there.".into(),
+            Self::InfiniteStart => "Leave start_at out to begin with today.".into(),
+        })
+    }
+}
+
+crate::reported!(IngestError);

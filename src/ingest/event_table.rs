@@ -1,0 +1,246 @@
+//! Making event tables, and knowing them again.
+
+use opdb_core::partition::Period;
+use pgrx::datum::{DatumWithOid, TimestampWithTimeZone};
+use pgrx::pg_sys;
+
+use super::error::IngestError;
+use crate::partition;
+use crate::pg::error::Result;
+use crate::pg::name::{MAX_IDENTIFIER_BYTES, NameError, Qualified, identifier};
+use crate::pg::types::Regclass;
+use crate::pg::{name, role, spi};
+
+/// How many hash partitions hold the keys: enough that a large table's key index stays in reach of vacuum.
+const KEY_PARTITIONS: usize = 8;
+
+/// A table that `create_event_table` made.
+pub struct EventTable {
+    pub table: Regclass,
+    pub name: Qualified,
+    /// Where each source_id is held once, if the table was made with that guarantee.
+    pub keys: Option<Qualified>,
+    period: Period,
+    owner: pg_sys::Oid,
+    row_security: bool,
+}
+
+impl EventTable {
+    /// Errors: 42809 if it is not an event table.
+    pub fn get(table: Regclass) -> Result<Self> {
+        match Self::find(table)? {
+            Some(found) => Ok(found),
+            None => Err(IngestError::NotAnEventTable(name::of(table)?.sql()).into()),
+        }
+    }
+
+    /// The event table that `table` is, if it is one.
+    pub fn find(table: Regclass) -> Result<Option<Self>> {
+        let row = spi::write_returning(
+            "SELECT e.key_table, e.period, c.relowner, c.relrowsecurity
+             FROM opdb.event_table e JOIN pg_catalog.pg_class c ON c.oid = e.table_name
+             WHERE e.table_name = $1",
+            &[table.into()],
+            |row| {
+                Ok((
+                    row.get::<Regclass>(1)?,
+                    row.get::<String>(2)?,
+                    row.get::<pg_sys::Oid>(3)?,
+                    row.get::<bool>(4)?,
+                ))
+            },
+        )?
+        .pop();
+        let Some((keys, Some(period), Some(owner), Some(row_security))) = row else { return Ok(None) };
+        let period = Period::from_unit(&period).ok_or(IngestError::UnsupportedPeriod(period))?;
+        let keys = keys.map(name::of).transpose()?;
+        Ok(Some(Self { table, name: name::of(table)?, keys, period, owner, row_security }))
+    }
+
+    /// Runs `work` with what a writer of this table needs (its keys, its sequence, new partitions) and gets
+    /// from the owner, provided the caller may INSERT. With row security the policies are the caller's, so
+    /// the caller writes in person.
+    pub fn as_writer<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let allowed =
+            spi::read_value::<bool>("SELECT pg_catalog.has_table_privilege($1::oid, 'INSERT')", &[self.table.0.into()])?;
+        if allowed != Some(true) {
+            return Err(IngestError::NoRight(self.name.sql()).into());
+        }
+        if self.row_security { work() } else { role::acting_as(self.owner, work) }
+    }
+
+    /// Makes the missing partitions for a query of moments.
+    pub fn create_partitions(&self, moments: &str, args: &[DatumWithOid]) -> Result<usize> {
+        partition::create_missing(self.table, &self.name, self.period, moments, args, |partition| {
+            match &self.keys {
+                // Statement triggers of the parent do not see who writes to a partition directly.
+                Some(_) => create_key_triggers(partition, &self.key_function()),
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn key_function(&self) -> Qualified {
+        self.name.sibling(format!("{}_keep_keys", self.name.name))
+    }
+}
+
+pub fn create(
+    name: &Qualified,
+    period: Period,
+    unique_source_id: bool,
+    start_at: Option<TimestampWithTimeZone>,
+) -> Result<Regclass> {
+    check(name, period, start_at)?;
+    let (table, local) = (name.sql(), &name.name);
+    spi::write(
+        &format!(
+            "CREATE TABLE {table} (
+                 id          bigint GENERATED ALWAYS AS IDENTITY,
+                 source      text NOT NULL,
+                 source_id   text NOT NULL,
+                 occurred_at timestamptz NOT NULL,
+                 payload     jsonb NOT NULL,
+                 created_at  timestamptz NOT NULL DEFAULT pg_catalog.now(),
+                 processed   boolean NOT NULL DEFAULT false,
+                 PRIMARY KEY (id, occurred_at)
+             ) PARTITION BY RANGE (occurred_at)"
+        ),
+        &[],
+    )?;
+    let index = |suffix: &str| identifier(format!("{local}_{suffix}"));
+    spi::write(&format!("CREATE INDEX {} ON {table} (source, occurred_at)", index("source_idx")), &[])?;
+    spi::write(&format!("CREATE INDEX {} ON {table} USING gin (payload)", index("payload_idx")), &[])?;
+    let keys = unique_source_id.then(|| name.sibling(format!("{local}_keys")));
+    if let Some(keys) = &keys {
+        create_key_table(keys)?;
+        create_key_function(name, keys)?;
+        create_key_triggers(name, &name.sibling(format!("{local}_keep_keys")))?;
+    }
+    register(name, keys.as_ref(), period, start_at)
+}
+
+fn register(
+    name: &Qualified,
+    keys: Option<&Qualified>,
+    period: Period,
+    start_at: Option<TimestampWithTimeZone>,
+) -> Result<Regclass> {
+    let table = spi::write_value::<Regclass>(
+        "INSERT INTO opdb.event_table (table_name, key_table, period) VALUES ($1::regclass, $2::regclass, $3)
+         ON CONFLICT (table_name) DO UPDATE SET key_table = excluded.key_table, period = excluded.period
+         RETURNING table_name",
+        &[name.sql().into(), keys.map(Qualified::sql).into(), period.unit().into()],
+    )?
+    .ok_or_else(|| NameError::NoRelation(name.sql()))?;
+    EventTable::get(table)?
+        .create_partitions("SELECT coalesce($1, pg_catalog.now())", &[DatumWithOid::from(start_at)])?;
+    Ok(table)
+}
+
+fn check(name: &Qualified, period: Period, start_at: Option<TimestampWithTimeZone>) -> Result<()> {
+    let limit = MAX_IDENTIFIER_BYTES - period.suffix_bytes().max("_payload_idx".len());
+    if name.name.len() > limit {
+        return Err(NameError::TooLong { name: name.name.clone(), bytes: name.name.len(), limit }.into());
+    }
+    let exists = spi::read_value::<bool>(
+        "SELECT pg_catalog.to_regclass($1) IS NOT NULL",
+        &[name.sql().into()],
+    )?;
+    if exists == Some(true) {
+        return Err(IngestError::Exists(name.sql()).into());
+    }
+    let finite = spi::read_value::<bool>("SELECT pg_catalog.isfinite($1)", &[start_at.into()])?;
+    if finite == Some(false) {
+        return Err(IngestError::InfiniteStart.into());
+    }
+    Ok(())
+}
+
+fn create_key_table(keys: &Qualified) -> Result<()> {
+    spi::write(
+        &format!(
+            "CREATE TABLE {} (
+                 source_id   text PRIMARY KEY,
+                 occurred_at timestamptz NOT NULL,
+                 id          bigint NOT NULL
+             ) PARTITION BY HASH (source_id)",
+            keys.sql()
+        ),
+        &[],
+    )?;
+    for remainder in 0..KEY_PARTITIONS {
+        let partition = keys.sibling(format!("{}_{remainder}", keys.name));
+        spi::write(
+            &format!(
+                "CREATE TABLE {} PARTITION OF {} FOR VALUES WITH (MODULUS {KEY_PARTITIONS}, REMAINDER {remainder})",
+                partition.sql(),
+                keys.sql()
+            ),
+            &[],
+        )?;
+    }
+    Ok(())
+}
+
+/// The function that keeps the keys true. It belongs to the table's owner, names its tables outright and
+/// needs nothing of opdb, so the table works on after DROP EXTENSION and after a restore elsewhere.
+///
+/// A key names the one row (id, occurred_at) that has its source_id. `opdb.ingest` claims keys before it
+/// inserts; for those the trigger finds nothing to do, and everybody else meets the key table's own
+/// unique index.
+fn create_key_function(name: &Qualified, keys: &Qualified) -> Result<()> {
+    let function = name.sibling(format!("{}_keep_keys", name.name)).sql();
+    let (table, keys) = (name.sql(), keys.sql());
+    let body = format!(
+        "BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        DELETE FROM {keys} k
+        WHERE NOT EXISTS (SELECT FROM {table} e WHERE e.id = k.id AND e.occurred_at = k.occurred_at);
+        RETURN NULL;
+    END IF;
+    IF TG_OP IN ('UPDATE', 'DELETE') THEN
+        DELETE FROM {keys} k USING old_rows o
+        WHERE k.source_id = o.source_id AND k.id = o.id AND k.occurred_at = o.occurred_at;
+    END IF;
+    IF TG_OP IN ('UPDATE', 'INSERT') THEN
+        INSERT INTO {keys} (source_id, occurred_at, id)
+        SELECT n.source_id, n.occurred_at, n.id FROM new_rows n
+        WHERE NOT EXISTS (SELECT FROM {keys} k
+                          WHERE k.source_id = n.source_id AND k.id = n.id AND k.occurred_at = n.occurred_at);
+    END IF;
+    RETURN NULL;
+END"
+    );
+    spi::write(
+        &format!(
+            "CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+             SET search_path = pg_catalog, pg_temp AS {}",
+            name::literal(&body)
+        ),
+        &[],
+    )?;
+    spi::write(&format!("REVOKE ALL ON FUNCTION {function}() FROM PUBLIC"), &[])?;
+    Ok(())
+}
+
+fn create_key_triggers(table: &Qualified, function: &Qualified) -> Result<()> {
+    for (event, tables) in [
+        ("INSERT", "REFERENCING NEW TABLE AS new_rows"),
+        ("UPDATE", "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows"),
+        ("DELETE", "REFERENCING OLD TABLE AS old_rows"),
+        ("TRUNCATE", ""),
+    ] {
+        spi::write(
+            &format!(
+                "CREATE TRIGGER opdb_keep_keys_{} AFTER {event} ON {} {tables}
+                 FOR EACH STATEMENT EXECUTE FUNCTION {}()",
+                event.to_lowercase(),
+                table.sql(),
+                function.sql()
+            ),
+            &[],
+        )?;
+    }
+    Ok(())
+}

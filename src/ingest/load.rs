@@ -1,0 +1,156 @@
+//! One call of `opdb.ingest`: partitions, keys and rows in a few statements, however many records.
+
+use pgrx::prelude::*;
+
+use super::error::IngestError;
+use super::event_table::EventTable;
+use crate::pg::error::{Failure, Result};
+use crate::pg::types::RawJsonb;
+use crate::pg::{spi, subtransaction};
+
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Counts {
+    pub inserted: i64,
+    pub duplicates: i64,
+    pub rejected: i64,
+}
+
+pub fn load(events: &EventTable, records: RawJsonb) -> Result<Counts> {
+    let (kind, length) = spi::read_one(
+        "SELECT pg_catalog.jsonb_typeof($1),
+                CASE pg_catalog.jsonb_typeof($1) WHEN 'array' THEN pg_catalog.jsonb_array_length($1)::bigint END",
+        &[records.into()],
+        |row| Ok((row.get::<String>(1)?, row.get::<i64>(2)?)),
+    )?
+    .unwrap_or_default();
+    let Some(length) = length else {
+        return Err(IngestError::NotAnArray(kind.unwrap_or_default()).into());
+    };
+    let mut failed = Vec::new();
+    let inserted = events.as_writer(|| {
+        events.create_partitions(
+            "SELECT occurred_at FROM opdb.event_records($1) WHERE error IS NULL",
+            &[records.into()],
+        )?;
+        insert(events, records, 1, length, &mut failed)
+    })?;
+    let malformed = bury_malformed(events, records)?;
+    for (position, failure) in &failed {
+        bury(events, records, *position, failure)?;
+    }
+    let rejected = malformed + i64::try_from(failed.len()).unwrap_or(i64::MAX);
+    Ok(Counts { inserted, duplicates: length - inserted - rejected, rejected })
+}
+
+/// Inserts the well-formed records at positions first..=last and returns how many were new. If one of them
+/// is refused by the data itself (a constraint or a trigger of the user's), the halves are tried apart until
+/// the culprits are alone; any other error is the caller's.
+fn insert(
+    events: &EventTable,
+    records: RawJsonb,
+    first: i64,
+    last: i64,
+    failed: &mut Vec<(i64, Failure)>,
+) -> Result<i64> {
+    if first > last {
+        return Ok(0);
+    }
+    match subtransaction::run(|| insert_once(events, records, first, last)) {
+        Ok(inserted) => Ok(inserted),
+        Err(failure) if !is_about_the_data(&failure) => Err(failure),
+        Err(failure) if first == last => {
+            failed.push((first, failure));
+            Ok(0)
+        }
+        Err(_) => {
+            let middle = first + (last - first) / 2;
+            let left = insert(events, records, first, middle, failed)?;
+            Ok(left + insert(events, records, middle + 1, last, failed)?)
+        }
+    }
+}
+
+/// Data exceptions, integrity violations and exceptions raised by PL/pgSQL.
+fn is_about_the_data(failure: &Failure) -> bool {
+    matches!(failure.class().as_str(), "22" | "23" | "P0")
+}
+
+/// Keys are claimed in the order of source_id, so that two sessions with the same records wait for each
+/// other instead of deadlocking.
+fn insert_once(events: &EventTable, records: RawJsonb, first: i64, last: i64) -> Result<i64> {
+    let table = events.name.sql();
+    let sql = match &events.keys {
+        Some(keys) => format!(
+            "WITH record AS MATERIALIZED (
+                 SELECT DISTINCT ON (r.source_id) r.source, r.source_id, r.occurred_at, r.payload
+                 FROM opdb.event_records($1) r
+                 WHERE r.error IS NULL AND r.position BETWEEN $2 AND $3
+                 ORDER BY r.source_id, r.position
+             ), claimed AS (
+                 INSERT INTO {keys} (source_id, occurred_at, id)
+                 SELECT r.source_id, r.occurred_at,
+                        pg_catalog.nextval(pg_catalog.pg_get_serial_sequence($4, 'id')::regclass)
+                 FROM record r
+                 WHERE NOT EXISTS (SELECT FROM {keys} k WHERE k.source_id = r.source_id)
+                 ORDER BY r.source_id
+                 ON CONFLICT (source_id) DO NOTHING
+                 RETURNING source_id, id
+             ), inserted AS (
+                 INSERT INTO {table} (id, source, source_id, occurred_at, payload) OVERRIDING SYSTEM VALUE
+                 SELECT c.id, r.source, r.source_id, r.occurred_at, r.payload
+                 FROM record r JOIN claimed c ON c.source_id = r.source_id
+                 RETURNING 1
+             )
+             SELECT count(*) FROM inserted",
+            keys = keys.sql(),
+        ),
+        None => format!(
+            "WITH inserted AS (
+                 INSERT INTO {table} (source, source_id, occurred_at, payload)
+                 SELECT r.source, r.source_id, r.occurred_at, r.payload
+                 FROM opdb.event_records($1) r
+                 WHERE r.error IS NULL AND r.position BETWEEN $2 AND $3 AND $4 IS NOT NULL
+                 RETURNING 1
+             )
+             SELECT count(*) FROM inserted"
+        ),
+    };
+    let args = [records.into(), first.into(), last.into(), table.as_str().into()];
+    Ok(spi::write_value::<i64>(&sql, &args)?.unwrap_or(0))
+}
+
+const BURY: &str = "
+    INSERT INTO opdb.dead_letter (table_name, source, source_id, sqlstate, error, fingerprint, record, record_digest)
+    SELECT DISTINCT ON (digest) $1, b.source, b.source_id, b.sqlstate, b.error,
+           pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(
+               b.sqlstate || ' ' || pg_catalog.split_part(b.error, ': ', 1), 'UTF8')), 'hex'),
+           b.record, digest
+    FROM bad b, pg_catalog.sha256(pg_catalog.convert_to(b.record::text, 'UTF8')) AS digest
+    ON CONFLICT (table_name, record_digest) DO UPDATE
+    SET attempts = opdb.dead_letter.attempts + 1, last_at = pg_catalog.now(),
+        sqlstate = excluded.sqlstate, error = excluded.error, fingerprint = excluded.fingerprint";
+
+/// Keeps the records that are no events at all; returns how many there were.
+fn bury_malformed(events: &EventTable, records: RawJsonb) -> Result<i64> {
+    let args = [events.table.into(), records.into()];
+    let source = "SELECT r.record, CASE pg_catalog.jsonb_typeof(r.record -> 'source') WHEN 'string' THEN r.source END AS source,
+                         CASE pg_catalog.jsonb_typeof(r.record -> 'source_id') WHEN 'string' THEN r.source_id END AS source_id,
+                         r.sqlstate, r.error
+                  FROM opdb.event_records($2) r WHERE r.error IS NOT NULL";
+    let sql = format!("WITH bad AS MATERIALIZED ({source}), buried AS ({BURY}) SELECT count(*) FROM bad");
+    Ok(spi::write_value::<i64>(&sql, &args)?.unwrap_or(0))
+}
+
+/// Keeps one well-formed record that the table refused.
+fn bury(events: &EventTable, records: RawJsonb, position: i64, failure: &Failure) -> Result<()> {
+    let source = "SELECT r.record, r.source, r.source_id, $4::text AS sqlstate, $5::text AS error
+                  FROM opdb.event_records($2) r WHERE r.position = $3";
+    spi::write(&format!("WITH bad AS ({source}) {BURY}"), &[
+        events.table.into(),
+        records.into(),
+        position.into(),
+        failure.sqlstate_text().into(),
+        failure.message.as_str().into(),
+    ])?;
+    Ok(())
+}

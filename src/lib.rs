@@ -1,0 +1,37 @@
+//! opdb: operational safety inside PostgreSQL.
+
+use pgrx::prelude::*;
+
+mod environment;
+mod ingest;
+mod partition;
+mod pg;
+mod settings;
+
+::pgrx::pg_module_magic!(name, version);
+
+extension_sql_file!("../sql/roles.sql", name = "roles", bootstrap);
+extension_sql_file!("../sql/environment/tables.sql", name = "environment_tables");
+extension_sql_file!("../sql/ingest/tables.sql", name = "ingest_tables");
+extension_sql_file!(
+    "../sql/ingest/functions.sql",
+    name = "ingest_functions",
+    requires = ["ingest_tables", iso8601_timestamp]
+);
+extension_sql_file!("../sql/finalize.sql", name = "finalize", finalize);
+
+#[allow(non_snake_case)]
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    settings::register();
+}
+
+#[cfg(test)]
+pub mod pg_test {
+    pub fn setup(_options: Vec<&str>) {}
+
+    #[must_use]
+    pub fn postgresql_conf_options() -> Vec<&'static str> {
+        vec![]
+    }
+}

@@ -1,0 +1,14 @@
+//! The glue to the server. Nothing else in the crate may be `unsafe` or talk to SPI directly.
+
+pub mod error;
+pub mod expression;
+pub mod name;
+pub mod remote;
+pub mod role;
+pub mod secret;
+pub mod session;
+pub mod spi;
+pub mod subtransaction;
+pub mod types;
+pub mod user_mapping;
+pub mod version;

@@ -1,0 +1,142 @@
+//! Names of database objects: quoting them, parsing what a user wrote, finding what they mean.
+
+use pgrx::PgSqlErrorCode;
+use pgrx::pg_sys;
+pub use pgrx::spi::{quote_identifier as identifier, quote_literal as literal};
+
+use super::error::{Failure, Report, Result};
+use super::types::Regclass;
+use super::{spi, subtransaction};
+
+/// A schema and a name in it, unquoted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Qualified {
+    pub schema: String,
+    pub name: String,
+}
+
+impl Qualified {
+    /// Quoted, for use in SQL.
+    pub fn sql(&self) -> String {
+        pgrx::spi::quote_qualified_identifier(&self.schema, &self.name)
+    }
+
+    /// Another name in the same schema.
+    pub fn sibling(&self, name: String) -> Self {
+        Self { schema: self.schema.clone(), name }
+    }
+}
+
+/// The longest identifier PostgreSQL keeps, in bytes.
+pub const MAX_IDENTIFIER_BYTES: usize = (pg_sys::NAMEDATALEN - 1) as usize;
+
+#[derive(Debug, thiserror::Error)]
+pub enum NameError {
+    #[error("\"{0}\" is not a valid table name")]
+    Invalid(String),
+    #[error("no schema to create \"{0}\" in")]
+    NoSchema(String),
+    #[error("relation \"{0}\" does not exist")]
+    NoRelation(String),
+    #[error("the name \"{name}\" is too long: {bytes} bytes, at most {limit} fit here")]
+    TooLong { name: String, bytes: usize, limit: usize },
+    #[error("{} is {}, not a table", .0.sql(), .1)]
+    NotATable(Qualified, &'static str),
+}
+
+impl Report for NameError {
+    fn sqlstate(&self) -> PgSqlErrorCode {
+        match self {
+            Self::Invalid(_) => PgSqlErrorCode::ERRCODE_INVALID_NAME,
+            Self::NoSchema(_) => PgSqlErrorCode::ERRCODE_INVALID_SCHEMA_NAME,
+            Self::NoRelation(_) => PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+            Self::TooLong { .. } => PgSqlErrorCode::ERRCODE_NAME_TOO_LONG,
+            Self::NotATable(..) => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Invalid(_) => {
+                "Write table or schema.table; put names with capitals, spaces or dots in double quotes.".into()
+            }
+            Self::NoSchema(_) => "Write schema.table, or set search_path to a schema that exists.".into(),
+            Self::NoRelation(_) => "Check the spelling, or write it as schema.table.".into(),
+            Self::TooLong { .. } => "Choose a shorter name.".into(),
+            Self::NotATable(..) => "Name an ordinary or a partitioned table.".into(),
+        })
+    }
+}
+
+crate::reported!(NameError);
+
+/// Parses `table` or `schema.table` as PostgreSQL does (case folding, double quotes). A name without a
+/// schema goes to the first schema of the caller's `search_path`, as CREATE TABLE would put it.
+pub fn parse_new(text: &str) -> Result<Qualified> {
+    let invalid = |_: Failure| NameError::Invalid(text.to_owned());
+    let parts = subtransaction::run(|| {
+        spi::read_value::<Vec<String>>("SELECT pg_catalog.parse_ident($1)", &[text.into()])
+    })
+    .map_err(invalid)?
+    .unwrap_or_default();
+    let too_long = parts.iter().find(|part| part.len() > MAX_IDENTIFIER_BYTES);
+    if let Some(name) = too_long {
+        return Err(NameError::TooLong {
+            name: name.clone(),
+            bytes: name.len(),
+            limit: MAX_IDENTIFIER_BYTES,
+        }
+        .into());
+    }
+    match <[String; 2]>::try_from(parts) {
+        Ok([schema, name]) => Ok(Qualified { schema, name }),
+        Err(mut parts) if parts.len() == 1 => {
+            let schema = spi::read_value::<String>("SELECT pg_catalog.current_schema()::text", &[])?
+                .ok_or_else(|| NameError::NoSchema(text.to_owned()))?;
+            Ok(Qualified { schema, name: parts.remove(0) })
+        }
+        Err(_) => Err(NameError::Invalid(text.to_owned()).into()),
+    }
+}
+
+/// The relation that `text` names in the caller's `search_path`.
+pub fn find(text: &str) -> Result<Regclass> {
+    subtransaction::run(|| {
+        spi::read_value::<Regclass>("SELECT pg_catalog.to_regclass($1)", &[text.into()])
+    })
+    .map_err(|_| NameError::Invalid(text.to_owned()))?
+    .ok_or_else(|| NameError::NoRelation(text.to_owned()).into())
+}
+
+/// Schema and name of a relation.
+pub fn of(relation: Regclass) -> Result<Qualified> {
+    spi::read_one(
+        "SELECT n.nspname::text, c.relname::text
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.oid = $1",
+        &[relation.into()],
+        |row| Ok((row.get::<String>(1)?, row.get::<String>(2)?)),
+    )?
+    .and_then(|(schema, name)| Some(Qualified { schema: schema?, name: name? }))
+    .ok_or_else(|| NameError::NoRelation(relation.0.to_string()).into())
+}
+
+/// The name of a relation that must be an ordinary or a partitioned table.
+pub fn of_table(relation: Regclass) -> Result<Qualified> {
+    let name = of(relation)?;
+    let kind = spi::read_value::<String>(
+        "SELECT relkind::text FROM pg_catalog.pg_class WHERE oid = $1",
+        &[relation.into()],
+    )?;
+    let what = match kind.as_deref() {
+        Some("r" | "p") => return Ok(name),
+        Some("v") => "a view",
+        Some("m") => "a materialized view",
+        Some("f") => "a foreign table",
+        Some("i" | "I") => "an index",
+        Some("S") => "a sequence",
+        Some("c") => "a composite type",
+        _ => "another kind of relation",
+    };
+    Err(NameError::NotATable(name, what).into())
+}

@@ -1,0 +1,268 @@
+//! SQL on a registered environment, through dblink and the postgres_fdw server that was made for it.
+//! Nothing of opdb is needed on the other side.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use pgrx::PgSqlErrorCode;
+
+use super::error::{Failure, Report, Result};
+use super::{name, session, spi, subtransaction};
+
+/// How long a statement on another server may run, and wait for a lock, before that server ends it.
+const STATEMENT_TIMEOUT: &str = "15min";
+const LOCK_TIMEOUT: &str = "10s";
+/// How long the other server keeps a transaction of a session that went away without a word.
+const IDLE_IN_TRANSACTION_TIMEOUT: &str = "1min";
+
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    #[error("environment \"{0}\" is not registered")]
+    UnknownEnvironment(String),
+    #[error("could not connect to environment \"{environment}\"")]
+    Unreachable { environment: String, detail: String },
+    #[error("environment \"{environment}\" refused the password")]
+    WrongPassword { environment: String, detail: String },
+    #[error("environment \"{environment}\" has no credentials for role \"{role}\"")]
+    NoCredentials { environment: String, role: String },
+    #[error("extension \"dblink\" is not installed")]
+    NoDblink,
+    #[error("environment \"{environment}\" answered \"{answer}\" where {expected} was expected")]
+    UnexpectedAnswer { environment: String, answer: String, expected: &'static str },
+}
+
+impl Report for RemoteError {
+    fn sqlstate(&self) -> PgSqlErrorCode {
+        match self {
+            Self::UnknownEnvironment(_) => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+            Self::Unreachable { .. } => PgSqlErrorCode::ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+            Self::WrongPassword { .. } => PgSqlErrorCode::ERRCODE_INVALID_PASSWORD,
+            Self::NoCredentials { .. } => PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+            Self::NoDblink => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+            Self::UnexpectedAnswer { .. } => PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Unreachable { detail, .. } | Self::WrongPassword { detail, .. } => Some(detail.clone()),
+            _ => None,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::UnknownEnvironment(_) => {
+                "SELECT * FROM opdb.environments lists what is registered; opdb.register_environment() adds one.".into()
+            }
+            Self::Unreachable { environment, .. } => format!(
+                "Check that the server runs, and host, port and dbname in opdb.environments; then try \
+                 SELECT * FROM opdb.check_environment({}).",
+                name::literal(environment)
+            ),
+            Self::WrongPassword { environment, .. } | Self::NoCredentials { environment, .. } => format!(
+                "Call opdb.register_environment({}, …) as this role, with credentials '{{\"user\": …, \"password\": …}}'.",
+                name::literal(environment)
+            ),
+            Self::NoDblink => "CREATE EXTENSION dblink.".into(),
+            Self::UnexpectedAnswer { .. } => "The other server may be of an unsupported version.".into(),
+        })
+    }
+}
+
+crate::reported!(RemoteError);
+
+/// An open connection to an environment.
+pub struct Remote {
+    environment: String,
+    connection: String,
+    dblink: String,
+}
+
+/// A row of a remote query: every value as text.
+pub type Row = Vec<Option<String>>;
+
+thread_local! {
+    static CONNECTIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Connects to `environment`, runs `work`, and closes the connection whatever happened: a remote transaction
+/// that `work` left open is rolled back by the other server.
+///
+/// Errors: 42704 unknown environment, 08001 unreachable, 28P01 wrong password, 28000 no user mapping for
+/// this role; an error of the other server keeps its SQLSTATE and says where it happened.
+pub fn with<T>(environment: &str, work: impl FnOnce(&Remote) -> Result<T>) -> Result<T> {
+    let remote = Remote::open(environment)?;
+    let result = subtransaction::run(|| {
+        remote.pin_settings()?;
+        work(&remote)
+    });
+    let closed = remote.close(result.is_err());
+    let value = result?;
+    closed?;
+    Ok(value)
+}
+
+impl Remote {
+    fn open(environment: &str) -> Result<Self> {
+        let server = spi::read_value::<String>(
+            "SELECT server::text FROM opdb.environment WHERE name = $1",
+            &[environment.into()],
+        )?
+        .ok_or_else(|| RemoteError::UnknownEnvironment(environment.to_owned()))?;
+        let dblink = spi::read_value::<String>(
+            "SELECT pg_catalog.quote_ident(n.nspname)
+             FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+             WHERE e.extname = 'dblink'",
+            &[],
+        )?
+        .ok_or(RemoteError::NoDblink)?;
+        let number = CONNECTIONS.replace(CONNECTIONS.get() + 1);
+        let remote = Self {
+            environment: environment.to_owned(),
+            connection: format!("opdb {number} {environment}"),
+            dblink,
+        };
+        let sql = format!("SELECT {}.dblink_connect($1, $2)", remote.dblink);
+        subtransaction::run(|| {
+            spi::read_value::<String>(&sql, &[remote.connection.as_str().into(), server.as_str().into()])
+        })
+        .map_err(|failure| remote.explain_no_connection(failure))?;
+        Ok(remote)
+    }
+
+    /// dblink says 08001 for every reason; a wrong password and a missing mapping have better codes.
+    /// The reason stands only in libpq's text, so a server that does not speak English stays with 08001.
+    fn explain_no_connection(&self, failure: Failure) -> Failure {
+        let environment = self.environment.clone();
+        let detail = failure.detail.clone().unwrap_or_else(|| failure.message.clone());
+        match failure.sqlstate {
+            PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT if failure.message.contains("user mapping") => {
+                let role = spi::read_value::<String>("SELECT current_user::text", &[]);
+                let role = role.ok().flatten().unwrap_or_default();
+                RemoteError::NoCredentials { environment, role }.into()
+            }
+            PgSqlErrorCode::ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION => {
+                if detail.contains("password authentication failed") || detail.contains("no password supplied") {
+                    RemoteError::WrongPassword { environment, detail }.into()
+                } else {
+                    RemoteError::Unreachable { environment, detail }.into()
+                }
+            }
+            _ => failure.at(&format!("environment \"{environment}\"")),
+        }
+    }
+
+    fn pin_settings(&self) -> Result<()> {
+        let limits = [
+            ("statement_timeout", STATEMENT_TIMEOUT),
+            ("lock_timeout", LOCK_TIMEOUT),
+            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
+            ("client_min_messages", "error"),
+        ];
+        let calls: Vec<String> = session::PINNED
+            .iter()
+            .chain(&limits)
+            .map(|(name, value)| format!("pg_catalog.set_config('{name}', '{value}', false)"))
+            .collect();
+        self.query(&format!("SELECT pg_catalog.concat({})", calls.join(", ")), 1)?;
+        Ok(())
+    }
+
+    /// Runs one query there; `columns` is how many it returns. Values come as text.
+    pub fn query(&self, sql: &str, columns: usize) -> Result<Vec<Row>> {
+        self.send(sql)?;
+        self.wait_for_answer()?;
+        let rows = self.fetch(columns)?;
+        // The second call takes the end of the answer; only then is the connection free again.
+        self.fetch(columns)?;
+        Ok(rows)
+    }
+
+    /// `query` for one row.
+    pub fn query_row(&self, sql: &str, columns: usize) -> Result<Row> {
+        self.query(sql, columns)?.pop().ok_or_else(|| {
+            RemoteError::UnexpectedAnswer {
+                environment: self.environment.clone(),
+                answer: "no row".into(),
+                expected: "one",
+            }
+            .into()
+        })
+    }
+
+    /// Runs one command there and returns how many rows it touched (0 where that means nothing).
+    pub fn execute(&self, sql: &str) -> Result<i64> {
+        let status = self.query_row(sql, 1)?.pop().flatten().unwrap_or_default();
+        let count = status.rsplit(' ').next().and_then(|count| count.parse().ok());
+        Ok(count.unwrap_or(0))
+    }
+
+    /// How long the other server takes to answer the smallest question.
+    pub fn round_trip(&self) -> Result<Duration> {
+        let start = Instant::now();
+        self.query("SELECT 1", 1)?;
+        Ok(start.elapsed())
+    }
+
+    fn call(&self, function: &str, arguments: &str, sql: Option<&str>) -> Result<Option<i32>> {
+        let statement = format!("SELECT {}.{function}($1{arguments})::int", self.dblink);
+        let mut values = vec![self.connection.as_str().into()];
+        values.extend(sql.map(Into::into));
+        spi::read_value::<i32>(&statement, &values)
+    }
+
+    fn send(&self, sql: &str) -> Result<()> {
+        if self.call("dblink_send_query", ", $2", Some(sql))? == Some(1) {
+            return Ok(());
+        }
+        let detail = spi::read_value::<String>(
+            &format!("SELECT {}.dblink_error_message($1)", self.dblink),
+            &[self.connection.as_str().into()],
+        )?;
+        Err(RemoteError::Unreachable {
+            environment: self.environment.clone(),
+            detail: detail.unwrap_or_default(),
+        }
+        .into())
+    }
+
+    /// Waits without blocking this backend: it can be cancelled and stopped while the other server works
+    /// (dblink's own call cannot, before PostgreSQL 17).
+    fn wait_for_answer(&self) -> Result<()> {
+        let mut pause = Duration::from_micros(50);
+        while self.call("dblink_is_busy", "", None)? == Some(1) {
+            if pause < Duration::from_millis(1) {
+                std::thread::sleep(pause);
+            } else {
+                session::wait(pause);
+            }
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn fetch(&self, columns: usize) -> Result<Vec<Row>> {
+        let definition: Vec<String> = (1..=columns).map(|column| format!("c{column} text")).collect();
+        let sql = format!(
+            "SELECT * FROM {}.dblink_get_result($1) AS answer({})",
+            self.dblink,
+            definition.join(", ")
+        );
+        spi::read(&sql, &[self.connection.as_str().into()], |row| {
+            (1..=columns).map(|column| row.get::<String>(column)).collect()
+        })
+    }
+
+    fn close(&self, cancel: bool) -> Result<()> {
+        subtransaction::run(|| {
+            if cancel {
+                let sql = format!("SELECT {}.dblink_cancel_query($1)", self.dblink);
+                spi::read_value::<String>(&sql, &[self.connection.as_str().into()])?;
+            }
+            let sql = format!("SELECT {}.dblink_disconnect($1)", self.dblink);
+            spi::read_value::<String>(&sql, &[self.connection.as_str().into()])?;
+            Ok(())
+        })
+    }
+}

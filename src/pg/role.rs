@@ -1,0 +1,24 @@
+//! Acting as the owner of a table.
+
+use pgrx::pg_sys;
+
+use super::error::Result;
+
+/// Runs `work` as `role`, as the server itself does for REINDEX or a foreign key check: whatever code the
+/// owner attached to the table runs with the owner's rights and cannot touch the caller's session.
+/// The caller's own right to do this is checked before. An abort puts the caller back as well.
+#[allow(unsafe_code)]
+pub fn acting_as<T>(role: pg_sys::Oid, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let mut caller = pg_sys::InvalidOid;
+    let mut context = 0;
+    let flags = (pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION) as i32;
+    // SAFETY: main thread inside a transaction; both out-parameters live through the call.
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&raw mut caller, &raw mut context);
+        pg_sys::SetUserIdAndSecContext(role, context | flags);
+    }
+    let result = work();
+    // SAFETY: puts back what was read above.
+    unsafe { pg_sys::SetUserIdAndSecContext(caller, context) };
+    result
+}

@@ -1,0 +1,87 @@
+//! Settings that change what the server prints, pinned on both sides of a comparison.
+
+use std::ffi::CString;
+
+use pgrx::prelude::*;
+
+use super::error::{Failure, Result};
+
+/// With these, the same catalog row or value has the same text in every session.
+pub const PINNED: [(&str, &str); 11] = [
+    ("search_path", "pg_catalog, pg_temp"),
+    ("DateStyle", "ISO, YMD"),
+    ("IntervalStyle", "postgres"),
+    ("TimeZone", "UTC"),
+    ("bytea_output", "hex"),
+    ("extra_float_digits", "1"),
+    ("standard_conforming_strings", "on"),
+    ("quote_all_identifiers", "off"),
+    ("lc_monetary", "C"),
+    ("xmloption", "content"),
+    ("xmlbinary", "base64"),
+];
+
+/// Runs `work` with the settings of [`PINNED`]; whatever the caller had is back afterwards.
+/// After an error the server's own abort puts it back.
+#[allow(unsafe_code)]
+pub fn pinned<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    // SAFETY: main thread; the level is closed below, or by the abort of the (sub)transaction.
+    let level = unsafe { pg_sys::NewGUCNestLevel() };
+    for (name, value) in PINNED {
+        set(name, value)?;
+    }
+    let result = work();
+    // SAFETY: closes the level opened above and everything nested in it.
+    unsafe { pg_sys::AtEOXact_GUC(true, level) };
+    result
+}
+
+#[allow(unsafe_code)]
+fn set(name: &str, value: &str) -> Result<()> {
+    let (name_c, value_c) = (c_string(name)?, c_string(value)?);
+    // SAFETY: both strings live through the call; the server copies them.
+    unsafe {
+        pg_sys::set_config_option(
+            name_c.as_ptr(),
+            value_c.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        )
+    };
+    Ok(())
+}
+
+/// A string for the server; one with a NUL inside cannot be.
+pub fn c_string(text: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| Failure {
+        sqlstate: PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        message: "a value contains a NUL character".into(),
+        detail: None,
+        hint: Some("PostgreSQL text cannot hold NUL: remove it.".into()),
+    })
+}
+
+/// Whether the caller opened a transaction block, so that this call's commit is not the next thing to happen.
+#[allow(unsafe_code)]
+pub fn in_transaction_block() -> bool {
+    // SAFETY: reads the state of the current transaction.
+    unsafe { pg_sys::IsTransactionBlock() }
+}
+
+/// Sleeps until the time is over or somebody wants something of this backend, and then lets
+/// cancellation and termination through.
+#[allow(unsafe_code)]
+pub fn wait(time: std::time::Duration) {
+    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    let milliseconds = i64::try_from(time.as_millis()).unwrap_or(i64::MAX).max(1);
+    // SAFETY: MyLatch is this backend's own latch, valid for its life.
+    unsafe {
+        pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, milliseconds, pg_sys::PG_WAIT_EXTENSION);
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pgrx::check_for_interrupts!();
+}
