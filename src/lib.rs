@@ -6,6 +6,7 @@ mod environment;
 mod ingest;
 mod partition;
 mod pg;
+mod schema;
 mod settings;
 
 ::pgrx::pg_module_magic!(name, version);
@@ -18,6 +19,7 @@ extension_sql_file!(
     name = "ingest_functions",
     requires = ["ingest_tables", iso8601_timestamp]
 );
+extension_sql_file!("../sql/schema/tables.sql", name = "schema_tables");
 extension_sql_file!("../sql/finalize.sql", name = "finalize", finalize);
 
 #[allow(non_snake_case)]

@@ -2,3 +2,4 @@
 pub mod environment;
 pub mod ingest;
 pub mod partition;
+pub mod schema;

@@ -1,0 +1,71 @@
+-- Tables, columns, constraints and indexes as facts named without OIDs. Runs here and on any server of
+-- PostgreSQL 15 or later; /*tables*/ is replaced by a condition on n (pg_namespace) and c (pg_class).
+-- Partitions are left out: they come and go, and their parent says what they must be.
+WITH relation AS MATERIALIZED (
+    SELECT c.oid, n.nspname::text AS schema, pg_catalog.format('%I.%I', n.nspname, c.relname) AS table_name, c.relname::text AS name,
+           pg_catalog.jsonb_build_object(
+               'partitioned', c.relkind = 'p',
+               'partition_key', CASE c.relkind WHEN 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END,
+               'persistence', c.relpersistence,
+               'row_security', c.relrowsecurity,
+               'force_row_security', c.relforcerowsecurity) AS facets
+    FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+      AND (/*tables*/)
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                      WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid
+                        AND d.deptype = 'e')
+)
+SELECT 'table', r.schema, r.table_name, r.name, r.facets::text
+FROM relation r
+UNION ALL
+SELECT 'column', r.schema, r.table_name, a.attname::text,
+       pg_catalog.jsonb_build_object(
+           'position', pg_catalog.rank() OVER (PARTITION BY r.oid ORDER BY a.attnum),
+           'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
+           'type_kind', t.typtype,
+           'labels', (SELECT pg_catalog.jsonb_agg(e.enumlabel ORDER BY e.enumsortorder)
+                      FROM pg_catalog.pg_enum e WHERE e.enumtypid = a.atttypid),
+           'not_null', a.attnotnull,
+           'default', CASE a.attgenerated WHEN '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END,
+           'generated', CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END,
+           'identity', a.attidentity,
+           'collation', (SELECT pg_catalog.format('%I.%I', cn.nspname, co.collname)
+                         FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace
+                         WHERE co.oid = a.attcollation AND a.attcollation <> t.typcollation))::text
+FROM relation r
+JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = r.oid AND d.adnum = a.attnum
+UNION ALL
+-- From PostgreSQL 18 on NOT NULL is a constraint too; here it is a fact of its column on every version.
+SELECT 'constraint', r.schema, r.table_name, o.conname::text,
+       pg_catalog.jsonb_build_object(
+           'type', o.contype,
+           'definition', pg_catalog.pg_get_constraintdef(o.oid),
+           'columns', (SELECT pg_catalog.jsonb_agg(a.attname ORDER BY k.place)
+                       FROM pg_catalog.unnest(o.conkey) WITH ORDINALITY k (attnum, place)
+                       JOIN pg_catalog.pg_attribute a ON a.attrelid = o.conrelid AND a.attnum = k.attnum),
+           'references', (SELECT pg_catalog.format('%I.%I', fn.nspname, f.relname)
+                          FROM pg_catalog.pg_class f JOIN pg_catalog.pg_namespace fn ON fn.oid = f.relnamespace
+                          WHERE f.oid = o.confrelid),
+           'validated', o.convalidated,
+           'deferrable', o.condeferrable,
+           'deferred', o.condeferred)::text
+FROM relation r
+JOIN pg_catalog.pg_constraint o ON o.conrelid = r.oid AND o.contype IN ('p', 'u', 'c', 'f', 'x')
+UNION ALL
+-- Indexes that no constraint stands for.
+SELECT 'index', r.schema, r.table_name, i.relname::text,
+       pg_catalog.jsonb_build_object(
+           'definition', pg_catalog.substring(pg_catalog.pg_get_indexdef(i.oid), ' (USING .*)$'),
+           'unique', x.indisunique,
+           'columns', (SELECT pg_catalog.jsonb_agg(pg_catalog.pg_get_indexdef(i.oid, k.place, false) ORDER BY k.place)
+                       FROM pg_catalog.generate_series(1, x.indnkeyatts) k (place)),
+           'partial', x.indpred IS NOT NULL,
+           'valid', x.indisvalid AND x.indisready)::text
+FROM relation r
+JOIN pg_catalog.pg_index x ON x.indrelid = r.oid
+JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_constraint o WHERE o.conindid = i.oid AND o.contype IN ('p', 'u', 'x'))
