@@ -2,16 +2,20 @@
 
 use pgrx::prelude::*;
 
+mod compat;
+mod deploy;
 mod environment;
 mod ingest;
 mod partition;
 mod pg;
+mod quality;
 mod schema;
 mod settings;
 
 ::pgrx::pg_module_magic!(name, version);
 
 extension_sql_file!("../sql/roles.sql", name = "roles", bootstrap);
+extension_sql_file!("../sql/deploy/tables.sql", name = "deploy_tables");
 extension_sql_file!("../sql/environment/tables.sql", name = "environment_tables");
 extension_sql_file!("../sql/ingest/tables.sql", name = "ingest_tables");
 extension_sql_file!(
@@ -19,6 +23,7 @@ extension_sql_file!(
     name = "ingest_functions",
     requires = ["ingest_tables", iso8601_timestamp]
 );
+extension_sql_file!("../sql/quality/tables.sql", name = "quality_tables");
 extension_sql_file!("../sql/schema/tables.sql", name = "schema_tables");
 extension_sql_file!("../sql/finalize.sql", name = "finalize", finalize);
 

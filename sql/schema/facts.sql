@@ -8,6 +8,10 @@ WITH relation AS MATERIALIZED (
                'partition_key', CASE c.relkind WHEN 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END,
                'persistence', c.relpersistence,
                'row_security', c.relrowsecurity,
+               -- An event table keeps its source_id unique by triggers and a key table.
+               'unique_by_trigger', (SELECT '["source_id"]'::pg_catalog.jsonb FROM pg_catalog.pg_trigger t
+                                     WHERE t.tgrelid = c.oid AND t.tgname = 'opdb_keep_keys_insert'
+                                       AND t.tgenabled IN ('O', 'A')),
                'force_row_security', c.relforcerowsecurity) AS facets
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

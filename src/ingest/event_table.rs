@@ -36,7 +36,7 @@ impl EventTable {
 
     /// The event table that `table` is, if it is one.
     pub fn find(table: Regclass) -> Result<Option<Self>> {
-        let row = spi::write_returning(
+        let row = spi::read_one(
             "SELECT e.key_table, e.period, c.relowner, c.relrowsecurity
              FROM opdb.event_table e JOIN pg_catalog.pg_class c ON c.oid = e.table_name
              WHERE e.table_name = $1",
@@ -49,8 +49,7 @@ impl EventTable {
                     row.get::<bool>(4)?,
                 ))
             },
-        )?
-        .pop();
+        )?;
         let Some((keys, Some(period), Some(owner), Some(row_security))) = row else { return Ok(None) };
         let period = Period::from_unit(&period).ok_or(IngestError::UnsupportedPeriod(period))?;
         let keys = keys.map(name::of).transpose()?;
@@ -126,15 +125,19 @@ fn register(
     period: Period,
     start_at: Option<TimestampWithTimeZone>,
 ) -> Result<Regclass> {
-    let table = spi::write_value::<Regclass>(
+    let row = spi::write_returning(
         "INSERT INTO opdb.event_table (table_name, key_table, period) VALUES ($1::regclass, $2::regclass, $3)
          ON CONFLICT (table_name) DO UPDATE SET key_table = excluded.key_table, period = excluded.period
-         RETURNING table_name",
+         RETURNING table_name, (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = table_name)",
         &[name.sql().into(), keys.map(Qualified::sql).into(), period.unit().into()],
-    )?
-    .ok_or_else(|| NameError::NoRelation(name.sql()))?;
-    EventTable::get(table)?
-        .create_partitions("SELECT coalesce($1, pg_catalog.now())", &[DatumWithOid::from(start_at)])?;
+        |row| Ok((row.get::<Regclass>(1)?, row.get::<pg_sys::Oid>(2)?)),
+    )?;
+    let Some((Some(table), Some(owner))) = row.into_iter().next() else {
+        return Err(NameError::NoRelation(name.sql()).into());
+    };
+    let created =
+        EventTable { table, name: name.clone(), keys: keys.cloned(), period, owner, row_security: false };
+    created.create_partitions("SELECT coalesce($1, pg_catalog.now())", &[DatumWithOid::from(start_at)])?;
     Ok(table)
 }
 

@@ -169,6 +169,12 @@ impl Remote {
         Ok(())
     }
 
+    /// Gives triggers and functions there the search_path they were written for. The caller's own SQL is
+    /// qualified.
+    pub fn use_own_search_path(&self) -> Result<()> {
+        self.execute("RESET search_path").map(drop)
+    }
+
     /// Runs one query there; `columns` is how many it returns. Values come as text.
     pub fn query(&self, sql: &str, columns: usize) -> Result<Vec<Row>> {
         self.send(sql)?;
@@ -249,9 +255,12 @@ impl Remote {
             self.dblink,
             definition.join(", ")
         );
-        spi::read(&sql, &[self.connection.as_str().into()], |row| {
-            (1..=columns).map(|column| row.get::<String>(column)).collect()
+        subtransaction::run(|| {
+            spi::read(&sql, &[self.connection.as_str().into()], |row| {
+                (1..=columns).map(|column| row.get::<String>(column)).collect()
+            })
         })
+        .map_err(|failure| failure.at(&format!("environment \"{}\"", self.environment)))
     }
 
     fn close(&self, cancel: bool) -> Result<()> {

@@ -3,10 +3,14 @@
 //! `read` runs on the snapshot of the statement that called opdb, so every read of one call sees the same
 //! data and none of the call's own writes; whatever must see them goes through `write_returning`.
 
+use std::ffi::{CStr, c_char, c_long};
+
 use pgrx::datum::DatumWithOid;
+use pgrx::pg_sys;
 use pgrx::spi::{self, Spi, SpiHeapTupleData};
 
 use super::error::Result;
+use super::session::c_string;
 
 /// Runs a query that changes nothing and maps each row. Works on a standby.
 pub fn read<'a, T>(
@@ -14,7 +18,48 @@ pub fn read<'a, T>(
     args: &[DatumWithOid<'a>],
     mut row: impl FnMut(SpiHeapTupleData) -> spi::Result<T>,
 ) -> Result<Vec<T>> {
-    Ok(Spi::connect(|client| client.select(sql, None, args)?.map(&mut row).collect::<spi::Result<_>>())?)
+    let sql = c_string(sql)?;
+    Ok(Spi::connect(|_| read_rows(&sql, args, &mut row))?)
+}
+
+/// pgrx itself reads on the statement's snapshot only until the transaction has written something.
+#[allow(unsafe_code)]
+fn read_rows<T>(
+    sql: &CStr,
+    args: &[DatumWithOid],
+    row: &mut impl FnMut(SpiHeapTupleData) -> spi::Result<T>,
+) -> spi::Result<Vec<T>> {
+    let (mut types, mut values, nulls) = raw(args);
+    // SAFETY: SPI is connected (the caller is inside Spi::connect); the three arrays have one entry per
+    // argument and live through the call; the tuple table is freed when SPI disconnects, after `row` copied
+    // what it wants.
+    unsafe {
+        let status = pg_sys::SPI_execute_with_args(
+            sql.as_ptr(),
+            args.len() as i32,
+            types.as_mut_ptr(),
+            values.as_mut_ptr(),
+            nulls.as_ptr(),
+            true,
+            0,
+        );
+        Spi::check_status(status)?;
+        let Some(table) = pg_sys::SPI_tuptable.as_mut() else { return Ok(Vec::new()) };
+        (0..table.numvals as usize)
+            .map(|place| {
+                let tuple = SpiHeapTupleData::new(table.tupdesc, *table.vals.add(place))?;
+                tuple.map_or(Err(spi::SpiError::InvalidPosition), &mut *row)
+            })
+            .collect()
+    }
+}
+
+/// Arguments as SPI's C functions take them.
+fn raw(args: &[DatumWithOid]) -> (Vec<pg_sys::Oid>, Vec<pg_sys::Datum>, Vec<c_char>) {
+    let types = args.iter().map(DatumWithOid::oid).collect();
+    let values = args.iter().map(|arg| arg.datum().map_or(pg_sys::Datum::null(), |datum| datum.sans_lifetime()));
+    let nulls = args.iter().map(|arg| if arg.datum().is_some() { b' ' as c_char } else { b'n' as c_char });
+    (types, values.collect(), nulls.collect())
 }
 
 /// `read` for a query with at most one row.
@@ -58,23 +103,45 @@ pub fn write_value<'a, T: pgrx::IntoDatum + pgrx::FromDatum>(
     Ok(write_returning(sql, args, |row| row.get::<T>(1))?.pop().flatten())
 }
 
-/// Hands the rows of a one-column text query to `each`, a row at a time, on one snapshot and without
-/// ever holding more than one of them: SPI frees what it fetched only when the connection ends.
+/// Hands the rows of a one-column text query to `each`, one at a time, on the snapshot of the calling
+/// statement and without ever holding more than one: SPI frees what it fetched only when it disconnects.
 pub fn for_each_text(sql: &str, mut each: impl FnMut(String) -> Result<()>) -> Result<()> {
-    let cursor = Spi::connect(|client| client.try_open_cursor(sql, &[]).map(|cursor| cursor.detach_into_name()))?;
-    loop {
-        let next = Spi::connect(|client| -> spi::Result<Option<String>> {
-            let mut open = client.find_cursor(&cursor)?;
-            let rows = open.fetch(1)?;
-            let value = if rows.is_empty() { None } else { rows.first().get_one::<String>()? };
-            if value.is_some() {
-                open.detach_into_name();
-            }
-            Ok(value)
-        })?;
-        match next {
-            Some(value) => each(value)?,
-            None => return Ok(()),
-        }
+    let cursor = open_cursor(sql)?;
+    while let Some(value) = fetch_text(&cursor)? {
+        each(value)?;
     }
+    Spi::connect(|client| client.find_cursor(&cursor).map(drop))?;
+    Ok(())
+}
+
+fn fetch_text(cursor: &str) -> Result<Option<String>> {
+    Ok(Spi::connect(|client| -> spi::Result<Option<String>> {
+        let mut open = client.find_cursor(cursor)?;
+        let rows = open.fetch(1 as c_long)?;
+        let value = if rows.is_empty() { None } else { rows.first().get_one::<String>()? };
+        open.detach_into_name();
+        Ok(value)
+    })?)
+}
+
+#[allow(unsafe_code)]
+fn open_cursor(sql: &str) -> Result<String> {
+    let sql = c_string(sql)?;
+    Ok(Spi::connect(|_| {
+        // SAFETY: SPI is connected; there are no arguments; the portal lives until it is closed or the
+        // (sub)transaction ends, and its name is read at once.
+        unsafe {
+            let portal = pg_sys::SPI_cursor_open_with_args(
+                std::ptr::null(),
+                sql.as_ptr(),
+                0,
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                std::ptr::null(),
+                true,
+                0,
+            );
+            CStr::from_ptr((*portal).name).to_string_lossy().into_owned()
+        }
+    }))
 }

@@ -1,0 +1,329 @@
+//! Comparing a table here with the one of the same name there.
+
+use super::Verdict;
+use super::types::{ColumnType, verdict};
+use crate::schema::{Fact, Kind};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aspect {
+    TableStructure,
+    ColumnTypes,
+    Indexes,
+    Constraints,
+}
+
+impl Aspect {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Aspect::TableStructure => "table_structure",
+            Aspect::ColumnTypes => "column_types",
+            Aspect::Indexes => "indexes",
+            Aspect::Constraints => "constraints",
+        }
+    }
+}
+
+/// One thing compared.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    pub table: String,
+    pub aspect: Aspect,
+    pub object: String,
+    pub verdict: Verdict,
+    pub local: Option<String>,
+    pub remote: Option<String>,
+    pub detail: String,
+    /// Rows cannot be sent there as it stands, unless the data itself shows that they fit.
+    pub blocking: bool,
+}
+
+/// A table and everything about it on both sides.
+pub struct Pair<'a> {
+    pub table: &'a str,
+    pub local: &'a [Fact],
+    pub remote: &'a [Fact],
+    /// Columns whose values stay here: the other side gives its own.
+    pub kept_here: &'a [String],
+}
+
+impl Pair<'_> {
+    pub fn findings(&self) -> Vec<Finding> {
+        if self.of(self.remote, Kind::Table).next().is_none() {
+            return vec![Finding {
+                blocking: true,
+                ..self.finding(Aspect::TableStructure, self.table, Verdict::Missing, "the table does not exist there")
+            }];
+        }
+        let mut found =
+            vec![self.finding(Aspect::TableStructure, self.table, Verdict::Identical, "the table exists there")];
+        found.extend(self.of(self.local, Kind::Column).map(|column| self.column(column)));
+        found.extend(self.columns_only_there());
+        found.extend(self.indexes());
+        found.extend(self.constraints());
+        found
+    }
+
+    fn of<'f>(&self, facts: &'f [Fact], kind: Kind) -> impl Iterator<Item = &'f Fact> {
+        let table = self.table.to_owned();
+        facts.iter().filter(move |fact| fact.kind == kind && fact.table == table)
+    }
+
+    fn finding(&self, aspect: Aspect, object: &str, verdict: Verdict, detail: &str) -> Finding {
+        Finding {
+            table: self.table.to_owned(),
+            aspect,
+            object: object.to_owned(),
+            verdict,
+            local: None,
+            remote: None,
+            detail: detail.to_owned(),
+            blocking: false,
+        }
+    }
+
+    fn column(&self, local: &Fact) -> Finding {
+        let sent = !self.kept_here.contains(&local.name) && local.text("generated").is_none();
+        let Some(remote) = self.of(self.remote, Kind::Column).find(|column| column.name == local.name) else {
+            let detail = if sent { "the column does not exist there" } else { "the column is not sent" };
+            return Finding {
+                local: local.text("type").map(str::to_owned),
+                blocking: sent,
+                ..self.finding(Aspect::TableStructure, &local.name, Verdict::Missing, detail)
+            };
+        };
+        let mut verdict = verdict(&column_type(local), &column_type(remote));
+        let mut details = Vec::new();
+        if remote.flag("not_null") && !local.flag("not_null") {
+            verdict = verdict.max(Verdict::Narrowing);
+            details.push("NULL is refused there");
+        }
+        if remote.text("generated").is_some() && sent {
+            verdict = Verdict::Incompatible;
+            details.push("the column is generated there");
+        }
+        if local.text("collation") != remote.text("collation") {
+            verdict = verdict.max(Verdict::Widening);
+            details.push("the collation differs");
+        }
+        if !sent {
+            details.push("the column is not sent");
+        }
+        Finding {
+            local: Some(described(local)),
+            remote: Some(described(remote)),
+            blocking: sent && verdict > Verdict::Widening,
+            ..self.finding(Aspect::ColumnTypes, &local.name, verdict, &details.join("; "))
+        }
+    }
+
+    fn columns_only_there(&self) -> impl Iterator<Item = Finding> {
+        self.of(self.remote, Kind::Column)
+            .filter(|remote| {
+                let sent = !self.kept_here.contains(&remote.name);
+                !(sent && self.of(self.local, Kind::Column).any(|local| local.name == remote.name))
+            })
+            .filter(|remote| needs_a_value(remote))
+            .map(|remote| Finding {
+                remote: Some(described(remote)),
+                blocking: true,
+                ..self.finding(
+                    Aspect::TableStructure,
+                    &remote.name,
+                    Verdict::Incompatible,
+                    "the column is NOT NULL without a default there and gets no value",
+                )
+            })
+    }
+
+    fn indexes(&self) -> Vec<Finding> {
+        let remote: Vec<&Fact> = self.of(self.remote, Kind::Index).collect();
+        self.of(self.local, Kind::Index)
+            .map(|index| {
+                let same = remote.iter().find(|other| {
+                    other.text("definition") == index.text("definition") && other.flag("unique") == index.flag("unique")
+                });
+                let (verdict, detail) = match same {
+                    Some(_) => (Verdict::Identical, ""),
+                    None => (Verdict::Missing, "no such index there; queries may be slower"),
+                };
+                Finding {
+                    local: index.text("definition").map(str::to_owned),
+                    remote: same.and_then(|other| other.text("definition")).map(str::to_owned),
+                    ..self.finding(Aspect::Indexes, &index.name, verdict, detail)
+                }
+            })
+            .chain(remote.iter().filter(|other| other.flag("unique")).filter_map(|other| {
+                let here = self.of(self.local, Kind::Index).any(|index| {
+                    index.flag("unique") && other.text("definition") == index.text("definition")
+                });
+                (!here).then(|| Finding {
+                    remote: other.text("definition").map(str::to_owned),
+                    ..self.finding(Aspect::Indexes, &other.name, Verdict::Narrowing, ENFORCED_THERE)
+                })
+            }))
+            .collect()
+    }
+
+    /// The table's constraints, and what its triggers guarantee like one.
+    fn guarantees(&self, facts: &[Fact]) -> Vec<Fact> {
+        let by_trigger = self.of(facts, Kind::Table).filter_map(unique_by_trigger);
+        self.of(facts, Kind::Constraint).cloned().chain(by_trigger).collect()
+    }
+
+    fn constraints(&self) -> Vec<Finding> {
+        let definition = |fact: &Fact| fact.text("definition").map(str::to_owned);
+        let same = |a: &Fact, b: &Fact| a.text("type") == b.text("type") && meaning(a) == meaning(b);
+        let (local, remote) = (self.guarantees(self.local), self.guarantees(self.remote));
+        let here = local.iter().map(|constraint| {
+            let there = remote.iter().find(|other| same(constraint, other));
+            let (verdict, detail) = match there {
+                Some(_) => (Verdict::Identical, ""),
+                None => (Verdict::Missing, "not guaranteed there"),
+            };
+            Finding {
+                local: definition(constraint),
+                remote: there.and_then(definition),
+                ..self.finding(Aspect::Constraints, &constraint.name, verdict, detail)
+            }
+        });
+        let only_there = remote
+            .iter()
+            .filter(|other| !local.iter().any(|constraint| same(constraint, other)))
+            .map(|other| Finding {
+                remote: definition(other),
+                ..self.finding(Aspect::Constraints, &other.name, Verdict::Narrowing, ENFORCED_THERE)
+            });
+        here.chain(only_there).collect()
+    }
+}
+
+const ENFORCED_THERE: &str = "only there: a row that violates it stops the deployment, which then changes nothing";
+
+fn unique_by_trigger(table: &Fact) -> Option<Fact> {
+    let columns = table.list("unique_by_trigger");
+    (!columns.is_empty()).then(|| Fact {
+        kind: Kind::Constraint,
+        name: format!("{} (by trigger)", columns.join(", ")),
+        facets: [
+            ("type".to_owned(), "u".into()),
+            ("definition".to_owned(), format!("UNIQUE ({})", columns.join(", ")).into()),
+            ("columns".to_owned(), columns.into()),
+        ]
+        .into(),
+        ..table.clone()
+    })
+}
+
+/// Whether the table there holds every value of these columns at most once, by whatever means.
+pub fn is_unique(facts: &[Fact], table: &str, columns: &[String]) -> bool {
+    let mut wanted: Vec<&str> = columns.iter().map(String::as_str).collect();
+    wanted.sort_unstable();
+    let same = |mut found: Vec<&str>| {
+        found.sort_unstable();
+        found == wanted
+    };
+    facts.iter().filter(|fact| fact.table == table).any(|fact| match fact.kind {
+        Kind::Constraint => matches!(fact.text("type"), Some("p" | "u")) && same(fact.list("columns")),
+        Kind::Index => fact.flag("unique") && fact.flag("valid") && !fact.flag("partial") && same(fact.list("columns")),
+        Kind::Table => same(fact.list("unique_by_trigger")),
+        Kind::Column => false,
+    })
+}
+
+/// Key constraints are the same if their columns are; others if their text is.
+fn meaning(constraint: &Fact) -> String {
+    match constraint.text("type") {
+        Some("p" | "u") => {
+            let mut columns = constraint.list("columns");
+            columns.sort_unstable();
+            columns.join(",")
+        }
+        _ => constraint.text("definition").unwrap_or_default().to_owned(),
+    }
+}
+
+fn needs_a_value(column: &Fact) -> bool {
+    column.flag("not_null")
+        && column.text("default").is_none()
+        && column.text("generated").is_none()
+        && column.text("identity").is_none_or(str::is_empty)
+}
+
+pub fn column_type(column: &Fact) -> ColumnType {
+    ColumnType {
+        text: column.text("type").unwrap_or_default().to_owned(),
+        kind: column.text("type_kind").unwrap_or_default().to_owned(),
+        labels: column.list("labels").into_iter().map(str::to_owned).collect(),
+    }
+}
+
+fn described(column: &Fact) -> String {
+    let nullable = if column.flag("not_null") { " NOT NULL" } else { "" };
+    format!("{}{nullable}", column.text("type").unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn fact(kind: Kind, name: &str, facets: serde_json::Value) -> Fact {
+        let facets = facets.as_object().unwrap().clone().into_iter().collect();
+        Fact { kind, schema: "s".into(), table: "s.t".into(), name: name.into(), facets }
+    }
+
+    fn table(columns: &[(&str, &str, bool)]) -> Vec<Fact> {
+        let mut facts = vec![fact(Kind::Table, "t", json!({}))];
+        facts.extend(columns.iter().map(|(name, data_type, not_null)| {
+            fact(Kind::Column, name, json!({"type": data_type, "type_kind": "b", "not_null": not_null}))
+        }));
+        facts
+    }
+
+    fn blocking(local: &[Fact], remote: &[Fact], kept_here: &[String]) -> Vec<(String, Verdict)> {
+        let pair = Pair { table: "s.t", local, remote, kept_here };
+        pair.findings()
+            .into_iter()
+            .filter(|finding| finding.blocking)
+            .map(|finding| (finding.object, finding.verdict))
+            .collect()
+    }
+
+    #[test]
+    fn a_missing_table_blocks() {
+        let local = table(&[("a", "text", true)]);
+        assert_eq!(blocking(&local, &[], &[]), [("s.t".to_owned(), Verdict::Missing)]);
+        assert!(blocking(&local, &local, &[]).is_empty());
+    }
+
+    #[test]
+    fn a_column_only_here_blocks_unless_it_is_not_sent() {
+        let (local, remote) = (table(&[("a", "text", true), ("b", "text", false)]), table(&[("a", "text", true)]));
+        assert_eq!(blocking(&local, &remote, &[]), [("b".to_owned(), Verdict::Missing)]);
+        assert!(blocking(&local, &remote, &["b".to_owned()]).is_empty());
+    }
+
+    #[test]
+    fn a_column_only_there_blocks_if_it_needs_a_value() {
+        let local = table(&[("a", "text", true)]);
+        let nullable = table(&[("a", "text", true), ("b", "text", false)]);
+        let required = table(&[("a", "text", true), ("b", "text", true)]);
+        assert!(blocking(&local, &nullable, &[]).is_empty());
+        assert_eq!(blocking(&local, &required, &[]), [("b".to_owned(), Verdict::Incompatible)]);
+        // A column that exists on both sides but is not sent needs a default there just as well.
+        assert_eq!(blocking(&required, &required, &["b".to_owned()]), [("b".to_owned(), Verdict::Incompatible)]);
+    }
+
+    #[test]
+    fn a_narrower_column_and_a_stricter_null_block() {
+        let local = table(&[("a", "text", false)]);
+        assert_eq!(
+            blocking(&local, &table(&[("a", "character varying(8)", false)]), &[]),
+            [("a".to_owned(), Verdict::Narrowing)]
+        );
+        assert_eq!(
+            blocking(&local, &table(&[("a", "text", true)]), &[]),
+            [("a".to_owned(), Verdict::Narrowing)]
+        );
+    }
+}

@@ -1,0 +1,52 @@
+-- Rules that somebody added to a table, beside those that the table itself implies.
+CREATE TABLE opdb.quality_rule (
+    rule_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    table_name regclass NOT NULL,
+    dimension  text NOT NULL,
+    rule       text NOT NULL,
+    columns    text[] NOT NULL,
+    args       jsonb NOT NULL,
+    weight     numeric NOT NULL,
+    threshold  numeric,
+    severity   text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    created_by name NOT NULL DEFAULT current_user
+);
+CREATE INDEX quality_rule_table_idx ON opdb.quality_rule (table_name);
+SELECT pg_catalog.pg_extension_config_dump('opdb.quality_rule', '');
+SELECT pg_catalog.pg_extension_config_dump('opdb.quality_rule_rule_id_seq', '');
+
+CREATE TABLE opdb.quality_run (
+    run_id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    table_name   regclass NOT NULL,
+    at           timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    rows         bigint NOT NULL,
+    completeness numeric,
+    accuracy     numeric,
+    consistency  numeric,
+    integrity    numeric,
+    score        numeric,
+    coverage     numeric NOT NULL,
+    passed       boolean NOT NULL,
+    reason       text NOT NULL
+);
+CREATE INDEX quality_run_table_idx ON opdb.quality_run (table_name, run_id);
+SELECT pg_catalog.pg_extension_config_dump('opdb.quality_run', '');
+SELECT pg_catalog.pg_extension_config_dump('opdb.quality_run_run_id_seq', '');
+
+CREATE TABLE opdb.quality_result (
+    run_id    bigint NOT NULL REFERENCES opdb.quality_run ON DELETE CASCADE,
+    position  integer NOT NULL,
+    rule_id   bigint,
+    dimension text NOT NULL,
+    rule      text NOT NULL,
+    columns   text[] NOT NULL,
+    evaluated bigint NOT NULL,
+    passed    bigint NOT NULL,
+    ratio     numeric,
+    threshold numeric,
+    status    text NOT NULL,
+    evidence  text NOT NULL,
+    PRIMARY KEY (run_id, position)
+);
+SELECT pg_catalog.pg_extension_config_dump('opdb.quality_result', '');

@@ -1,0 +1,196 @@
+//! Tables on both sides, described and compared.
+
+use opdb_core::compat::Verdict;
+use opdb_core::compat::evidence::misfit;
+use opdb_core::compat::table::{Finding, Pair, column_type};
+use opdb_core::compat::types;
+use opdb_core::schema::{Fact, Kind};
+
+use super::error::CompatError;
+use crate::ingest::EventTable;
+use crate::pg::error::Result;
+use crate::pg::name::{Qualified, identifier};
+use crate::pg::remote::Remote;
+use crate::pg::types::Regclass;
+use crate::pg::{name, session, spi};
+use crate::schema::extract::{self, Scope};
+
+/// A table of this database that is compared with, or sent to, another.
+pub struct LocalTable {
+    pub relation: Regclass,
+    pub name: Qualified,
+    pub is_event_table: bool,
+}
+
+impl LocalTable {
+    /// Errors: 42P01 if there is none of that name, 42809 if it is no table.
+    pub fn named(text: &str) -> Result<Self> {
+        Self::of(name::find(text)?)
+    }
+
+    fn of(relation: Regclass) -> Result<Self> {
+        let name = name::of_table(relation)?;
+        Ok(Self { relation, name, is_event_table: EventTable::find(relation)?.is_some() })
+    }
+
+    /// Every table of the database, but for partitions, opdb's own and the key tables of event tables.
+    pub fn all() -> Result<Vec<Self>> {
+        let relations = spi::read(
+            "SELECT c.oid::regclass FROM pg_catalog.pg_class c
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+             WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+               AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'opdb')
+               AND NOT EXISTS (SELECT FROM opdb.event_table e WHERE e.key_table = c.oid)
+             ORDER BY n.nspname, c.relname",
+            &[],
+            |row| row.get::<Regclass>(1),
+        )?;
+        relations.into_iter().flatten().map(Self::of).collect()
+    }
+
+    /// What the other side decides for itself: an event's surrogate id, when the row was made there, and
+    /// whether it was processed there.
+    pub fn kept_here(&self) -> Vec<String> {
+        if !self.is_event_table {
+            return Vec::new();
+        }
+        ["id", "created_at", "processed"].map(str::to_owned).to_vec()
+    }
+}
+
+/// The facts of some tables on both sides.
+pub struct Compared {
+    pub local: Vec<Fact>,
+    pub remote: Vec<Fact>,
+}
+
+impl Compared {
+    pub fn new(remote: &Remote, tables: &[LocalTable]) -> Result<Self> {
+        let names: Vec<String> = tables.iter().map(|table| table.name.sql()).collect();
+        session::pinned(|| {
+            let scope = Scope::Tables(&names);
+            Ok(Self { local: extract::local(&scope)?, remote: extract::remote(remote, &scope)? })
+        })
+    }
+
+    pub fn findings(&self, table: &LocalTable, kept_here: &[String]) -> Vec<Finding> {
+        Pair { table: &table.name.sql(), local: &self.local, remote: &self.remote, kept_here }.findings()
+    }
+
+    pub fn exists_there(&self, table: &LocalTable) -> bool {
+        columns(&self.remote, &table.name.sql()).next().is_some()
+    }
+
+    /// Errors: 42P01 if the table does not exist there.
+    pub fn check_exists_there(&self, table: &LocalTable, environment: &str) -> Result<()> {
+        if self.exists_there(table) {
+            return Ok(());
+        }
+        Err(CompatError::MissingThere { table: table.name.sql(), environment: environment.to_owned() }.into())
+    }
+
+    /// How each column of the table fares there, with what the data says where the types leave it open.
+    pub fn mapping(&self, table: &LocalTable, kept_here: &[String]) -> Result<Vec<Mapping>> {
+        let table_name = table.name.sql();
+        let mut mapping: Vec<Mapping> = columns(&self.local, &table_name)
+            .map(|local| {
+                let there = columns(&self.remote, &table_name).find(|column| column.name == local.name);
+                Mapping::new(local, there, kept_here)
+            })
+            .collect();
+        add_evidence(&table_name, &mut mapping)?;
+        Ok(mapping)
+    }
+}
+
+pub fn columns<'f>(facts: &'f [Fact], table: &str) -> impl Iterator<Item = &'f Fact> {
+    let table = table.to_owned();
+    let mut columns: Vec<&Fact> =
+        facts.iter().filter(|fact| fact.kind == Kind::Column && fact.table == table).collect();
+    columns.sort_by_key(|column| column.facets.get("position").and_then(serde_json::Value::as_i64));
+    columns.into_iter()
+}
+
+/// A column here and the one it goes to.
+pub struct Mapping {
+    pub local_column: String,
+    pub local_type: String,
+    pub remote_column: Option<String>,
+    pub remote_type: Option<String>,
+    pub verdict: Verdict,
+    pub evidence: String,
+    /// Whether every value that is there now fits; unknown where only the other server can tell.
+    pub fits: Option<bool>,
+    misfit: Option<String>,
+}
+
+impl Mapping {
+    fn new(local: &Fact, there: Option<&Fact>, kept_here: &[String]) -> Self {
+        let (from, to) = (column_type(local), there.map(column_type));
+        let sent = !kept_here.contains(&local.name) && local.text("generated").is_none();
+        let mut verdict = to.as_ref().map_or(Verdict::Missing, |to| types::verdict(&from, to));
+        let mut conditions = Vec::new();
+        let column = identifier(&local.name);
+        if let (Some(to), Some(there)) = (&to, there) {
+            if verdict > Verdict::Widening {
+                conditions.extend(misfit(&column, &from, to));
+            }
+            if there.flag("not_null") && !local.flag("not_null") {
+                verdict = verdict.max(Verdict::Narrowing);
+                conditions.push(format!("{column} IS NULL"));
+            }
+        }
+        let (evidence, fits) = match (sent, verdict) {
+            (false, _) => ("not sent: the environment gives its own value", Some(true)),
+            (true, Verdict::Identical | Verdict::Widening) => ("every value fits by its type", Some(true)),
+            (true, Verdict::Missing) => ("the column does not exist there", Some(false)),
+            (true, Verdict::Incompatible) => ("there is no way to convert", Some(false)),
+            _ => ("only the environment can tell: staging there tries every value", None),
+        };
+        Self {
+            local_column: local.name.clone(),
+            local_type: from.text,
+            remote_column: there.map(|there| there.name.clone()),
+            remote_type: to.map(|to| to.text),
+            verdict,
+            evidence: evidence.to_owned(),
+            fits,
+            misfit: (fits.is_none() && !conditions.is_empty()).then(|| format!("({})", conditions.join(") OR ("))),
+        }
+    }
+}
+
+/// Counts, in one scan, the values that do not fit, and shows one of each column's.
+fn add_evidence(table: &str, mapping: &mut [Mapping]) -> Result<()> {
+    let mut open: Vec<&mut Mapping> = mapping.iter_mut().filter(|column| column.misfit.is_some()).collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    let counts: Vec<String> = open
+        .iter()
+        .map(|column| {
+            let (name, misfit) = (identifier(&column.local_column), column.misfit.as_deref().unwrap_or("false"));
+            format!(
+                "pg_catalog.count(*) FILTER (WHERE {misfit}), \
+                 pg_catalog.left(pg_catalog.min({name}::text) FILTER (WHERE {misfit}), 60)"
+            )
+        })
+        .collect();
+    let sql = format!("SELECT pg_catalog.count(*), {} FROM {table}", counts.join(", "));
+    let found = spi::read_one(&sql, &[], |row| {
+        let columns = (0..open.len()).map(|place| {
+            Ok((row.get::<i64>(2 + 2 * place)?.unwrap_or(0), row.get::<String>(3 + 2 * place)?))
+        });
+        Ok((row.get::<i64>(1)?.unwrap_or(0), columns.collect::<pgrx::spi::Result<Vec<_>>>()?))
+    })?;
+    let Some((rows, columns)) = found else { return Ok(()) };
+    for (column, (misfits, example)) in open.iter_mut().zip(columns) {
+        column.fits = Some(misfits == 0);
+        column.evidence = match (misfits, example) {
+            (0, _) => format!("safe for this data: all {rows} values fit"),
+            (_, Some(example)) => format!("{misfits} of {rows} values do not fit, for example {example}"),
+            (_, None) => format!("{misfits} of {rows} values are NULL, which is refused there"),
+        };
+    }
+    Ok(())
+}
