@@ -1,6 +1,78 @@
 -- Written by `cargo xtask generate` from sql/privileges.sql and the doc comments of the SQL functions.
 -- Do not edit: change those and run it again.
 
+-- Who may do what. Nothing is granted to PUBLIC; each role has what the one before has, and more.
+REVOKE ALL ON ALL ROUTINES IN SCHEMA opdb FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA opdb FROM PUBLIC;
+
+-- opdb_reader looks.
+GRANT USAGE ON SCHEMA opdb TO opdb_reader;
+GRANT SELECT ON
+    opdb.own_environment, opdb.environment, opdb.environments,
+    opdb.event_table, opdb.dead_letters,
+    opdb.schema_snapshot, opdb.schema_snapshots,
+    opdb.quality_rule, opdb.quality_run, opdb.quality_result,
+    opdb.deployment, opdb.deployments
+TO opdb_reader;
+GRANT EXECUTE ON FUNCTION
+    opdb.current_environment,
+    opdb.schema_fingerprint, opdb.validate_schema,
+    opdb.quality_report
+TO opdb_reader;
+
+-- opdb_operator works: with tables it has rights on, and with environments it has credentials for.
+GRANT EXECUTE ON FUNCTION
+    opdb.check_environment,
+    opdb.create_event_table, opdb.ingest, opdb.create_event_partitions, opdb.event_records, opdb.iso8601_timestamp,
+    opdb.capture_schema,
+    opdb.add_quality_rule, opdb.quality_score,
+    opdb.check_compatibility, opdb.verify_column_mapping,
+    opdb.pre_deployment_check, opdb.deploy
+TO opdb_operator;
+GRANT INSERT, UPDATE ON opdb.event_table, opdb.schema_snapshot TO opdb_operator;
+GRANT INSERT ON opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.deployment TO opdb_operator;
+GRANT UPDATE (state) ON opdb.deployment TO opdb_operator;
+-- Records are somebody's data: the view shows them to whoever may read the table they were meant for.
+GRANT INSERT, SELECT (table_name, record_digest, attempts),
+      UPDATE (attempts, last_at, sqlstate, error, fingerprint) ON opdb.dead_letter TO opdb_operator;
+
+-- opdb_admin decides what this database is and which others it knows, and dumps all of it.
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA opdb TO opdb_admin;
+GRANT ALL ON ALL TABLES IN SCHEMA opdb TO opdb_admin;
+GRANT SELECT ON ALL SEQUENCES IN SCHEMA opdb TO opdb_admin;
+GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO opdb_admin;
+
+COMMENT ON FUNCTION opdb.add_quality_rule IS 'Adds a rule to a table, beside those that the table implies (see quality_score).
+
+`dimension` is completeness, accuracy, consistency or integrity. `rule` with its `args`: not_null;
+not_blank {placeholders}; unique; range {min, max}; length {min, max}; regex {regex}; accepted_values
+{values}; foreign_key {table, columns}; expression {expression}, a row condition that names its columns
+itself. `weight` counts within the dimension; below `threshold` (0..1) the rule fails the run if
+`severity` is error and is reported if it is warning.
+Result: the rule''s id.
+Errors: 22004 for NULL, 22023 for an unknown dimension, rule or argument, 42703 for an unknown column,
+42601 for an expression that is none, 42611 if the rule cannot be evaluated on the table, 42501 unless
+the caller owns the table.';
+
+COMMENT ON FUNCTION opdb.capture_schema IS 'Captures the schema of this database, to be validated against later.
+
+`name` is what it is stored under (replacing what was there); `schemas` limits it to some schemas, NULL
+means all but the system''s and opdb''s own. Tables, columns, constraints and indexes are captured;
+partitions are not, their parents are.
+Result: the fingerprint.
+Errors: 22004 for a NULL name, 42602 for an empty or overlong one, 3F000 for an unknown schema, 22023 for
+an empty list.';
+
+COMMENT ON FUNCTION opdb.check_compatibility IS 'Compares tables with those of the same name on a registered environment.
+
+`tables` are names as in SQL; NULL means every table of this database. One row per table, column, index
+and constraint: aspect is table_structure, column_types, indexes or constraints; verdict is identical,
+widening (every value fits), narrowing (some are refused), lossy (some are altered), incompatible or
+missing; blocking means that rows cannot be sent unless their values turn out to fit, which
+verify_column_mapping tells. Only catalogs are read.
+Errors: 22004 for a NULL environment or table, 42704 for an unknown environment, 08001 or 28P01 if it
+cannot be reached, 42P01 for an unknown table here, 42809 for something that is no table.';
+
 COMMENT ON FUNCTION opdb.check_environment IS 'Connects to a registered environment and says what is there.
 
 One row: reachable, latency_ms (the fastest of three round trips), server_version, in_recovery,
@@ -30,6 +102,18 @@ One row, always: name and kind as declared (NULL if never), is_production, targe
 (the setting opdb.target names it), inferred (this database''s own environment) or unset. Production is
 never inferred.';
 
+COMMENT ON FUNCTION opdb.deploy IS 'Sends the rows of tables to a registered environment, in one transaction there.
+
+The checks of pre_deployment_check come first. Then the rows, as the calling statement sees them, are
+staged there in temporary tables, verified by count and digest, and upserted by primary key (an event
+table''s by source_id; its id, created_at and processed are the target''s own); what the target then holds
+is compared once more before it commits. Nothing has to be installed there. Rows that exist only there
+stay. Options: key, where, exclude_columns, batch_size (1000), max_change_ratio (0.5: rows updated over
+rows there), raise (false).
+Result: the id in opdb.deployments. A failed check makes the state refused, a failed transaction failed;
+both give a WARNING and change nothing there, and with raise an error instead of a record.
+Errors: as pre_deployment_check, 22023 for an unknown option, 25001 inside a transaction block.';
+
 COMMENT ON FUNCTION opdb.drop_environment IS 'Forgets an environment and drops its foreign server and user mappings.
 
 Errors: 22004 for NULL, 42704 for an unknown environment, 2BP01 while foreign tables use its server.';
@@ -46,6 +130,33 @@ Errors: 22004 for NULL, 42809 if the table is not an event table, 22023 if recor
 
 COMMENT ON FUNCTION opdb.iso8601_timestamp IS 'The moment that an ISO 8601 text with a UTC offset names, or NULL if it is none.';
 
+COMMENT ON FUNCTION opdb.pre_deployment_check IS 'Runs every check that deploy makes, and changes nothing.
+
+One row per check with what was found: this database may be deployed from, the session means that target,
+the target is another database, is what it was registered as and takes writes, the schema is as captured,
+tables and columns have their counterparts, every value fits, the key is unique there, the role there has
+its rights, and the quality score passes (which records a quality run).
+Errors: 22004 for NULL, 42704 for an unknown environment, 08001 or 28P01 if it cannot be reached, 42P01
+for an unknown table, 42809 for something that is no table, 42P16 for a table without a key.';
+
+COMMENT ON FUNCTION opdb.quality_report IS 'What each rule of a run found: evaluated and passed values, ratio, threshold, status (passed, partial,
+failed, warning, not_evaluated) and evidence (constraint: nothing had to be read; measured).
+
+rule_id is NULL for a rule that the table implies.
+Errors: 22004 for NULL, 42704 for an unknown run.';
+
+COMMENT ON FUNCTION opdb.quality_score IS 'Scores the rows of a table and records the run.
+
+The rules are those the table implies (required columns are filled; times are finite, numbers are
+numbers; CHECK, UNIQUE, primary and foreign keys hold, proven by a validated constraint or measured; an
+event table''s source_id is unique and its keys are right) and those added by add_quality_rule. Options:
+threshold (0.95), min_coverage (0.8), weights ({"completeness": 0.3, "accuracy": 0.3, "consistency": 0.2,
+"integrity": 0.2}). One row: run_id, rows, the four dimensions and the score (0..1, NULL where nothing
+could be evaluated), coverage (share of the weights with evidence), passed and reason. An empty table
+never passes.
+Errors: 22004 for NULL, 22023 for an unknown option, 42809 for something that is no table, and
+whatever a rule''s expression raises.';
+
 COMMENT ON FUNCTION opdb.register_environment IS 'Registers another server as an environment: makes its postgres_fdw server and a user mapping for the
 calling role.
 
@@ -57,8 +168,29 @@ Errors: 22004 for a NULL argument, 22023 for a wrong kind or shape, 42602 for an
 an option that postgres_fdw does not know, 42710 for a server of that name that opdb did not make,
 42501 without the right to create a server. No error repeats a credential.';
 
+COMMENT ON FUNCTION opdb.schema_fingerprint IS 'The fingerprint of the schema as it is: SHA-256 in hex, the root of a Merkle tree over its objects.
+
+`schemas` as in capture_schema. Two databases with the same tables, columns, constraints and indexes have
+the same fingerprint, whatever the settings of the session.
+Errors: 3F000 for an unknown schema, 22023 for an empty list.';
+
 COMMENT ON FUNCTION opdb.set_environment IS 'Declares what this database is.
 
 `kind` is one of local, development, test, staging, production, disaster_recovery. Calling it again
 replaces the declaration.
 Errors: 22004 for a NULL argument, 22023 for any other kind, 42602 for an empty or overlong name.';
+
+COMMENT ON FUNCTION opdb.validate_schema IS 'Compares the schema as it is with a captured one.
+
+Result: an object with valid, columns_match, data_types_match, constraints_match, indexes_match,
+objects_match, differences (aspect, kind, object, change, expected, actual), expected_fingerprint,
+actual_fingerprint, schema_version (NULL: there are no migrations yet) and covers, the kinds of object
+that were compared. Views, functions, triggers and whatever else is not in covers were not looked at.
+Errors: 22004 for NULL, 42704 if nothing was captured under that name, 55000 if it was captured by an
+opdb of another format.';
+
+COMMENT ON FUNCTION opdb.verify_column_mapping IS 'Shows, column by column, where the values of a table would go on an environment, and whether they fit.
+
+Verdicts as in check_compatibility. Where a type is narrower there, the present values are tried in one
+scan and evidence says how many do not fit, with an example.
+Errors: as check_compatibility, and 42P01 if the table does not exist there.';

@@ -1,8 +1,8 @@
 //! The algorithms of opdb, without PostgreSQL.
+pub mod compat;
+pub mod deploy;
 pub mod environment;
 pub mod ingest;
 pub mod partition;
-pub mod schema;
-pub mod compat;
 pub mod quality;
-pub mod deploy;
+pub mod schema;

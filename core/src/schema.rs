@@ -67,12 +67,17 @@ impl Fact {
 
     pub fn list(&self, facet: &str) -> Vec<&str> {
         let values = self.facets.get(facet).and_then(Value::as_array);
-        values.map(|values| values.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
+        values
+            .map(|values| values.iter().filter_map(Value::as_str).collect())
+            .unwrap_or_default()
     }
 
     fn hash(&self) -> [u8; 32] {
-        let facets: Vec<(&String, String)> =
-            self.facets.iter().map(|(name, value)| (name, value.to_string())).collect();
+        let facets: Vec<(&String, String)> = self
+            .facets
+            .iter()
+            .map(|(name, value)| (name, value.to_string()))
+            .collect();
         let text = serde_json::json!([self.kind, self.table, self.name, facets]).to_string();
         Sha256::digest(text).into()
     }
@@ -125,7 +130,10 @@ pub fn differences(expected: &[Fact], actual: &[Fact]) -> Vec<Difference> {
         }
     }
     found.extend(
-        actual.iter().filter(|(key, _)| !expected.contains_key(*key)).map(|(_, fact)| whole(fact, Change::Unexpected)),
+        actual
+            .iter()
+            .filter(|(key, _)| !expected.contains_key(*key))
+            .map(|(_, fact)| whole(fact, Change::Unexpected)),
     );
     found.sort_by(|a, b| (a.kind, &a.object, a.aspect).cmp(&(b.kind, &b.object, b.aspect)));
     found
@@ -133,8 +141,19 @@ pub fn differences(expected: &[Fact], actual: &[Fact]) -> Vec<Difference> {
 
 fn whole(fact: &Fact, change: Change) -> Difference {
     let facets = Some(fact.facets.clone());
-    let (expected, actual) = if change == Change::Missing { (facets, None) } else { (None, facets) };
-    Difference { aspect: aspect(fact.kind, ""), kind: fact.kind, object: fact.object(), change, expected, actual }
+    let (expected, actual) = if change == Change::Missing {
+        (facets, None)
+    } else {
+        (None, facets)
+    };
+    Difference {
+        aspect: aspect(fact.kind, ""),
+        kind: fact.kind,
+        object: fact.object(),
+        change,
+        expected,
+        actual,
+    }
 }
 
 /// One difference per aspect, so that a column whose type and default changed shows up under both.
@@ -178,7 +197,10 @@ fn aspect(kind: Kind, facet: &str) -> Aspect {
 pub fn fingerprint(facts: &[Fact]) -> String {
     let mut schemas: BTreeMap<&str, BTreeMap<(Kind, &str, &str), [u8; 32]>> = BTreeMap::new();
     for fact in facts {
-        schemas.entry(&fact.schema).or_default().insert(fact.key(), fact.hash());
+        schemas
+            .entry(&fact.schema)
+            .or_default()
+            .insert(fact.key(), fact.hash());
     }
     let mut root = Sha256::new();
     for (schema, objects) in schemas {
@@ -197,7 +219,13 @@ mod tests {
 
     fn column(name: &str, facets: Value) -> Fact {
         let facets = facets.as_object().unwrap().clone().into_iter().collect();
-        Fact { kind: Kind::Column, schema: "s".into(), table: "s.t".into(), name: name.into(), facets }
+        Fact {
+            kind: Kind::Column,
+            schema: "s".into(),
+            table: "s.t".into(),
+            name: name.into(),
+            facets,
+        }
     }
 
     #[test]
@@ -216,11 +244,23 @@ mod tests {
     #[test]
     fn a_type_and_a_null_constraint_are_different_aspects_of_one_column() {
         let expected = column("a", json!({"type": "text", "not_null": true, "default": null}));
-        let actual = column("a", json!({"type": "integer", "not_null": false, "default": null}));
+        let actual = column(
+            "a",
+            json!({"type": "integer", "not_null": false, "default": null}),
+        );
         let found = differences(&[expected], &[actual]);
-        assert_eq!(found.iter().map(|d| d.aspect).collect::<Vec<_>>(), [Aspect::DataTypes, Aspect::Constraints]);
-        assert_eq!(found[0].expected, Some([("type".to_owned(), json!("text"))].into()));
-        assert_eq!(found[0].actual, Some([("type".to_owned(), json!("integer"))].into()));
+        assert_eq!(
+            found.iter().map(|d| d.aspect).collect::<Vec<_>>(),
+            [Aspect::DataTypes, Aspect::Constraints]
+        );
+        assert_eq!(
+            found[0].expected,
+            Some([("type".to_owned(), json!("text"))].into())
+        );
+        assert_eq!(
+            found[0].actual,
+            Some([("type".to_owned(), json!("integer"))].into())
+        );
     }
 
     #[test]
@@ -228,7 +268,10 @@ mod tests {
         let (a, b) = (column("a", json!({})), column("b", json!({})));
         let found = differences(std::slice::from_ref(&a), std::slice::from_ref(&b));
         assert_eq!(
-            found.iter().map(|d| (d.object.as_str(), d.change)).collect::<Vec<_>>(),
+            found
+                .iter()
+                .map(|d| (d.object.as_str(), d.change))
+                .collect::<Vec<_>>(),
             [("s.t.a", Change::Missing), ("s.t.b", Change::Unexpected)]
         );
         assert!(differences(std::slice::from_ref(&a), &[a.clone()]).is_empty());

@@ -30,7 +30,11 @@ impl LocalTable {
 
     fn of(relation: Regclass) -> Result<Self> {
         let name = name::of_table(relation)?;
-        Ok(Self { relation, name, is_event_table: EventTable::find(relation)?.is_some() })
+        Ok(Self {
+            relation,
+            name,
+            is_event_table: EventTable::find(relation)?.is_some(),
+        })
     }
 
     /// Every table of the database, but for partitions, opdb's own and the key tables of event tables.
@@ -69,12 +73,21 @@ impl Compared {
         let names: Vec<String> = tables.iter().map(|table| table.name.sql()).collect();
         session::pinned(|| {
             let scope = Scope::Tables(&names);
-            Ok(Self { local: extract::local(&scope)?, remote: extract::remote(remote, &scope)? })
+            Ok(Self {
+                local: extract::local(&scope)?,
+                remote: extract::remote(remote, &scope)?,
+            })
         })
     }
 
     pub fn findings(&self, table: &LocalTable, kept_here: &[String]) -> Vec<Finding> {
-        Pair { table: &table.name.sql(), local: &self.local, remote: &self.remote, kept_here }.findings()
+        Pair {
+            table: &table.name.sql(),
+            local: &self.local,
+            remote: &self.remote,
+            kept_here,
+        }
+        .findings()
     }
 
     pub fn exists_there(&self, table: &LocalTable) -> bool {
@@ -86,7 +99,11 @@ impl Compared {
         if self.exists_there(table) {
             return Ok(());
         }
-        Err(CompatError::MissingThere { table: table.name.sql(), environment: environment.to_owned() }.into())
+        Err(CompatError::MissingThere {
+            table: table.name.sql(),
+            environment: environment.to_owned(),
+        }
+        .into())
     }
 
     /// How each column of the table fares there, with what the data says where the types leave it open.
@@ -105,8 +122,10 @@ impl Compared {
 
 pub fn columns<'f>(facts: &'f [Fact], table: &str) -> impl Iterator<Item = &'f Fact> {
     let table = table.to_owned();
-    let mut columns: Vec<&Fact> =
-        facts.iter().filter(|fact| fact.kind == Kind::Column && fact.table == table).collect();
+    let mut columns: Vec<&Fact> = facts
+        .iter()
+        .filter(|fact| fact.kind == Kind::Column && fact.table == table)
+        .collect();
     columns.sort_by_key(|column| column.facets.get("position").and_then(serde_json::Value::as_i64));
     columns.into_iter()
 }
@@ -128,7 +147,9 @@ impl Mapping {
     fn new(local: &Fact, there: Option<&Fact>, kept_here: &[String]) -> Self {
         let (from, to) = (column_type(local), there.map(column_type));
         let sent = !kept_here.contains(&local.name) && local.text("generated").is_none();
-        let mut verdict = to.as_ref().map_or(Verdict::Missing, |to| types::verdict(&from, to));
+        let mut verdict = to
+            .as_ref()
+            .map_or(Verdict::Missing, |to| types::verdict(&from, to));
         let mut conditions = Vec::new();
         let column = identifier(&local.name);
         if let (Some(to), Some(there)) = (&to, there) {
@@ -145,7 +166,10 @@ impl Mapping {
             (true, Verdict::Identical | Verdict::Widening) => ("every value fits by its type", Some(true)),
             (true, Verdict::Missing) => ("the column does not exist there", Some(false)),
             (true, Verdict::Incompatible) => ("there is no way to convert", Some(false)),
-            _ => ("only the environment can tell: staging there tries every value", None),
+            _ => (
+                "only the environment can tell: staging there tries every value",
+                None,
+            ),
         };
         Self {
             local_column: local.name.clone(),
@@ -155,21 +179,28 @@ impl Mapping {
             verdict,
             evidence: evidence.to_owned(),
             fits,
-            misfit: (fits.is_none() && !conditions.is_empty()).then(|| format!("({})", conditions.join(") OR ("))),
+            misfit: (fits.is_none() && !conditions.is_empty())
+                .then(|| format!("({})", conditions.join(") OR ("))),
         }
     }
 }
 
 /// Counts, in one scan, the values that do not fit, and shows one of each column's.
 fn add_evidence(table: &str, mapping: &mut [Mapping]) -> Result<()> {
-    let mut open: Vec<&mut Mapping> = mapping.iter_mut().filter(|column| column.misfit.is_some()).collect();
+    let mut open: Vec<&mut Mapping> = mapping
+        .iter_mut()
+        .filter(|column| column.misfit.is_some())
+        .collect();
     if open.is_empty() {
         return Ok(());
     }
     let counts: Vec<String> = open
         .iter()
         .map(|column| {
-            let (name, misfit) = (identifier(&column.local_column), column.misfit.as_deref().unwrap_or("false"));
+            let (name, misfit) = (
+                identifier(&column.local_column),
+                column.misfit.as_deref().unwrap_or("false"),
+            );
             format!(
                 "pg_catalog.count(*) FILTER (WHERE {misfit}), \
                  pg_catalog.left(pg_catalog.min({name}::text) FILTER (WHERE {misfit}), 60)"
@@ -179,17 +210,25 @@ fn add_evidence(table: &str, mapping: &mut [Mapping]) -> Result<()> {
     let sql = format!("SELECT pg_catalog.count(*), {} FROM {table}", counts.join(", "));
     let found = spi::read_one(&sql, &[], |row| {
         let columns = (0..open.len()).map(|place| {
-            Ok((row.get::<i64>(2 + 2 * place)?.unwrap_or(0), row.get::<String>(3 + 2 * place)?))
+            Ok((
+                row.get::<i64>(2 + 2 * place)?.unwrap_or(0),
+                row.get::<String>(3 + 2 * place)?,
+            ))
         });
-        Ok((row.get::<i64>(1)?.unwrap_or(0), columns.collect::<pgrx::spi::Result<Vec<_>>>()?))
+        Ok((
+            row.get::<i64>(1)?.unwrap_or(0),
+            columns.collect::<pgrx::spi::Result<Vec<_>>>()?,
+        ))
     })?;
-    let Some((rows, columns)) = found else { return Ok(()) };
+    let Some((rows, columns)) = found else {
+        return Ok(());
+    };
     for (column, (misfits, example)) in open.iter_mut().zip(columns) {
         column.fits = Some(misfits == 0);
         column.evidence = match (misfits, example) {
-            (0, _) => format!("safe for this data: all {rows} values fit"),
-            (_, Some(example)) => format!("{misfits} of {rows} values do not fit, for example {example}"),
-            (_, None) => format!("{misfits} of {rows} values are NULL, which is refused there"),
+            (0, _) => format!("safe for this data: all {rows} rows fit"),
+            (_, Some(example)) => format!("{misfits} of {rows} rows do not fit, for example {example}"),
+            (_, None) => format!("{misfits} of {rows} rows are NULL, which is refused there"),
         };
     }
     Ok(())

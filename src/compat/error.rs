@@ -21,9 +21,12 @@ impl Report for CompatError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::MissingThere { .. } => {
-                "Create it there first, under the same schema and name; the role that connects must see it.".into()
+                "Create it there first, under the same schema and name; the role that connects must see it."
+                    .into()
             }
-            Self::NoTables => "Name at least one table, for example '{raw_events}', or pass NULL for all.".into(),
+            Self::NoTables => {
+                "Name at least one table, for example '{raw_events}', or pass NULL for all.".into()
+            }
         })
     }
 }

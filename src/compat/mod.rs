@@ -47,7 +47,10 @@ fn check_compatibility(
         let tables = tables.map_or_else(LocalTable::all, Ok)?;
         remote::with(environment, |remote| {
             let compared = Compared::new(remote, &tables)?;
-            Ok(tables.iter().flat_map(|table| compared.findings(table, &table.kept_here())).collect::<Vec<_>>())
+            Ok(tables
+                .iter()
+                .flat_map(|table| compared.findings(table, &table.kept_here()))
+                .collect::<Vec<_>>())
         })
     })?;
     Ok(TableIterator::new(findings.into_iter().map(|finding| {

@@ -6,7 +6,7 @@ use opdb_core::compat::table::is_unique;
 use super::error::DeployError;
 use super::options::Options;
 use super::shipment::{Shipment, ordered};
-use crate::compat::{Compared, LocalTable};
+use crate::compat::{Compared, LocalTable, columns};
 use crate::pg::error::Result;
 use crate::pg::name::literal;
 use crate::pg::remote::{self, Remote};
@@ -64,32 +64,55 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
         ];
         let present = |table: &&LocalTable| compared.exists_there(table);
         checks.push(compatible(tables, &shipments, &compared));
-        checks.push(column_mapping(tables.iter().filter(present), &shipments, &compared)?);
+        checks.push(column_mapping(
+            tables.iter().filter(present),
+            &shipments,
+            &compared,
+        )?);
         checks.push(unique_there(&shipments, &compared));
         checks.push(privileges(remote, &shipments)?);
         let (quality, quality_score) = quality(tables)?;
         checks.push(quality);
-        Ok(Checked { checks, shipments: ordered(shipments, &compared)?, quality_score })
+        Ok(Checked {
+            checks,
+            shipments: ordered(shipments, &compared)?,
+            quality_score,
+        })
     })
 }
 
 fn passed(name: &'static str, detail: impl Into<String>) -> Check {
-    Check { name, passed: true, detail: detail.into() }
+    Check {
+        name,
+        passed: true,
+        detail: detail.into(),
+    }
 }
 
 fn failed(name: &'static str, detail: impl Into<String>) -> Check {
-    Check { name, passed: false, detail: detail.into() }
+    Check {
+        name,
+        passed: false,
+        detail: detail.into(),
+    }
 }
 
 /// Passes if nothing is wrong.
 fn unless(name: &'static str, wrong: &[String], fine: impl Into<String>) -> Check {
-    if wrong.is_empty() { passed(name, fine) } else { failed(name, wrong.join("; ")) }
+    if wrong.is_empty() {
+        passed(name, fine)
+    } else {
+        failed(name, wrong.join("; "))
+    }
 }
 
 fn source(environment: &str) -> Result<Check> {
     const NAME: &str = "source_environment";
     Ok(match environment::own()? {
-        None => failed(NAME, "this database has not been declared: SELECT opdb.set_environment(name, kind)"),
+        None => failed(
+            NAME,
+            "this database has not been declared: SELECT opdb.set_environment(name, kind)",
+        ),
         Some((name, kind)) if kind == "production" => {
             failed(NAME, format!("this database is \"{name}\", production itself"))
         }
@@ -104,9 +127,10 @@ fn source(environment: &str) -> Result<Check> {
 fn session_target(environment: &str) -> Check {
     const NAME: &str = "session_target";
     match settings::target() {
-        Some(target) if target != environment => {
-            failed(NAME, format!("the setting opdb.target of this session names \"{target}\""))
-        }
+        Some(target) if target != environment => failed(
+            NAME,
+            format!("the setting opdb.target of this session names \"{target}\""),
+        ),
         Some(_) => passed(NAME, "the setting opdb.target names it"),
         None => passed(NAME, "the call names it"),
     }
@@ -139,15 +163,28 @@ fn target_kind(remote: &Remote, environment: &str) -> Result<Check> {
         1,
     )?;
     if readable.first().and_then(Option::as_deref) != Some("true") {
-        return Ok(passed(NAME, format!("registered as {registered}; the target does not say what it is")));
+        return Ok(passed(
+            NAME,
+            format!("registered as {registered}; the target does not say what it is"),
+        ));
     }
-    let declared = remote.query_row("SELECT kind FROM opdb.current_environment()", 1)?.pop().flatten();
+    let declared = remote
+        .query_row("SELECT kind FROM opdb.current_environment()", 1)?
+        .pop()
+        .flatten();
     Ok(match declared {
-        Some(kind) if kind != registered => {
-            failed(NAME, format!("registered as {registered}, but the target says it is {kind}"))
-        }
-        Some(kind) => passed(NAME, format!("registered as {kind}, and the target says the same")),
-        None => passed(NAME, format!("registered as {registered}; the target has not been declared")),
+        Some(kind) if kind != registered => failed(
+            NAME,
+            format!("registered as {registered}, but the target says it is {kind}"),
+        ),
+        Some(kind) => passed(
+            NAME,
+            format!("registered as {kind}, and the target says the same"),
+        ),
+        None => passed(
+            NAME,
+            format!("registered as {registered}; the target has not been declared"),
+        ),
     })
 }
 
@@ -171,17 +208,28 @@ fn target_writable(remote: &Remote) -> Result<Check> {
 fn valid_schema() -> Result<Check> {
     const NAME: &str = "schema_valid";
     if !schema::is_captured(EXPECTED)? {
-        return Ok(failed(NAME, "no schema was captured to validate against: SELECT opdb.capture_schema()"));
+        return Ok(failed(
+            NAME,
+            "no schema was captured to validate against: SELECT opdb.capture_schema()",
+        ));
     }
     let validation = schema::Validation::against(EXPECTED)?;
-    let objects: Vec<String> =
-        validation.differences.iter().map(|difference| difference.object.clone()).take(5).collect();
+    let objects: Vec<String> = validation
+        .differences
+        .iter()
+        .map(|difference| difference.object.clone())
+        .take(5)
+        .collect();
     Ok(if validation.is_valid() {
         passed(NAME, "the schema is as captured")
     } else {
         failed(
             NAME,
-            format!("{} differences from the captured schema: {}", validation.differences.len(), objects.join(", ")),
+            format!(
+                "{} differences from the captured schema: {}",
+                validation.differences.len(),
+                objects.join(", ")
+            ),
         )
     })
 }
@@ -239,9 +287,14 @@ fn column_mapping<'a>(
 fn unique_there(shipments: &[Shipment], compared: &Compared) -> Check {
     let wrong: Vec<String> = shipments
         .iter()
+        .filter(|shipment| columns(&compared.remote, &shipment.table).next().is_some())
         .filter(|shipment| !is_unique(&compared.remote, &shipment.table, &shipment.key))
         .map(|shipment| {
-            format!("{} has no unique constraint or index on ({}) there", shipment.table, shipment.key.join(", "))
+            format!(
+                "{} has no unique constraint or index on ({}) there",
+                shipment.table,
+                shipment.key.join(", ")
+            )
         })
         .collect();
     unless("key_unique_there", &wrong, "the target holds each key once")
@@ -249,7 +302,10 @@ fn unique_there(shipments: &[Shipment], compared: &Compared) -> Check {
 
 fn privileges(remote: &Remote, shipments: &[Shipment]) -> Result<Check> {
     const NAME: &str = "privileges";
-    let tables: Vec<String> = shipments.iter().map(|shipment| literal(&shipment.table)).collect();
+    let tables: Vec<String> = shipments
+        .iter()
+        .map(|shipment| literal(&shipment.table))
+        .collect();
     let rows = remote.query(
         &format!(
             "SELECT current_user || ' lacks ' || pg_catalog.string_agg(p.privilege, ', ') || ' on ' || t.name
@@ -263,7 +319,11 @@ fn privileges(remote: &Remote, shipments: &[Shipment]) -> Result<Check> {
         1,
     )?;
     let wrong: Vec<String> = rows.into_iter().flatten().flatten().collect();
-    Ok(unless(NAME, &wrong, "the role there may read and write the tables"))
+    Ok(unless(
+        NAME,
+        &wrong,
+        "the role there may read and write the tables",
+    ))
 }
 
 /// Scores every table on the rows that would be sent: the snapshot of the calling statement.
@@ -273,16 +333,28 @@ fn quality(tables: &[LocalTable]) -> Result<(Check, Option<String>)> {
     for table in tables {
         let run = quality::scored(table.relation, &serde_json::json!({}))?;
         if !run.passed {
-            wrong.push(format!("{} (run {}): {}", table.name.sql(), run.run_id, run.reason));
+            wrong.push(format!(
+                "{} (run {}): {}",
+                table.name.sql(),
+                run.run_id,
+                run.reason
+            ));
         }
         scores.push(run.score.total);
     }
-    let lowest = scores.into_iter().min().flatten().map(|score| opdb_core::quality::to_decimal(&score, 6));
+    let lowest = scores
+        .into_iter()
+        .min()
+        .flatten()
+        .map(|score| opdb_core::quality::to_decimal(&score, 6));
     let fine = format!("the lowest score is {}", lowest.as_deref().unwrap_or("unknown"));
     Ok((unless("quality", &wrong, fine), lowest))
 }
 
 /// The error that a refused deployment raises where it is not recorded.
 pub fn refusal(environment: &str, reasons: String) -> DeployError {
-    DeployError::Refused { environment: environment.to_owned(), reasons }
+    DeployError::Refused {
+        environment: environment.to_owned(),
+        reasons,
+    }
 }

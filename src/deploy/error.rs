@@ -20,9 +20,19 @@ pub enum DeployError {
     #[error("tables reference each other in a circle: {0}")]
     ReferenceCycle(String),
     #[error("{table}: what was staged is not what was sent ({staged} of {sent} rows, digest {digest})")]
-    StagedDiffers { table: String, sent: i64, staged: i64, digest: &'static str },
+    StagedDiffers {
+        table: String,
+        sent: i64,
+        staged: i64,
+        digest: &'static str,
+    },
     #[error("{table}: {changed} of {present} rows would change, more than the share of {limit}")]
-    TooManyChanges { table: String, changed: i64, present: i64, limit: f64 },
+    TooManyChanges {
+        table: String,
+        changed: i64,
+        present: i64,
+        limit: f64,
+    },
     #[error("{table}: {rows} rows are not as they were sent after the upsert")]
     ResultDiffers { table: String, rows: String },
 }
@@ -33,7 +43,9 @@ impl Report for DeployError {
             Self::InTransactionBlock => PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION,
             Self::NoKey(_) => PgSqlErrorCode::ERRCODE_INVALID_TABLE_DEFINITION,
             Self::KeyColumn { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
-            Self::UnknownOption(_) | Self::InvalidOption { .. } => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::UnknownOption(_) | Self::InvalidOption { .. } => {
+                PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
+            }
             Self::Refused { .. } => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::ReferenceCycle(_) => PgSqlErrorCode::ERRCODE_INVALID_FOREIGN_KEY,
             Self::StagedDiffers { .. } | Self::ResultDiffers { .. } => PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,

@@ -86,7 +86,10 @@ pub fn settle(environment: &str) -> Result<()> {
             Some(false) => "failed",
             None => continue,
         };
-        spi::write("UPDATE opdb.deployment SET state = $2 WHERE deployment_id = $1", &[id.into(), state.into()])?;
+        spi::write(
+            "UPDATE opdb.deployment SET state = $2 WHERE deployment_id = $1",
+            &[id.into(), state.into()],
+        )?;
     }
     Ok(())
 }

@@ -32,17 +32,23 @@ fn pre_deployment_check(
     environment: Option<&str>,
     tables: Option<Vec<Option<String>>>,
 ) -> std::result::Result<
-    TableIterator<'static, (name!(check_name, String), name!(passed, bool), name!(detail, String))>,
+    TableIterator<
+        'static,
+        (
+            name!(check_name, String),
+            name!(passed, bool),
+            name!(detail, String),
+        ),
+    >,
     ErrorReport,
 > {
     let environment = required("environment", environment)?;
     let tables = local_tables(required("tables", tables)?)?;
-    let checked = session::pinned(|| {
-        checks::run(environment, &tables, &Options::read(&serde_json::json!({}))?)
-    })?;
-    Ok(TableIterator::new(
-        checked.checks.into_iter().map(|check| (check.name.to_owned(), check.passed, check.detail)),
-    ))
+    let checked =
+        session::pinned(|| checks::run(environment, &tables, &Options::read(&serde_json::json!({}))?))?;
+    Ok(TableIterator::new(checked.checks.into_iter().map(|check| {
+        (check.name.to_owned(), check.passed, check.detail)
+    })))
 }
 
 /// Sends the rows of tables to a registered environment, in one transaction there.
@@ -96,9 +102,16 @@ fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Result<i6
             let error = full_text(&failure);
             unsuccessful(failure, options, entry("failed", &[], Some(error)))
         }
-        Outcome::InDoubt { applied, xid, failure } => {
+        Outcome::InDoubt {
+            applied,
+            xid,
+            failure,
+        } => {
             let error = Some(full_text(&failure));
-            let id = history::record(Entry { remote_xid: Some(xid), ..entry("in_doubt", &applied, error) })?;
+            let id = history::record(Entry {
+                remote_xid: Some(xid),
+                ..entry("in_doubt", &applied, error)
+            })?;
             warn(id, &failure);
             Ok(id)
         }
@@ -116,7 +129,11 @@ fn unsuccessful(failure: Failure, options: &Options, entry: Entry) -> Result<i64
 }
 
 fn warn(id: i64, failure: &Failure) {
-    let mut report = ErrorReport::new(failure.sqlstate, format!("deployment {id}: {}", failure.message), "opdb");
+    let mut report = ErrorReport::new(
+        failure.sqlstate,
+        format!("deployment {id}: {}", failure.message),
+        "opdb",
+    );
     if let Some(detail) = &failure.detail {
         report = report.set_detail(detail.clone());
     }

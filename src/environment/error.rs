@@ -34,7 +34,9 @@ impl Report for EnvironmentError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::UnknownKind(_) => format!("Use one of: {}.", KINDS.join(", ")),
-            Self::InvalidName(_) => "Use 1 to 63 bytes without control characters, for example production.".into(),
+            Self::InvalidName(_) => {
+                "Use 1 to 63 bytes without control characters, for example production.".into()
+            }
             Self::NotAnObject(argument) if *argument == "credentials" => {
                 "For example '{\"user\": \"deployer\", \"password\": \"…\"}'.".into()
             }

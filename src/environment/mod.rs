@@ -55,7 +55,12 @@ fn register_environment(
         let (name, kind) = (required("name", name)?, required("kind", kind)?);
         let options = required("options", options)?;
         check_kind(kind)?;
-        registry::register(name, kind, &options.0, credentials.as_ref().map(|credentials| &credentials.0))
+        registry::register(
+            name,
+            kind,
+            &options.0,
+            credentials.as_ref().map(|credentials| &credentials.0),
+        )
     })?;
     Ok(())
 }
@@ -94,9 +99,18 @@ fn current_environment() -> std::result::Result<
     let (name, kind) = own()?.unzip();
     let is_production = kind.as_deref() == Some("production");
     let named = settings::target();
-    let (target, how) = resolve(named.as_deref(), name.as_deref().map(|name| (name, is_production)));
+    let (target, how) = resolve(
+        named.as_deref(),
+        name.as_deref().map(|name| (name, is_production)),
+    );
     let target = target.map(str::to_owned);
-    Ok(TableIterator::once((name, kind, is_production, target, how.as_str().to_owned())))
+    Ok(TableIterator::once((
+        name,
+        kind,
+        is_production,
+        target,
+        how.as_str().to_owned(),
+    )))
 }
 
 /// Connects to a registered environment and says what is there.
@@ -162,7 +176,10 @@ pub fn own() -> Result<Option<(String, String)>> {
 
 /// The kind that an environment was registered as.
 pub fn kind_of(name: &str) -> Result<Option<String>> {
-    spi::read_value::<String>("SELECT kind FROM opdb.environment WHERE name = $1", &[name.into()])
+    spi::read_value::<String>(
+        "SELECT kind FROM opdb.environment WHERE name = $1",
+        &[name.into()],
+    )
 }
 
 #[cfg(any(test, feature = "pg_test"))]
@@ -204,7 +221,8 @@ mod tests {
             )
             .unwrap();
         }
-        let port = spi::write_value::<i32>("SELECT port FROM opdb.environments WHERE name = 'elsewhere'", &[]);
+        let port =
+            spi::write_value::<i32>("SELECT port FROM opdb.environments WHERE name = 'elsewhere'", &[]);
         assert_eq!(port.unwrap(), Some(6000));
         spi::write("SELECT opdb.drop_environment('elsewhere')", &[]).unwrap();
         let left = spi::write_value::<i64>("SELECT count(*) FROM pg_foreign_server", &[]);
@@ -213,7 +231,11 @@ mod tests {
 
     #[pg_test(error = "option \"password\" is a credential")]
     fn a_password_does_not_go_where_everybody_reads() {
-        spi::write("SELECT opdb.register_environment('e', 'test', '{\"password\": \"pw\"}')", &[]).unwrap();
+        spi::write(
+            "SELECT opdb.register_environment('e', 'test', '{\"password\": \"pw\"}')",
+            &[],
+        )
+        .unwrap();
     }
 
     #[pg_test(error = "environment \"nowhere\" is not registered")]

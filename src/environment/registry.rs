@@ -25,9 +25,14 @@ pub fn check_name(name: &str) -> Result<()> {
 pub fn register(name: &str, kind: &str, options: &Value, credentials: Option<&Value>) -> Result<()> {
     check_name(name)?;
     let options = with_defaults(pairs("options", options)?)?;
-    let credentials = credentials.map(|credentials| pairs("credentials", credentials)).transpose()?;
-    if spi::read_value::<String>("SELECT server::text FROM opdb.environment WHERE name = $1", &[name.into()])?
-        .is_some()
+    let credentials = credentials
+        .map(|credentials| pairs("credentials", credentials))
+        .transpose()?;
+    if spi::read_value::<String>(
+        "SELECT server::text FROM opdb.environment WHERE name = $1",
+        &[name.into()],
+    )?
+    .is_some()
     {
         replace_server_options(name, &options)?;
     } else {
@@ -57,7 +62,10 @@ pub fn drop(name: &str) -> Result<()> {
     .unwrap_or_default();
     let server = identifier(name);
     for role in mapped {
-        spi::write(&format!("DROP USER MAPPING IF EXISTS FOR {role} SERVER {server}"), &[])?;
+        spi::write(
+            &format!("DROP USER MAPPING IF EXISTS FOR {role} SERVER {server}"),
+            &[],
+        )?;
     }
     spi::write(&format!("DROP SERVER IF EXISTS {server}"), &[])?;
     Ok(())
@@ -71,15 +79,23 @@ fn create_server(name: &str, options: &Options) -> Result<()> {
     if foreign == Some(true) {
         return Err(EnvironmentError::ServerExists(name.to_owned()).into());
     }
-    let list: Vec<String> =
-        options.iter().map(|(option, value)| format!("{} {}", identifier(option), literal(value))).collect();
+    let list: Vec<String> = options
+        .iter()
+        .map(|(option, value)| format!("{} {}", identifier(option), literal(value)))
+        .collect();
     let server = identifier(name);
     spi::write(
-        &format!("CREATE SERVER {server} FOREIGN DATA WRAPPER postgres_fdw OPTIONS ({})", list.join(", ")),
+        &format!(
+            "CREATE SERVER {server} FOREIGN DATA WRAPPER postgres_fdw OPTIONS ({})",
+            list.join(", ")
+        ),
         &[],
     )?;
     // Operators deploy; each of them still needs a user mapping of their own.
-    spi::write(&format!("GRANT USAGE ON FOREIGN SERVER {server} TO opdb_operator"), &[])?;
+    spi::write(
+        &format!("GRANT USAGE ON FOREIGN SERVER {server} TO opdb_operator"),
+        &[],
+    )?;
     Ok(())
 }
 
@@ -93,19 +109,32 @@ fn replace_server_options(name: &str, options: &Options) -> Result<()> {
     )?;
     let existing: Vec<String> = existing.into_iter().flatten().collect();
     let kept = |name: &String| options.iter().any(|(option, _)| option == name);
-    let mut changes: Vec<String> =
-        existing.iter().filter(|name| !kept(name)).map(|name| format!("DROP {}", identifier(name))).collect();
+    let mut changes: Vec<String> = existing
+        .iter()
+        .filter(|name| !kept(name))
+        .map(|name| format!("DROP {}", identifier(name)))
+        .collect();
     changes.extend(options.iter().map(|(option, value)| {
         let verb = if existing.contains(option) { "SET" } else { "ADD" };
         format!("{verb} {} {}", identifier(option), literal(value))
     }));
-    spi::write(&format!("ALTER SERVER {} OPTIONS ({})", identifier(name), changes.join(", ")), &[])?;
+    spi::write(
+        &format!(
+            "ALTER SERVER {} OPTIONS ({})",
+            identifier(name),
+            changes.join(", ")
+        ),
+        &[],
+    )?;
     Ok(())
 }
 
 fn with_defaults(mut options: Options) -> Result<Options> {
     if let Some((credential, _)) = options.iter().find(|(name, _)| {
-        matches!(name.as_str(), "user" | "password" | "sslpassword" | "passfile" | "sslkey" | "sslcert")
+        matches!(
+            name.as_str(),
+            "user" | "password" | "sslpassword" | "passfile" | "sslkey" | "sslcert"
+        )
     }) {
         return Err(EnvironmentError::CredentialInOptions(credential.clone()).into());
     }
@@ -124,7 +153,13 @@ fn pairs(argument: &'static str, value: &Value) -> Result<Options> {
                 Value::String(text) => text.clone(),
                 Value::Number(number) => number.to_string(),
                 Value::Bool(flag) => flag.to_string(),
-                _ => return Err(EnvironmentError::NotAScalar { argument, option: option.clone() }.into()),
+                _ => {
+                    return Err(EnvironmentError::NotAScalar {
+                        argument,
+                        option: option.clone(),
+                    }
+                    .into());
+                }
             };
             Ok((option.clone(), text))
         })

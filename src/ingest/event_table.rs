@@ -50,22 +50,37 @@ impl EventTable {
                 ))
             },
         )?;
-        let Some((keys, Some(period), Some(owner), Some(row_security))) = row else { return Ok(None) };
+        let Some((keys, Some(period), Some(owner), Some(row_security))) = row else {
+            return Ok(None);
+        };
         let period = Period::from_unit(&period).ok_or(IngestError::UnsupportedPeriod(period))?;
         let keys = keys.map(name::of).transpose()?;
-        Ok(Some(Self { table, name: name::of(table)?, keys, period, owner, row_security }))
+        Ok(Some(Self {
+            table,
+            name: name::of(table)?,
+            keys,
+            period,
+            owner,
+            row_security,
+        }))
     }
 
     /// Runs `work` with what a writer of this table needs (its keys, its sequence, new partitions) and gets
     /// from the owner, provided the caller may INSERT. With row security the policies are the caller's, so
     /// the caller writes in person.
     pub fn as_writer<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let allowed =
-            spi::read_value::<bool>("SELECT pg_catalog.has_table_privilege($1::oid, 'INSERT')", &[self.table.0.into()])?;
+        let allowed = spi::read_value::<bool>(
+            "SELECT pg_catalog.has_table_privilege($1::oid, 'INSERT')",
+            &[self.table.0.into()],
+        )?;
         if allowed != Some(true) {
             return Err(IngestError::NoRight(self.name.sql()).into());
         }
-        if self.row_security { work() } else { role::acting_as(self.owner, work) }
+        if self.row_security {
+            work()
+        } else {
+            role::acting_as(self.owner, work)
+        }
     }
 
     /// Makes the missing partitions for a query of moments.
@@ -108,8 +123,20 @@ pub fn create(
         &[],
     )?;
     let index = |suffix: &str| identifier(format!("{local}_{suffix}"));
-    spi::write(&format!("CREATE INDEX {} ON {table} (source, occurred_at)", index("source_idx")), &[])?;
-    spi::write(&format!("CREATE INDEX {} ON {table} USING gin (payload)", index("payload_idx")), &[])?;
+    spi::write(
+        &format!(
+            "CREATE INDEX {} ON {table} (source, occurred_at)",
+            index("source_idx")
+        ),
+        &[],
+    )?;
+    spi::write(
+        &format!(
+            "CREATE INDEX {} ON {table} USING gin (payload)",
+            index("payload_idx")
+        ),
+        &[],
+    )?;
     let keys = unique_source_id.then(|| name.sibling(format!("{local}_keys")));
     if let Some(keys) = &keys {
         create_key_table(keys)?;
@@ -129,22 +156,40 @@ fn register(
         "INSERT INTO opdb.event_table (table_name, key_table, period) VALUES ($1::regclass, $2::regclass, $3)
          ON CONFLICT (table_name) DO UPDATE SET key_table = excluded.key_table, period = excluded.period
          RETURNING table_name, (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = table_name)",
-        &[name.sql().into(), keys.map(Qualified::sql).into(), period.unit().into()],
+        &[
+            name.sql().into(),
+            keys.map(Qualified::sql).into(),
+            period.unit().into(),
+        ],
         |row| Ok((row.get::<Regclass>(1)?, row.get::<pg_sys::Oid>(2)?)),
     )?;
     let Some((Some(table), Some(owner))) = row.into_iter().next() else {
         return Err(NameError::NoRelation(name.sql()).into());
     };
-    let created =
-        EventTable { table, name: name.clone(), keys: keys.cloned(), period, owner, row_security: false };
-    created.create_partitions("SELECT coalesce($1, pg_catalog.now())", &[DatumWithOid::from(start_at)])?;
+    let created = EventTable {
+        table,
+        name: name.clone(),
+        keys: keys.cloned(),
+        period,
+        owner,
+        row_security: false,
+    };
+    created.create_partitions(
+        "SELECT coalesce($1, pg_catalog.now())",
+        &[DatumWithOid::from(start_at)],
+    )?;
     Ok(table)
 }
 
 fn check(name: &Qualified, period: Period, start_at: Option<TimestampWithTimeZone>) -> Result<()> {
     let limit = MAX_IDENTIFIER_BYTES - period.suffix_bytes().max("_payload_idx".len());
     if name.name.len() > limit {
-        return Err(NameError::TooLong { name: name.name.clone(), bytes: name.name.len(), limit }.into());
+        return Err(NameError::TooLong {
+            name: name.name.clone(),
+            bytes: name.name.len(),
+            limit,
+        }
+        .into());
     }
     let exists = spi::read_value::<bool>(
         "SELECT pg_catalog.to_regclass($1) IS NOT NULL",
@@ -230,7 +275,10 @@ END"
 fn create_key_triggers(table: &Qualified, function: &Qualified) -> Result<()> {
     for (event, tables) in [
         ("INSERT", "REFERENCING NEW TABLE AS new_rows"),
-        ("UPDATE", "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows"),
+        (
+            "UPDATE",
+            "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows",
+        ),
         ("DELETE", "REFERENCING OLD TABLE AS old_rows"),
         ("TRUNCATE", ""),
     ] {

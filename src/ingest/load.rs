@@ -1,7 +1,5 @@
 //! One call of `opdb.ingest`: partitions, keys and rows in a few statements, however many records.
 
-use pgrx::prelude::*;
-
 use super::error::IngestError;
 use super::event_table::EventTable;
 use crate::pg::error::{Failure, Result};
@@ -39,7 +37,11 @@ pub fn load(events: &EventTable, records: RawJsonb) -> Result<Counts> {
         bury(events, records, *position, failure)?;
     }
     let rejected = malformed + i64::try_from(failed.len()).unwrap_or(i64::MAX);
-    Ok(Counts { inserted, duplicates: length - inserted - rejected, rejected })
+    Ok(Counts {
+        inserted,
+        duplicates: length - inserted - rejected,
+        rejected,
+    })
 }
 
 /// Inserts the well-formed records at positions first..=last and returns how many were new. If one of them
@@ -145,12 +147,15 @@ fn bury_malformed(events: &EventTable, records: RawJsonb) -> Result<i64> {
 fn bury(events: &EventTable, records: RawJsonb, position: i64, failure: &Failure) -> Result<()> {
     let source = "SELECT r.record, r.source, r.source_id, $4::text AS sqlstate, $5::text AS error
                   FROM opdb.event_records($2) r WHERE r.position = $3";
-    spi::write(&format!("WITH bad AS ({source}) {BURY}"), &[
-        events.table.into(),
-        records.into(),
-        position.into(),
-        failure.sqlstate_text().into(),
-        failure.message.as_str().into(),
-    ])?;
+    spi::write(
+        &format!("WITH bad AS ({source}) {BURY}"),
+        &[
+            events.table.into(),
+            records.into(),
+            position.into(),
+            failure.sqlstate_text().into(),
+            failure.message.as_str().into(),
+        ],
+    )?;
     Ok(())
 }

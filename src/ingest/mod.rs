@@ -35,7 +35,9 @@ fn create_event_table(
     let name = name::parse_new(required("name", name)?)?;
     let period = period(required("every", every)?)?;
     let unique = required("unique_source_id", unique_source_id)?;
-    Ok(session::pinned(|| event_table::create(&name, period, unique, start_at))?)
+    Ok(session::pinned(|| {
+        event_table::create(&name, period, unique, start_at)
+    })?)
 }
 
 /// Writes events, each source_id once.
@@ -58,7 +60,11 @@ fn ingest(
 > {
     let (table, records) = (required("table", table)?, required("records", records)?);
     let counts = session::pinned(|| load::load(&EventTable::get(table)?, records))?;
-    Ok(TableIterator::once((counts.inserted, counts.duplicates, counts.rejected)))
+    Ok(TableIterator::once((
+        counts.inserted,
+        counts.duplicates,
+        counts.rejected,
+    )))
 }
 
 /// Makes the partitions of an event table that `moments` fall into and that are missing.

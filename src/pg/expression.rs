@@ -4,7 +4,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::error::{Failure, Report, Result};
-use super::{session, subtransaction, version};
+use super::{session, subtransaction};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ExpressionError {
@@ -20,7 +20,10 @@ impl Report for ExpressionError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("Write what could stand in a CHECK constraint, for example: price >= 0 AND currency <> ''.".into())
+        Some(
+            "Write what could stand in a CHECK constraint, for example: price >= 0 AND currency <> ''."
+                .into(),
+        )
     }
 }
 
@@ -32,7 +35,10 @@ pub fn parenthesised(text: &str) -> Result<String> {
     let sql = format!("SELECT ({text}\n)");
     let source = session::c_string(&sql)?;
     let single = subtransaction::run(|| Ok(is_single_expression(&source))).map_err(|failure: Failure| {
-        ExpressionError::Syntax { text: text.to_owned(), message: failure.message }
+        ExpressionError::Syntax {
+            text: text.to_owned(),
+            message: failure.message,
+        }
     })?;
     if !single {
         return Err(ExpressionError::NotOne(text.to_owned()).into());
@@ -45,7 +51,7 @@ fn is_single_expression(sql: &std::ffi::CStr) -> bool {
     // SAFETY: the parser's trees live in the current memory context; every pointer is checked before use,
     // and a node is read as SelectStmt or ResTarget only after its tag said so.
     unsafe {
-        let statements = version::raw_parse(sql);
+        let statements = pg_sys::raw_parser(sql.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
         if statements.is_null() || (*statements).length != 1 {
             return false;
         }
@@ -68,7 +74,9 @@ fn is_single_expression(sql: &std::ffi::CStr) -> bool {
             && select.intoClause.is_null()
             && select.distinctClause.is_null()
             && select.op == pg_sys::SetOperation::SETOP_NONE;
-        bare && !select.targetList.is_null() && (*select.targetList).length == 1 && unlabelled(select.targetList)
+        bare && !select.targetList.is_null()
+            && (*select.targetList).length == 1
+            && unlabelled(select.targetList)
     }
 }
 
@@ -90,7 +98,12 @@ mod tests {
 
     #[pg_test]
     fn only_a_single_expression_passes() {
-        for good in ["a > 0", "a > 0 -- why", "(a + 1) * 2 BETWEEN 3 AND 4", "EXISTS (SELECT 1)"] {
+        for good in [
+            "a > 0",
+            "a > 0 -- why",
+            "(a + 1) * 2 BETWEEN 3 AND 4",
+            "EXISTS (SELECT 1)",
+        ] {
             assert!(parenthesised(good).is_ok(), "{good}");
         }
         for bad in [

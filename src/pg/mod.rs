@@ -11,4 +11,3 @@ pub mod spi;
 pub mod subtransaction;
 pub mod types;
 pub mod user_mapping;
-pub mod version;

@@ -23,7 +23,10 @@ impl Qualified {
 
     /// Another name in the same schema.
     pub fn sibling(&self, name: String) -> Self {
-        Self { schema: self.schema.clone(), name }
+        Self {
+            schema: self.schema.clone(),
+            name,
+        }
     }
 }
 
@@ -39,9 +42,13 @@ pub enum NameError {
     #[error("relation \"{0}\" does not exist")]
     NoRelation(String),
     #[error("the name \"{name}\" is too long: {bytes} bytes, at most {limit} fit here")]
-    TooLong { name: String, bytes: usize, limit: usize },
-    #[error("{} is {}, not a table", .0.sql(), .1)]
-    NotATable(Qualified, &'static str),
+    TooLong {
+        name: String,
+        bytes: usize,
+        limit: usize,
+    },
+    #[error("{} is {}", .0.sql(), .1)]
+    NotATable(Qualified, String),
 }
 
 impl Report for NameError {
@@ -58,12 +65,16 @@ impl Report for NameError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Invalid(_) => {
-                "Write table or schema.table; put names with capitals, spaces or dots in double quotes.".into()
+                "Write table or schema.table; put names with capitals, spaces or dots in double quotes."
+                    .into()
             }
             Self::NoSchema(_) => "Write schema.table, or set search_path to a schema that exists.".into(),
             Self::NoRelation(_) => "Check the spelling, or write it as schema.table.".into(),
             Self::TooLong { .. } => "Choose a shorter name.".into(),
-            Self::NotATable(..) => "Name an ordinary or a partitioned table.".into(),
+            Self::NotATable(..) => {
+                "Name an ordinary or a partitioned table; instead of a partition, the table it belongs to."
+                    .into()
+            }
         })
     }
 }
@@ -93,7 +104,10 @@ pub fn parse_new(text: &str) -> Result<Qualified> {
         Err(mut parts) if parts.len() == 1 => {
             let schema = spi::read_value::<String>("SELECT pg_catalog.current_schema()::text", &[])?
                 .ok_or_else(|| NameError::NoSchema(text.to_owned()))?;
-            Ok(Qualified { schema, name: parts.remove(0) })
+            Ok(Qualified {
+                schema,
+                name: parts.remove(0),
+            })
         }
         Err(_) => Err(NameError::Invalid(text.to_owned()).into()),
     }
@@ -101,11 +115,9 @@ pub fn parse_new(text: &str) -> Result<Qualified> {
 
 /// The relation that `text` names in the caller's `search_path`.
 pub fn find(text: &str) -> Result<Regclass> {
-    subtransaction::run(|| {
-        spi::read_value::<Regclass>("SELECT pg_catalog.to_regclass($1)", &[text.into()])
-    })
-    .map_err(|_| NameError::Invalid(text.to_owned()))?
-    .ok_or_else(|| NameError::NoRelation(text.to_owned()).into())
+    subtransaction::run(|| spi::read_value::<Regclass>("SELECT pg_catalog.to_regclass($1)", &[text.into()]))
+        .map_err(|_| NameError::Invalid(text.to_owned()))?
+        .ok_or_else(|| NameError::NoRelation(text.to_owned()).into())
 }
 
 /// Schema and name of a relation.
@@ -117,26 +129,38 @@ pub fn of(relation: Regclass) -> Result<Qualified> {
         &[relation.into()],
         |row| Ok((row.get::<String>(1)?, row.get::<String>(2)?)),
     )?
-    .and_then(|(schema, name)| Some(Qualified { schema: schema?, name: name? }))
+    .and_then(|(schema, name)| {
+        Some(Qualified {
+            schema: schema?,
+            name: name?,
+        })
+    })
     .ok_or_else(|| NameError::NoRelation(relation.0.to_string()).into())
 }
 
-/// The name of a relation that must be an ordinary or a partitioned table.
+/// The name of a relation that must be an ordinary or a partitioned table of the user's.
+///
+/// Errors: 42809 for any other kind of relation, a partition, a temporary table or a table of the system.
 pub fn of_table(relation: Regclass) -> Result<Qualified> {
     let name = of(relation)?;
-    let kind = spi::read_value::<String>(
-        "SELECT relkind::text FROM pg_catalog.pg_class WHERE oid = $1",
+    let what = spi::read_value::<String>(
+        "SELECT CASE
+                WHEN c.relkind = 'v' THEN 'a view'
+                WHEN c.relkind = 'm' THEN 'a materialized view'
+                WHEN c.relkind = 'f' THEN 'a foreign table'
+                WHEN c.relkind IN ('i', 'I') THEN 'an index'
+                WHEN c.relkind = 'S' THEN 'a sequence'
+                WHEN c.relkind = 'c' THEN 'a composite type'
+                WHEN c.relkind NOT IN ('r', 'p') THEN 'another kind of relation'
+                WHEN c.relispartition THEN 'a partition'
+                WHEN c.relpersistence = 't' THEN 'a temporary table'
+                WHEN n.nspname LIKE 'pg\\_%' OR n.nspname IN ('information_schema', 'opdb') THEN 'a table of the system'
+                END
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1",
         &[relation.into()],
     )?;
-    let what = match kind.as_deref() {
-        Some("r" | "p") => return Ok(name),
-        Some("v") => "a view",
-        Some("m") => "a materialized view",
-        Some("f") => "a foreign table",
-        Some("i" | "I") => "an index",
-        Some("S") => "a sequence",
-        Some("c") => "a composite type",
-        _ => "another kind of relation",
-    };
-    Err(NameError::NotATable(name, what).into())
+    match what {
+        Some(what) => Err(NameError::NotATable(name, what).into()),
+        None => Ok(name),
+    }
 }

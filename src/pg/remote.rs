@@ -28,7 +28,11 @@ pub enum RemoteError {
     #[error("extension \"dblink\" is not installed")]
     NoDblink,
     #[error("environment \"{environment}\" answered \"{answer}\" where {expected} was expected")]
-    UnexpectedAnswer { environment: String, answer: String, expected: &'static str },
+    UnexpectedAnswer {
+        environment: String,
+        answer: String,
+        expected: &'static str,
+    },
 }
 
 impl Report for RemoteError {
@@ -136,6 +140,7 @@ impl Remote {
     fn explain_no_connection(&self, failure: Failure) -> Failure {
         let environment = self.environment.clone();
         let detail = failure.detail.clone().unwrap_or_else(|| failure.message.clone());
+        let detail = detail.split_whitespace().collect::<Vec<_>>().join(" ");
         match failure.sqlstate {
             PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT if failure.message.contains("user mapping") => {
                 let role = spi::read_value::<String>("SELECT current_user::text", &[]);
@@ -143,7 +148,9 @@ impl Remote {
                 RemoteError::NoCredentials { environment, role }.into()
             }
             PgSqlErrorCode::ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION => {
-                if detail.contains("password authentication failed") || detail.contains("no password supplied") {
+                if detail.contains("password authentication failed")
+                    || detail.contains("no password supplied")
+                {
                     RemoteError::WrongPassword { environment, detail }.into()
                 } else {
                     RemoteError::Unreachable { environment, detail }.into()

@@ -39,7 +39,10 @@ impl Guard {
     fn begin() -> Self {
         // SAFETY: called on the backend's main thread inside a transaction; both globals are set there.
         unsafe {
-            let guard = Self { memory: pg_sys::CurrentMemoryContext, owner: pg_sys::CurrentResourceOwner };
+            let guard = Self {
+                memory: pg_sys::CurrentMemoryContext,
+                owner: pg_sys::CurrentResourceOwner,
+            };
             pg_sys::BeginInternalSubTransaction(std::ptr::null());
             pg_sys::CurrentMemoryContext = guard.memory;
             guard
@@ -90,7 +93,8 @@ mod tests {
         .unwrap_err();
         assert_eq!(failure.sqlstate_text(), "23505");
         super::run(|| spi::write("INSERT INTO kept VALUES (3)", &[])).unwrap();
-        let kept = spi::write_value::<String>("SELECT string_agg(n::text, ',' ORDER BY n) FROM kept", &[]).unwrap();
+        let kept =
+            spi::write_value::<String>("SELECT string_agg(n::text, ',' ORDER BY n) FROM kept", &[]).unwrap();
         assert_eq!(kept.as_deref(), Some("1,3"));
     }
 }

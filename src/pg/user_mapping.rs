@@ -8,28 +8,33 @@ use pgrx::pg_sys;
 
 use super::error::Result;
 use super::session::c_string;
+use super::spi;
 
 /// Gives the current role a user mapping on `server` with exactly these options, in place of any it had.
 ///
 /// Errors: those of CREATE USER MAPPING.
 #[allow(unsafe_code)]
 pub fn replace(server: &str, options: &[(String, String)]) -> Result<()> {
-    let server = c_string(server)?;
     let options = options
         .iter()
         .map(|(name, value)| Ok((c_string(name)?, c_string(value)?)))
         .collect::<Result<Vec<_>>>()?;
+    let has_mapping = spi::read_value::<bool>(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_user_mappings WHERE srvname = $1 AND usename = current_user)",
+        &[server.into()],
+    )?;
+    let server = c_string(server)?;
     // SAFETY: every node is palloc'd in the current context with its tag set, as the parser would have
     // made it; the server copies what it keeps.
     unsafe {
-        let mut drop = node::<pg_sys::DropUserMappingStmt>(pg_sys::NodeTag::T_DropUserMappingStmt);
-        (*drop).user = current_role();
-        (*drop).servername = copy(&server);
-        (*drop).missing_ok = true;
-        pg_sys::RemoveUserMapping(drop);
-        pg_sys::CommandCounterIncrement();
-
-        let mut create = node::<pg_sys::CreateUserMappingStmt>(pg_sys::NodeTag::T_CreateUserMappingStmt);
+        if has_mapping == Some(true) {
+            let drop = node::<pg_sys::DropUserMappingStmt>(pg_sys::NodeTag::T_DropUserMappingStmt);
+            (*drop).user = current_role();
+            (*drop).servername = copy(&server);
+            pg_sys::RemoveUserMapping(drop);
+            pg_sys::CommandCounterIncrement();
+        }
+        let create = node::<pg_sys::CreateUserMappingStmt>(pg_sys::NodeTag::T_CreateUserMappingStmt);
         (*create).user = current_role();
         (*create).servername = copy(&server);
         for (name, value) in &options {

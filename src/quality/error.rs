@@ -19,7 +19,11 @@ pub enum QualityError {
     #[error("{0}")]
     OutOfRange(&'static str),
     #[error("rule \"{rule}\" cannot be evaluated on {table}: {reason}")]
-    NotEvaluable { rule: &'static str, table: String, reason: String },
+    NotEvaluable {
+        rule: &'static str,
+        table: String,
+        reason: String,
+    },
     #[error("must be owner of table {0}")]
     NotOwner(String),
     #[error("unknown option \"{0}\"")]
@@ -44,10 +48,15 @@ impl Report for QualityError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::UnknownDimension(_) => {
-                format!("Use one of: {}.", Dimension::ALL.map(Dimension::as_str).join(", "))
+                format!(
+                    "Use one of: {}.",
+                    Dimension::ALL.map(Dimension::as_str).join(", ")
+                )
             }
             Self::UnknownRule(_) => format!("Use one of: {}.", Check::NAMES.join(", ")),
-            Self::UnknownColumn { .. } => "Column names are taken as they stand, without folding case.".into(),
+            Self::UnknownColumn { .. } => {
+                "Column names are taken as they stand, without folding case.".into()
+            }
             Self::Incomplete { rule, .. } | Self::UnknownArgument { rule, .. } => {
                 format!("Its arguments are: {}.", Check::arguments(rule))
             }
@@ -55,7 +64,9 @@ impl Report for QualityError {
                 "weight is greater than 0, threshold between 0 and 1, severity error or warning.".into()
             }
             Self::NotEvaluable { .. } => "Check the types of the columns and of the arguments.".into(),
-            Self::NotOwner(_) => "A rule runs with the rights of whoever scores the table, so only its owner adds one.".into(),
+            Self::NotOwner(_) => {
+                "A rule runs with the rights of whoever scores the table, so only its owner adds one.".into()
+            }
             Self::UnknownOption(_) | Self::InvalidOption { .. } => {
                 "Options: threshold (0..1, default 0.95), min_coverage (0..1, default 0.8), weights \
                  (an object with completeness, accuracy, consistency, integrity)."

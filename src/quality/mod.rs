@@ -48,11 +48,16 @@ fn add_quality_rule(
     let name = name::of(table)?;
     let dimension = required("dimension", dimension)?;
     let columns = required("columns", columns)?;
-    let columns = columns.into_iter().map(|column| required("columns", column)).collect::<Result<Vec<_>>>()?;
+    let columns = columns
+        .into_iter()
+        .map(|column| required("columns", column))
+        .collect::<Result<Vec<_>>>()?;
     let args = required("args", args)?.0;
     let (weight, severity) = (required("weight", weight)?, required("severity", severity)?);
     Dimension::from_name(dimension).ok_or_else(|| QualityError::UnknownDimension(dimension.to_owned()))?;
-    let arguments = args.as_object().ok_or(QualityError::OutOfRange("args must be a JSON object"))?;
+    let arguments = args
+        .as_object()
+        .ok_or(QualityError::OutOfRange("args must be a JSON object"))?;
     check_owner(table, &name)?;
     check_numbers(&weight, threshold.as_ref(), severity)?;
     check_columns(table, &name, &columns)?;
@@ -113,9 +118,8 @@ fn quality_score(
     let table = required("table", table)?;
     let options = required("options", options)?;
     let run = scored(table, &options.0)?;
-    let shown = |value: Option<&_>| {
-        value.and_then(|value| AnyNumeric::try_from(to_decimal(value, 4).as_str()).ok())
-    };
+    let shown =
+        |value: Option<&_>| value.and_then(|value| AnyNumeric::try_from(to_decimal(value, 4).as_str()).ok());
     let dimension = |dimension| shown(run.score.of(dimension));
     Ok(TableIterator::once((
         run.run_id,
@@ -197,7 +201,11 @@ fn check_owner(table: Regclass, name: &Qualified) -> Result<()> {
         "SELECT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = $1",
         &[table.into()],
     )?;
-    if owner == Some(true) { Ok(()) } else { Err(QualityError::NotOwner(name.sql()).into()) }
+    if owner == Some(true) {
+        Ok(())
+    } else {
+        Err(QualityError::NotOwner(name.sql()).into())
+    }
 }
 
 fn check_numbers(weight: &AnyNumeric, threshold: Option<&AnyNumeric>, severity: &str) -> Result<()> {
@@ -222,7 +230,11 @@ fn check_columns(table: Regclass, name: &Qualified, columns: &[String]) -> Resul
         &[table.into(), columns.to_vec().into()],
     )?;
     match unknown {
-        Some(column) => Err(QualityError::UnknownColumn { table: name.sql(), column }.into()),
+        Some(column) => Err(QualityError::UnknownColumn {
+            table: name.sql(),
+            column,
+        }
+        .into()),
         None => Ok(()),
     }
 }
@@ -233,10 +245,12 @@ fn check_evaluable(name: &Qualified, rule: &Check, columns: &[String]) -> Result
     let table = format!("(SELECT * FROM {} LIMIT 0)", name.sql());
     let counts = rule.counts(&format!("{table} none"), columns);
     let sql = format!("SELECT {}, {} FROM {table} t", counts.evaluated, counts.passed);
-    subtransaction::run(|| spi::read(&sql, &[], |_| Ok(()))).map_err(|failure| QualityError::NotEvaluable {
-        rule: rule.name(),
-        table: name.sql(),
-        reason: failure.message,
+    subtransaction::run(|| spi::read(&sql, &[], |_| Ok(()))).map_err(|failure| {
+        QualityError::NotEvaluable {
+            rule: rule.name(),
+            table: name.sql(),
+            reason: failure.message,
+        }
     })?;
     Ok(())
 }

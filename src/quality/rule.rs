@@ -11,15 +11,32 @@ use crate::pg::name::{identifier, literal};
 #[derive(Debug, Clone)]
 pub enum Check {
     NotNull,
-    NotBlank { placeholders: Vec<String> },
+    NotBlank {
+        placeholders: Vec<String>,
+    },
     Unique,
-    Range { min: Option<String>, max: Option<String> },
-    Length { min: Option<i64>, max: Option<i64> },
-    Regex { regex: String },
-    AcceptedValues { values: Vec<String> },
-    ForeignKey { table: String, columns: Vec<String> },
+    Range {
+        min: Option<String>,
+        max: Option<String>,
+    },
+    Length {
+        min: Option<i64>,
+        max: Option<i64>,
+    },
+    Regex {
+        regex: String,
+    },
+    AcceptedValues {
+        values: Vec<String>,
+    },
+    ForeignKey {
+        table: String,
+        columns: Vec<String>,
+    },
     /// Already checked to be one expression, in parentheses.
-    Expression { expression: String },
+    Expression {
+        expression: String,
+    },
 }
 
 /// Two SQL aggregates of a rule: over how many values it could be evaluated, and how many of them passed.
@@ -82,7 +99,12 @@ impl Check {
             (Check::Expression { .. }, 0) => {}
             (Check::Expression { .. }, _) => return Err(args.needs("no columns, its expression names them")),
             (_, 0) => return Err(args.needs("at least one column")),
-            (Check::ForeignKey { columns: referenced, .. }, here) if referenced.len() != here => {
+            (
+                Check::ForeignKey {
+                    columns: referenced, ..
+                },
+                here,
+            ) if referenced.len() != here => {
                 return Err(args.needs("as many columns here as there"));
             }
             _ => {}
@@ -92,26 +114,39 @@ impl Check {
 
     /// The aggregates over one scan of `table` (`unique` reads it once more, grouped).
     pub fn counts(&self, table: &str, columns: &[String]) -> Counts {
-        let quoted: Vec<String> = columns.iter().map(|column| format!("t.{}", identifier(column))).collect();
+        let quoted: Vec<String> = columns
+            .iter()
+            .map(|column| format!("t.{}", identifier(column)))
+            .collect();
         match self {
             Check::Unique => unique(table, columns),
-            Check::ForeignKey { table: referenced, columns: theirs } => {
-                let present: Vec<String> = quoted.iter().map(|column| format!("{column} IS NOT NULL")).collect();
+            Check::ForeignKey {
+                table: referenced,
+                columns: theirs,
+            } => {
+                let present: Vec<String> = quoted
+                    .iter()
+                    .map(|column| format!("{column} IS NOT NULL"))
+                    .collect();
                 let joined: Vec<String> = quoted
                     .iter()
                     .zip(theirs)
                     .map(|(here, there)| format!("r.{} = {here}", identifier(there)))
                     .collect();
-                let exists = format!("EXISTS (SELECT FROM {referenced} r WHERE {})", joined.join(" AND "));
+                let exists = format!(
+                    "EXISTS (SELECT FROM {referenced} r WHERE {})",
+                    joined.join(" AND ")
+                );
                 filtered(&present.join(" AND "), &exists)
             }
             Check::Expression { expression } => filtered(&format!("{expression} IS NOT NULL"), expression),
             _ => {
                 let cells: Vec<Counts> = quoted.iter().map(|column| self.cell(column)).collect();
-                let sum = |part: fn(&Counts) -> &str| {
-                    cells.iter().map(part).collect::<Vec<_>>().join(" + ")
-                };
-                Counts { evaluated: sum(|cell| &cell.evaluated), passed: sum(|cell| &cell.passed) }
+                let sum = |part: fn(&Counts) -> &str| cells.iter().map(part).collect::<Vec<_>>().join(" + ");
+                Counts {
+                    evaluated: sum(|cell| &cell.evaluated),
+                    passed: sum(|cell| &cell.passed),
+                }
             }
         }
     }
@@ -125,8 +160,18 @@ impl Check {
             Check::NotNull => filtered("true", &present),
             Check::NotBlank { placeholders } => {
                 let filled = format!("coalesce(pg_catalog.btrim({text}) <> '', false)");
-                let real = format!("pg_catalog.lower(pg_catalog.btrim({text})) <> ALL ({})", texts(placeholders));
-                filtered("true", &if placeholders.is_empty() { filled } else { format!("{filled} AND {real}") })
+                let real = format!(
+                    "pg_catalog.lower(pg_catalog.btrim({text})) <> ALL ({})",
+                    texts(placeholders)
+                );
+                filtered(
+                    "true",
+                    &if placeholders.is_empty() {
+                        filled
+                    } else {
+                        format!("{filled} AND {real}")
+                    },
+                )
             }
             Check::Range { min, max } => {
                 let low = min.as_ref().map(|min| format!("{column} >= {}", literal(min)));
@@ -139,7 +184,9 @@ impl Check {
                 filtered(&present, &both(low, high))
             }
             Check::Regex { regex } => filtered(&present, &format!("{text} ~ {}", literal(regex))),
-            Check::AcceptedValues { values } => filtered(&present, &format!("{text} = ANY ({})", texts(values))),
+            Check::AcceptedValues { values } => {
+                filtered(&present, &format!("{text} = ANY ({})", texts(values)))
+            }
             Check::Unique | Check::ForeignKey { .. } | Check::Expression { .. } => filtered("true", "true"),
         }
     }
@@ -189,28 +236,43 @@ impl Args<'_> {
             "not_blank" => self.only(
                 &["placeholders"],
                 Check::NotBlank {
-                    placeholders: self.list("placeholders")?.unwrap_or_default().iter().map(|p| p.to_lowercase()).collect(),
+                    placeholders: self
+                        .list("placeholders")?
+                        .unwrap_or_default()
+                        .iter()
+                        .map(|p| p.to_lowercase())
+                        .collect(),
                 },
             )?,
             "unique" => self.only(&[], Check::Unique)?,
             "range" => self.only(&["min", "max"], self.range()?)?,
             "length" => self.only(&["min", "max"], self.length()?)?,
             "regex" => {
-                let regex = self.text("regex").ok_or_else(|| self.needs("the argument \"regex\""))?;
+                let regex = self
+                    .text("regex")
+                    .ok_or_else(|| self.needs("the argument \"regex\""))?;
                 self.only(&["regex"], Check::Regex { regex })?
             }
             "accepted_values" => {
-                let values = self.list("values")?.ok_or_else(|| self.needs("the argument \"values\""))?;
+                let values = self
+                    .list("values")?
+                    .ok_or_else(|| self.needs("the argument \"values\""))?;
                 self.only(&["values"], Check::AcceptedValues { values })?
             }
             "foreign_key" => {
-                let table = self.text("table").ok_or_else(|| self.needs("the argument \"table\""))?;
-                let columns = self.list("columns")?.ok_or_else(|| self.needs("the argument \"columns\""))?;
+                let table = self
+                    .text("table")
+                    .ok_or_else(|| self.needs("the argument \"table\""))?;
+                let columns = self
+                    .list("columns")?
+                    .ok_or_else(|| self.needs("the argument \"columns\""))?;
                 let table = crate::pg::name::of(crate::pg::name::find(&table)?)?.sql();
                 self.only(&["table", "columns"], Check::ForeignKey { table, columns })?
             }
             _ => {
-                let text = self.text("expression").ok_or_else(|| self.needs("the argument \"expression\""))?;
+                let text = self
+                    .text("expression")
+                    .ok_or_else(|| self.needs("the argument \"expression\""))?;
                 let expression = expression::parenthesised(&text)?;
                 self.only(&["expression"], Check::Expression { expression })?
             }
@@ -228,7 +290,10 @@ impl Args<'_> {
     fn length(&self) -> Result<Check> {
         let integer = |name: &str| match self.args.get(name) {
             None => Ok(None),
-            Some(value) => value.as_i64().map(Some).ok_or_else(|| self.needs("integers as \"min\" and \"max\"")),
+            Some(value) => value
+                .as_i64()
+                .map(Some)
+                .ok_or_else(|| self.needs("integers as \"min\" and \"max\"")),
         };
         let (min, max) = (integer("min")?, integer("max")?);
         if min.is_none() && max.is_none() {
@@ -247,22 +312,33 @@ impl Args<'_> {
     }
 
     fn list(&self, name: &str) -> Result<Option<Vec<String>>> {
-        let Some(value) = self.args.get(name) else { return Ok(None) };
+        let Some(value) = self.args.get(name) else {
+            return Ok(None);
+        };
         let items = value.as_array().ok_or_else(|| self.needs("an array of texts"))?;
-        let texts: Option<Vec<String>> = items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
+        let texts: Option<Vec<String>> = items
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned))
+            .collect();
         texts.map(Some).ok_or_else(|| self.needs("an array of texts"))
     }
 
     fn only(&self, known: &[&str], check: Check) -> Result<Check> {
         match self.args.keys().find(|name| !known.contains(&name.as_str())) {
-            Some(name) => {
-                Err(QualityError::UnknownArgument { rule: self.rule, argument: name.clone() }.into())
+            Some(name) => Err(QualityError::UnknownArgument {
+                rule: self.rule,
+                argument: name.clone(),
             }
+            .into()),
             None => Ok(check),
         }
     }
 
     fn needs(&self, needs: &'static str) -> crate::pg::error::Failure {
-        QualityError::Incomplete { rule: self.rule, needs }.into()
+        QualityError::Incomplete {
+            rule: self.rule,
+            needs,
+        }
+        .into()
     }
 }

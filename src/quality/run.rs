@@ -59,7 +59,12 @@ impl Rule {
     /// A row condition; `columns` only says what it is about.
     pub fn implied_expression(dimension: Dimension, condition: &str, columns: &[String]) -> Result<Self> {
         let expression = crate::pg::expression::parenthesised(condition)?;
-        Ok(Self::new(dimension, Check::Expression { expression }, columns.to_vec(), Evidence::Measured))
+        Ok(Self::new(
+            dimension,
+            Check::Expression { expression },
+            columns.to_vec(),
+            Evidence::Measured,
+        ))
     }
 }
 
@@ -87,7 +92,13 @@ pub fn run(table: Regclass, name: &Qualified, options: &Options) -> Result<Run> 
     let score = score(&outcomes, &options.weights);
     let (passed, reason) = gate(rows, &score, &results, options);
     let run_id = record(table, rows, &score, passed, &reason, &results)?;
-    Ok(Run { run_id, rows, score, passed, reason })
+    Ok(Run {
+        run_id,
+        rows,
+        score,
+        passed,
+        reason,
+    })
 }
 
 /// The rules that were added to the table. One whose column is gone is read all the same, and fails the run.
@@ -103,23 +114,28 @@ fn added(table: Regclass) -> Result<Vec<Rule>> {
                 row.get::<i64>(1)?,
                 (text(2)?, text(3)?),
                 row.get::<Vec<String>>(4)?.unwrap_or_default(),
-                args.as_object().cloned().unwrap_or_else(Map::<String, Value>::new),
+                args.as_object()
+                    .cloned()
+                    .unwrap_or_else(Map::<String, Value>::new),
                 (text(6)?, row.get::<String>(7)?, text(8)?),
             ))
         },
     )?;
     rows.into_iter()
-        .map(|(rule_id, (dimension, rule), columns, args, (weight, threshold, severity))| {
-            let dimension = Dimension::from_name(&dimension).ok_or(QualityError::UnknownDimension(dimension))?;
-            let check = Check::read(&rule, &columns, &args)?;
-            Ok(Rule {
-                rule_id,
-                weight: parse_decimal(&weight).unwrap_or_else(BigRational::one),
-                threshold: threshold.as_deref().and_then(parse_decimal),
-                is_warning: severity == "warning",
-                ..Rule::new(dimension, check, columns, Evidence::Measured)
-            })
-        })
+        .map(
+            |(rule_id, (dimension, rule), columns, args, (weight, threshold, severity))| {
+                let dimension =
+                    Dimension::from_name(&dimension).ok_or(QualityError::UnknownDimension(dimension))?;
+                let check = Check::read(&rule, &columns, &args)?;
+                Ok(Rule {
+                    rule_id,
+                    weight: parse_decimal(&weight).unwrap_or_else(BigRational::one),
+                    threshold: threshold.as_deref().and_then(parse_decimal),
+                    is_warning: severity == "warning",
+                    ..Rule::new(dimension, check, columns, Evidence::Measured)
+                })
+            },
+        )
         .collect()
 }
 
@@ -149,11 +165,16 @@ fn evaluate(name: &Qualified, rules: Vec<Rule>) -> Result<(i64, Vec<Finding>)> {
         .map(|rule| {
             let (evaluated, passed) = match rule.evidence {
                 Evidence::Constraint => (rows, rows),
-                Evidence::Measured => {
-                    measured_counts.next().map_or((0, 0), |counts| (counts[0], counts[1]))
-                }
+                Evidence::Measured => measured_counts
+                    .next()
+                    .map_or((0, 0), |counts| (counts[0], counts[1])),
             };
-            let outcome = Outcome { dimension: rule.dimension, weight: rule.weight.clone(), evaluated, passed };
+            let outcome = Outcome {
+                dimension: rule.dimension,
+                weight: rule.weight.clone(),
+                evaluated,
+                passed,
+            };
             Finding { rule, outcome }
         })
         .collect();
@@ -204,13 +225,22 @@ fn gate(rows: i64, score: &Score, results: &[Finding], options: &Options) -> (bo
             .filter(|dimension| score.of(*dimension).is_none())
             .map(Dimension::as_str)
             .collect();
-        reasons.push(format!("nothing says anything about {}: add rules", missing.join(", ")));
+        reasons.push(format!(
+            "nothing says anything about {}: add rules",
+            missing.join(", ")
+        ));
     }
     reasons.extend(
-        results.iter().filter(|result| result.fails_its_threshold() && !result.rule.is_warning).map(|result| {
-            let share = result.outcome.ratio().map_or("no value".to_owned(), |ratio| to_decimal(&ratio, 4));
-            format!("{} passed for {share} of the values", result.label())
-        }),
+        results
+            .iter()
+            .filter(|result| result.fails_its_threshold() && !result.rule.is_warning)
+            .map(|result| {
+                let share = result
+                    .outcome
+                    .ratio()
+                    .map_or("no value".to_owned(), |ratio| to_decimal(&ratio, 4));
+                format!("{} passed for {share} of the values", result.label())
+            }),
     );
     match reasons.is_empty() {
         true => (true, summary(results)),
@@ -219,7 +249,10 @@ fn gate(rows: i64, score: &Score, results: &[Finding], options: &Options) -> (bo
 }
 
 fn summary(results: &[Finding]) -> String {
-    let perfect = results.iter().filter(|result| result.status() == "passed").count();
+    let perfect = results
+        .iter()
+        .filter(|result| result.status() == "passed")
+        .count();
     format!("{perfect} of {} rules passed in full", results.len())
 }
 
@@ -275,7 +308,9 @@ impl Finding {
         let evidence = match (self.rule.evidence, &self.rule.check) {
             (Evidence::Constraint, _) => "constraint".to_owned(),
             (Evidence::Measured, Check::Expression { expression }) => {
-                let inner = expression.strip_prefix('(').and_then(|text| text.strip_suffix("\n)"));
+                let inner = expression
+                    .strip_prefix('(')
+                    .and_then(|text| text.strip_suffix("\n)"));
                 format!("measured: {}", inner.unwrap_or(expression))
             }
             (Evidence::Measured, _) => "measured".to_owned(),

@@ -79,8 +79,12 @@ fn schema_fingerprint(
 /// opdb of another format.
 #[pg_extern(stable, requires = ["schema_tables"])]
 #[search_path(pg_catalog, pg_temp)]
-fn validate_schema(expected: default!(Option<&str>, "'expected'")) -> std::result::Result<JsonB, ErrorReport> {
-    Ok(JsonB(Validation::against(required("expected", expected)?)?.to_json()))
+fn validate_schema(
+    expected: default!(Option<&str>, "'expected'"),
+) -> std::result::Result<JsonB, ErrorReport> {
+    Ok(JsonB(
+        Validation::against(required("expected", expected)?)?.to_json(),
+    ))
 }
 
 /// How the schema compares with a captured one.
@@ -107,7 +111,12 @@ impl Validation {
     }
 
     fn to_json(&self) -> Value {
-        let matches = |aspect: Aspect| !self.differences.iter().any(|difference| difference.aspect == aspect);
+        let matches = |aspect: Aspect| {
+            !self
+                .differences
+                .iter()
+                .any(|difference| difference.aspect == aspect)
+        };
         json!({
             "valid": self.is_valid(),
             "columns_match": matches(Aspect::Columns),
@@ -150,7 +159,12 @@ fn captured(name: &str) -> Result<(String, Option<Vec<String>>, Vec<Fact>)> {
         return Err(SchemaError::UnknownSnapshot(name.to_owned()).into());
     };
     if format != FORMAT {
-        return Err(SchemaError::OtherFormat { name: name.to_owned(), found: format, known: FORMAT }.into());
+        return Err(SchemaError::OtherFormat {
+            name: name.to_owned(),
+            found: format,
+            known: FORMAT,
+        }
+        .into());
     }
     let facts = serde_json::from_value(facts.0).map_err(|error| SchemaError::Unreadable {
         place: format!("the schema captured as \"{name}\""),
@@ -165,7 +179,10 @@ fn facts_of(schemas: Option<&[String]>) -> Result<Vec<Fact>> {
 
 fn checked(schemas: Option<Vec<Option<String>>>) -> Result<Option<Vec<String>>> {
     let Some(schemas) = schemas else { return Ok(None) };
-    let schemas = schemas.into_iter().map(|schema| required("schemas", schema)).collect::<Result<Vec<_>>>()?;
+    let schemas = schemas
+        .into_iter()
+        .map(|schema| required("schemas", schema))
+        .collect::<Result<Vec<_>>>()?;
     if schemas.is_empty() {
         return Err(SchemaError::NoSchemas.into());
     }
@@ -213,7 +230,11 @@ mod tests {
     fn each_change_fails_its_own_flag_and_undoing_it_passes_again() {
         fixture();
         for (change, undo, flag) in [
-            ("ALTER TABLE app.t ADD c int", "ALTER TABLE app.t DROP c", "columns_match"),
+            (
+                "ALTER TABLE app.t ADD c int",
+                "ALTER TABLE app.t DROP c",
+                "columns_match",
+            ),
             (
                 "ALTER TABLE app.t ALTER a SET DEFAULT 'x'",
                 "ALTER TABLE app.t ALTER a DROP DEFAULT",
@@ -234,13 +255,25 @@ mod tests {
                 "ALTER TABLE app.t DROP CONSTRAINT u",
                 "constraints_match",
             ),
-            ("CREATE INDEX extra ON app.t (b)", "DROP INDEX app.extra", "indexes_match"),
-            ("CREATE TABLE app.other ()", "DROP TABLE app.other", "objects_match"),
+            (
+                "CREATE INDEX extra ON app.t (b)",
+                "DROP INDEX app.extra",
+                "indexes_match",
+            ),
+            (
+                "CREATE TABLE app.other ()",
+                "DROP TABLE app.other",
+                "objects_match",
+            ),
         ] {
             spi::write(change, &[]).unwrap();
-            for other in
-                ["columns_match", "data_types_match", "constraints_match", "indexes_match", "objects_match"]
-            {
+            for other in [
+                "columns_match",
+                "data_types_match",
+                "constraints_match",
+                "indexes_match",
+                "objects_match",
+            ] {
                 assert_eq!(value(other), (other != flag).to_string(), "{change}: {other}");
             }
             assert_eq!(value("valid"), "false", "{change}");

@@ -14,7 +14,12 @@ pub fn misfit(column: &str, from: &ColumnType, to: &ColumnType) -> Option<String
             format!("pg_catalog.length({column}::text) > {limit}")
         }
         (Integer { .. }, Integer { bytes }) => outside(column, bytes),
-        (Integer { .. }, Numeric { precision_scale: Some((precision, scale)) }) => {
+        (
+            Integer { .. },
+            Numeric {
+                precision_scale: Some((precision, scale)),
+            },
+        ) => {
             format!("pg_catalog.abs({column}::numeric) >= 1e{}", precision - scale)
         }
         (Integer { .. }, Float { bytes: 4 }) => {
@@ -23,20 +28,30 @@ pub fn misfit(column: &str, from: &ColumnType, to: &ColumnType) -> Option<String
         (Integer { .. }, Float { .. }) => {
             format!("{column}::double precision::numeric <> {column}::numeric")
         }
-        (Numeric { .. }, Numeric { precision_scale: Some((precision, scale)) }) => format!(
+        (
+            Numeric { .. },
+            Numeric {
+                precision_scale: Some((precision, scale)),
+            },
+        ) => format!(
             "{column} <> 'NaN' AND (pg_catalog.round({column}, {scale}) <> {column} \
              OR pg_catalog.abs(pg_catalog.round({column}, {scale})) >= 1e{})",
             precision - scale
         ),
         (Numeric { .. }, Integer { bytes }) => {
-            format!("{column} = 'NaN' OR {column} <> pg_catalog.trunc({column}) OR {}", outside(column, bytes))
+            format!(
+                "{column} = 'NaN' OR {column} <> pg_catalog.trunc({column}) OR {}",
+                outside(column, bytes)
+            )
         }
         (Float { bytes: 8 }, Float { bytes: 4 }) => format!(
             "CASE WHEN pg_catalog.abs({column}) > 3.4e38 AND pg_catalog.abs({column}) < 'infinity' THEN true \
              WHEN pg_catalog.abs({column}) < 1.2e-38 THEN {column} <> 0 \
              ELSE {column}::real::double precision <> {column} END"
         ),
-        (Timestamp { zone: false, .. }, Date) => format!("{column} <> pg_catalog.date_trunc('day', {column})"),
+        (Timestamp { zone: false, .. }, Date) => {
+            format!("{column} <> pg_catalog.date_trunc('day', {column})")
+        }
         (Timestamp { zone: a, .. }, Timestamp { precision, zone: b }) if a == b => {
             let zone = if a { "with" } else { "without" };
             format!("{column}::timestamp({precision}) {zone} time zone <> {column}")
@@ -56,7 +71,11 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> ColumnType {
-        ColumnType { text: text.into(), kind: "b".into(), labels: Vec::new() }
+        ColumnType {
+            text: text.into(),
+            kind: "b".into(),
+            labels: Vec::new(),
+        }
     }
 
     #[test]

@@ -53,8 +53,12 @@ fn parse(text: &str) -> (String, Vec<i32>, bool) {
         Some(element) => (element, true),
         None => (text, false),
     };
-    let Some((before, rest)) = text.split_once('(') else { return (text.to_owned(), Vec::new(), array) };
-    let Some((inside, after)) = rest.split_once(')') else { return (text.to_owned(), Vec::new(), array) };
+    let Some((before, rest)) = text.split_once('(') else {
+        return (text.to_owned(), Vec::new(), array);
+    };
+    let Some((inside, after)) = rest.split_once(')') else {
+        return (text.to_owned(), Vec::new(), array);
+    };
     let modifiers: Option<Vec<i32>> = inside.split(',').map(|part| part.trim().parse().ok()).collect();
     match modifiers {
         Some(modifiers) => (format!("{before}{after}"), modifiers, array),
@@ -75,19 +79,32 @@ impl ColumnType {
             "integer" => Family::Integer { bytes: 4 },
             "bigint" => Family::Integer { bytes: 8 },
             "numeric" => Family::Numeric {
-                precision_scale: first
-                    .map(|precision| (precision, modifiers.get(1).copied().unwrap_or(0))),
+                precision_scale: first.map(|precision| (precision, modifiers.get(1).copied().unwrap_or(0))),
             },
             "real" => Family::Float { bytes: 4 },
             "double precision" => Family::Float { bytes: 8 },
             "text" => Family::Text { limit: None },
             "character varying" => Family::Text { limit: first },
-            "character" => Family::Char { length: first.unwrap_or(1) },
+            "character" => Family::Char {
+                length: first.unwrap_or(1),
+            },
             "date" => Family::Date,
-            "time without time zone" => Family::Time { precision: first.unwrap_or(6), zone: false },
-            "time with time zone" => Family::Time { precision: first.unwrap_or(6), zone: true },
-            "timestamp without time zone" => Family::Timestamp { precision: first.unwrap_or(6), zone: false },
-            "timestamp with time zone" => Family::Timestamp { precision: first.unwrap_or(6), zone: true },
+            "time without time zone" => Family::Time {
+                precision: first.unwrap_or(6),
+                zone: false,
+            },
+            "time with time zone" => Family::Time {
+                precision: first.unwrap_or(6),
+                zone: true,
+            },
+            "timestamp without time zone" => Family::Timestamp {
+                precision: first.unwrap_or(6),
+                zone: false,
+            },
+            "timestamp with time zone" => Family::Timestamp {
+                precision: first.unwrap_or(6),
+                zone: true,
+            },
             "json" => Family::Json,
             "jsonb" => Family::Jsonb,
             _ if self.kind == "e" => Family::Enum,
@@ -105,7 +122,11 @@ pub fn verdict(from: &ColumnType, to: &ColumnType) -> Verdict {
         };
     }
     if from.array() != to.array() {
-        return if to.family() == (Family::Text { limit: None }) && !to.array() { Widening } else { Incompatible };
+        return if to.family() == (Family::Text { limit: None }) && !to.array() {
+            Widening
+        } else {
+            Incompatible
+        };
     }
     families(from, to)
 }
@@ -123,7 +144,13 @@ fn labels(from: &ColumnType, to: &ColumnType) -> Verdict {
 fn families(from: &ColumnType, to: &ColumnType) -> Verdict {
     use Family::*;
     match (from.family(), to.family()) {
-        (Integer { bytes: a }, Integer { bytes: b }) => if b >= a { Widening } else { Narrowing },
+        (Integer { bytes: a }, Integer { bytes: b }) => {
+            if b >= a {
+                Widening
+            } else {
+                Narrowing
+            }
+        }
         (Integer { bytes }, Numeric { precision_scale }) => match precision_scale {
             Some((precision, scale)) if precision - scale < integer_digits(bytes) => Narrowing,
             _ => Widening,
@@ -131,22 +158,60 @@ fn families(from: &ColumnType, to: &ColumnType) -> Verdict {
         (Integer { bytes: 2 }, Float { .. }) | (Integer { bytes: 4 }, Float { bytes: 8 }) => Widening,
         (Integer { .. }, Float { .. }) => Lossy,
         (Numeric { precision_scale: a }, Numeric { precision_scale: b }) => numeric(a, b),
-        (Numeric { precision_scale: Some((_, 0)) }, Integer { .. }) => Narrowing,
+        (
+            Numeric {
+                precision_scale: Some((_, 0)),
+            },
+            Integer { .. },
+        ) => Narrowing,
         (Numeric { .. }, Integer { .. } | Float { .. }) => Lossy,
         (Float { bytes: 4 }, Float { bytes: 8 }) => Widening,
         (Float { .. }, Integer { .. } | Numeric { .. } | Float { .. }) => Lossy,
         (Text { limit: a }, Text { limit: b }) => fits(a, b),
-        (Char { length: a }, Char { length: b }) => if b >= a { Widening } else { Narrowing },
+        (Char { length: a }, Char { length: b }) => {
+            if b >= a {
+                Widening
+            } else {
+                Narrowing
+            }
+        }
         (Char { .. }, Text { .. }) | (Text { .. }, Char { .. }) => Lossy,
         (Enum, Text { limit }) => {
-            let longest = from.labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
+            let longest = from
+                .labels
+                .iter()
+                .map(|label| label.chars().count())
+                .max()
+                .unwrap_or(0);
             fits(i32::try_from(longest).ok(), limit)
         }
         (Enum, Enum) => labels(from, to).max(Widening),
         (Date, Timestamp { zone: false, .. }) => Widening,
-        (Timestamp { precision: a, zone: za }, Timestamp { precision: b, zone: zb })
-        | (Time { precision: a, zone: za }, Time { precision: b, zone: zb }) => {
-            if za == zb && b >= a { Widening } else { Lossy }
+        (
+            Timestamp {
+                precision: a,
+                zone: za,
+            },
+            Timestamp {
+                precision: b,
+                zone: zb,
+            },
+        )
+        | (
+            Time {
+                precision: a,
+                zone: za,
+            },
+            Time {
+                precision: b,
+                zone: zb,
+            },
+        ) => {
+            if za == zb && b >= a {
+                Widening
+            } else {
+                Lossy
+            }
         }
         (Date, Timestamp { zone: true, .. }) | (Timestamp { .. }, Date | Time { .. }) => Lossy,
         (Json, Jsonb) => Lossy,
@@ -175,7 +240,11 @@ fn numeric(from: Option<(i32, i32)>, to: Option<(i32, i32)>) -> Verdict {
         (None, Some(_)) => Lossy,
         (Some((_, scale)), Some((_, to_scale))) if to_scale < scale => Lossy,
         (Some((precision, scale)), Some((to_precision, to_scale))) => {
-            if to_precision - to_scale >= precision - scale { Widening } else { Narrowing }
+            if to_precision - to_scale >= precision - scale {
+                Widening
+            } else {
+                Narrowing
+            }
         }
     }
 }
@@ -193,7 +262,11 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> ColumnType {
-        ColumnType { text: text.into(), kind: "b".into(), labels: Vec::new() }
+        ColumnType {
+            text: text.into(),
+            kind: "b".into(),
+            labels: Vec::new(),
+        }
     }
 
     fn mood(labels: &[&str]) -> ColumnType {
@@ -233,7 +306,11 @@ mod tests {
             ("date", "timestamp with time zone", Lossy),
             ("timestamp without time zone", "timestamp with time zone", Lossy),
             ("timestamp with time zone", "timestamp(3) with time zone", Lossy),
-            ("timestamp(0) with time zone", "timestamp(3) with time zone", Widening),
+            (
+                "timestamp(0) with time zone",
+                "timestamp(3) with time zone",
+                Widening,
+            ),
             ("json", "jsonb", Lossy),
             ("jsonb", "json", Widening),
             ("text", "uuid", Narrowing),

@@ -1,0 +1,5 @@
+//! What the end-to-end tests and the demo share: clusters, and the main job.
+
+pub mod cluster;
+pub mod main_job;
+mod table;

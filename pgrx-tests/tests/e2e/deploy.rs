@@ -1,0 +1,490 @@
+use std::time::Duration;
+
+use postgres::Client;
+
+use crate::fixture::{Pair, execute, ingest, on_test, records, refused, role, rows, servers, text};
+
+/// Deploys and returns state, inserted, updated, unchanged and error.
+fn deploy(client: &mut Client, tables: &str, options: &str) -> [String; 5] {
+    let id = text(
+        client,
+        &format!("SELECT opdb.deploy('production', '{tables}', '{options}')"),
+    );
+    let sql = format!(
+        "SELECT state, inserted, updated, unchanged, error FROM opdb.deployments WHERE deployment_id = {id}"
+    );
+    rows(client, &sql).remove(0).try_into().unwrap()
+}
+
+fn applied(inserted: i64, updated: i64, unchanged: i64) -> [String; 5] {
+    [
+        "applied".into(),
+        inserted.to_string(),
+        updated.to_string(),
+        unchanged.to_string(),
+        "NULL".into(),
+    ]
+}
+
+/// Everything in a table, whatever its columns.
+fn content(client: &mut Client, table: &str) -> String {
+    text(
+        client,
+        &format!(
+            "SELECT count(*) || ' ' || md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {table} t"
+        ),
+    )
+}
+
+fn pair_with(here: &str, there: &str) -> Pair {
+    let mut pair = Pair::with_plain_production();
+    execute(&mut pair.here, here);
+    execute(&mut pair.there, there);
+    execute(&mut pair.here, "SELECT opdb.capture_schema()");
+    pair
+}
+
+#[test]
+fn rows_are_inserted_updated_or_left_alone() {
+    let mut pair = pair_with(
+        "CREATE TABLE t (id int PRIMARY KEY, a text); INSERT INTO t SELECT i, 'v' || i FROM generate_series(1, 10) i",
+        "CREATE TABLE t (id int PRIMARY KEY, a text); INSERT INTO t SELECT i, 'v' || i FROM generate_series(5, 20) i",
+    );
+    execute(&mut pair.there, "UPDATE t SET a = 'old' WHERE id IN (6, 7)");
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(4, 2, 4));
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(0, 0, 10));
+    assert_eq!(
+        text(&mut pair.there, "SELECT count(*) FROM t WHERE a = 'v' || id"),
+        "20",
+        "rows only there stay"
+    );
+}
+
+#[test]
+fn an_event_table_goes_into_an_event_table_of_another_opdb() {
+    let mut pair = Pair::with_opdb_on_both();
+    execute(
+        &mut pair.there,
+        "SELECT opdb.set_environment('live', 'production'); SELECT opdb.create_event_table('events')",
+    );
+    ingest(&mut pair.there, "events", &records(5));
+    execute(
+        &mut pair.there,
+        "UPDATE events SET processed = true WHERE source_id = 'event-1'",
+    );
+    execute(&mut pair.here, "SELECT opdb.create_event_table('events')");
+    ingest(&mut pair.here, "events", &records(100));
+    execute(&mut pair.here, "SELECT opdb.capture_schema()");
+    assert_eq!(deploy(&mut pair.here, "{events}", "{}"), applied(95, 0, 5));
+    assert_eq!(deploy(&mut pair.here, "{events}", "{}"), applied(0, 0, 100));
+    assert_eq!(
+        text(
+            &mut pair.there,
+            "SELECT count(*) || ' ' || count(DISTINCT id) || ' ' || count(*) FILTER (WHERE processed) FROM events"
+        ),
+        "100 100 1",
+        "ids and what was processed are the target's own"
+    );
+    assert_eq!(text(&mut pair.there, "SELECT count(*) FROM events_keys"), "100");
+    assert_eq!(
+        ingest(&mut pair.there, "events", &records(101)),
+        (1, 100, 0),
+        "the target goes on by itself"
+    );
+}
+
+#[test]
+fn every_value_arrives_as_it_was() {
+    let table = "CREATE TYPE mood AS ENUM ('good', 'bad \"mood\"');
+        CREATE TABLE zoo (id int PRIMARY KEY, j json, jb jsonb, n numeric, n2 numeric(12,4), f4 real, f8 float8, b bytea,
+            at timestamptz, ts timestamp, d date, i interval, c char(5), v varchar(9), t text, bo bool, u uuid, m mood,
+            ia int[], ta text[][], r int4range, ip inet, bits bit(4), x xml, p point)";
+    let mut pair = pair_with(table, table);
+    execute(
+        &mut pair.here,
+        r#"INSERT INTO zoo VALUES
+           (1, '{"a" : 1, "a":2}', '{"b": [1, null, "ü"]}', 123456789012345678901234567890.123456789, 1.5, 0.1, 1e-300,
+            '\x00ff', '2024-02-29 12:00:00.123456+05', '0044-03-15 BC', 'infinity', '1 mon -2 days 03:04:05', 'ab', 'x''y',
+            E'tab\t newline\n quote " backslash \\ ünïcode 😀', true, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'bad "mood"',
+            '[0:1]={7,NULL}', '{{a,"b,c"},{NULL,""}}', '[1,5)', '10.0.0.1/8', B'0101', '<a>1</a>', '(1,2)'),
+           (2, 'null', 'null', 'NaN', NULL, 'NaN', '-infinity', '', '-infinity', 'infinity', '-infinity', '0', '', '', '', false,
+            NULL, 'good', '{}', '{}', 'empty', '::1', B'1111', NULL, NULL);
+           INSERT INTO zoo (id) VALUES (3)"#,
+    );
+    execute(
+        &mut pair.here,
+        "SELECT opdb.capture_schema(); SET DateStyle = 'German'; SET TimeZone = 'Asia/Tokyo'; SET extra_float_digits = -3",
+    );
+    let loose = r#"{"raise": true}"#;
+    let score = text(&mut pair.here, "SELECT reason FROM opdb.quality_score('zoo')");
+    assert!(
+        score.contains("isfinite") || score.contains("below") || score.contains("rules"),
+        "{score}"
+    );
+    execute(&mut pair.here, "DELETE FROM opdb.quality_rule");
+    execute(
+        &mut pair.here,
+        "UPDATE zoo SET at = '2024-01-01 00:00+00', ts = '2024-01-01', d = '2024-01-01', n = 5, f4 = 0.1, f8 = 0.1 WHERE id = 2",
+    );
+    execute(&mut pair.here, "UPDATE zoo SET d = '2024-02-29' WHERE id = 1");
+    assert_eq!(deploy(&mut pair.here, "{zoo}", loose), applied(3, 0, 0));
+    execute(&mut pair.here, "RESET ALL");
+    assert_eq!(content(&mut pair.here, "zoo"), content(&mut pair.there, "zoo"));
+    assert_eq!(
+        text(&mut pair.there, "SELECT j::text FROM zoo WHERE id = 1"),
+        r#"{"a" : 1, "a":2}"#
+    );
+    assert_eq!(
+        text(&mut pair.there, "SELECT jb::text FROM zoo WHERE id = 2"),
+        "null",
+        "JSON null is not NULL"
+    );
+    assert_eq!(deploy(&mut pair.here, "{zoo}", loose), applied(0, 0, 3));
+}
+
+#[test]
+fn a_value_that_would_change_on_its_way_stops_everything() {
+    let mut pair = pair_with(
+        "CREATE TABLE t (id int PRIMARY KEY, a text[]); INSERT INTO t VALUES (1, '{abcdef}'), (2, '{ab}')",
+        "CREATE TABLE t (id int PRIMARY KEY, a varchar(3)[])",
+    );
+    let [state, _, _, _, error] = deploy(&mut pair.here, "{t}", "{}");
+    assert_eq!(state, "failed", "{error}");
+    assert_eq!(text(&mut pair.there, "SELECT count(*) FROM t"), "0");
+}
+
+#[test]
+fn whatever_fails_there_changes_nothing_there() {
+    let here = "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a SELECT generate_series(1, 3);
+                CREATE TABLE b (id int PRIMARY KEY, n int); INSERT INTO b SELECT i, i FROM generate_series(1, 3) i";
+    for (trouble, expected) in [
+        ("ALTER TABLE b ADD CONSTRAINT small CHECK (n < 3)", "small"),
+        ("CREATE UNIQUE INDEX odd ON b ((n % 2))", "odd"),
+        ("CREATE TABLE c (n int PRIMARY KEY); ALTER TABLE b ADD CONSTRAINT later FOREIGN KEY (n) REFERENCES c DEFERRABLE INITIALLY DEFERRED", "later"),
+        ("CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''not on my watch''; END';
+          CREATE TRIGGER no BEFORE INSERT ON b FOR EACH ROW EXECUTE FUNCTION no()", "not on my watch"),
+        ("CREATE FUNCTION alter() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.n := NEW.n + 1; RETURN NEW; END';
+          CREATE TRIGGER alter BEFORE INSERT ON b FOR EACH ROW EXECUTE FUNCTION alter()", "not as they were sent"),
+        ("CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+          CREATE TRIGGER skip BEFORE INSERT ON b FOR EACH ROW EXECUTE FUNCTION skip()", "not as they were sent"),
+    ] {
+        let mut pair = pair_with(here, "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY, n int)");
+        execute(&mut pair.there, "INSERT INTO a VALUES (100)");
+        execute(&mut pair.there, trouble);
+        let before = (content(&mut pair.there, "a"), content(&mut pair.there, "b"));
+        let [state, inserted, .., error] = deploy(&mut pair.here, "{a,b}", "{}");
+        assert_eq!((state.as_str(), inserted.as_str()), ("failed", "NULL"), "{trouble}");
+        assert!(error.contains(expected), "{trouble}: {error}");
+        assert_eq!((content(&mut pair.there, "a"), content(&mut pair.there, "b")), before, "{trouble}");
+    }
+}
+
+#[test]
+fn a_failed_check_refuses_with_the_reason_and_changes_nothing() {
+    type Spoil = (&'static str, &'static str, &'static str, &'static str);
+    const SPOILS: [Spoil; 9] = [
+        (
+            "schema_valid",
+            "ALTER TABLE t ADD extra int; UPDATE t SET extra = 1",
+            "ALTER TABLE t ADD extra int",
+            "public.t.extra",
+        ),
+        ("quality", "DELETE FROM t", "SELECT 1", "empty"),
+        (
+            "source_environment",
+            "SELECT opdb.set_environment('live', 'production')",
+            "SELECT 1",
+            "production itself",
+        ),
+        (
+            "source_environment",
+            "DELETE FROM opdb.own_environment",
+            "SELECT 1",
+            "set_environment",
+        ),
+        (
+            "session_target",
+            "SET opdb.target = 'staging'",
+            "SELECT 1",
+            "staging",
+        ),
+        (
+            "compatible",
+            "SELECT 1",
+            "ALTER TABLE t DROP a",
+            "does not exist there",
+        ),
+        (
+            "compatible",
+            "SELECT 1",
+            "ALTER TABLE t ADD needed int NOT NULL",
+            "needed",
+        ),
+        (
+            "compatible",
+            "SELECT 1",
+            "DROP TABLE t",
+            "the table does not exist there",
+        ),
+        (
+            "key_unique_there",
+            "SELECT 1",
+            "ALTER TABLE t DROP CONSTRAINT t_pkey",
+            "(id)",
+        ),
+    ];
+    for (check, here, there, reason) in SPOILS {
+        let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
+        let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1, 'x')"), table);
+        execute(&mut pair.here, here);
+        execute(&mut pair.there, there);
+        let failed = rows(
+            &mut pair.here,
+            "SELECT check_name, detail FROM opdb.pre_deployment_check('production', '{t}') WHERE NOT passed",
+        );
+        assert!(
+            failed
+                .iter()
+                .any(|row| row[0] == check && row[1].contains(reason)),
+            "{check}: {failed:?}"
+        );
+        let [state, .., error] = deploy(&mut pair.here, "{t}", "{}");
+        assert_eq!(state, "refused", "{check}");
+        assert!(error.contains(check) && error.contains(reason), "{error}");
+        if text(&mut pair.there, "SELECT to_regclass('t')") != "NULL" {
+            assert_eq!(text(&mut pair.there, "SELECT count(*) FROM t"), "0", "{check}");
+        }
+    }
+}
+
+#[test]
+fn raise_makes_a_refusal_an_error() {
+    let mut pair = pair_with(
+        "CREATE TABLE t (id int PRIMARY KEY)",
+        "CREATE TABLE t (id int PRIMARY KEY)",
+    );
+    let refusal = refused(
+        &mut pair.here,
+        r#"SELECT opdb.deploy('production', '{t}', '{"raise": true}')"#,
+    );
+    assert_eq!(refusal.sqlstate, "55000");
+    assert!(refusal.message.contains("the table is empty"), "{refusal:?}");
+    assert_eq!(text(&mut pair.here, "SELECT count(*) FROM opdb.deployments"), "0");
+}
+
+#[test]
+fn a_target_that_says_it_is_something_else_is_refused() {
+    let mut pair = Pair::with_opdb_on_both();
+    let table = "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)";
+    execute(&mut pair.here, table);
+    execute(
+        &mut pair.there,
+        &format!("{table}; SELECT opdb.set_environment('dr', 'disaster_recovery')"),
+    );
+    execute(&mut pair.here, "SELECT opdb.capture_schema()");
+    let [state, .., error] = deploy(&mut pair.here, "{t}", "{}");
+    assert_eq!(state, "refused");
+    assert!(error.contains("disaster_recovery"), "{error}");
+}
+
+#[test]
+fn a_database_is_not_deployed_to_itself() {
+    let mut pair = pair_with(
+        "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)",
+        "SELECT 1",
+    );
+    let test = &servers().test;
+    let options =
+        serde_json::json!({"host": test.host(), "port": test.port(), "dbname": pair.here_name}).to_string();
+    let credentials = serde_json::json!({"user": test.superuser(), "password": test.password()}).to_string();
+    pair.here
+        .execute(
+            "SELECT opdb.register_environment('production', 'production', $1::text::jsonb, $2::text::jsonb)",
+            &[&options, &credentials],
+        )
+        .unwrap();
+    let [state, .., error] = deploy(&mut pair.here, "{t}", "{}");
+    assert_eq!(state, "refused");
+    assert!(error.contains("this very database"), "{error}");
+}
+
+#[test]
+fn more_changes_than_allowed_are_refused_there() {
+    let table =
+        "CREATE TABLE t (id int PRIMARY KEY, a int); INSERT INTO t SELECT i, 0 FROM generate_series(1, 10) i";
+    let mut pair = pair_with(table, table);
+    execute(&mut pair.here, "UPDATE t SET a = 1 WHERE id <= 6");
+    let before = content(&mut pair.there, "t");
+    let [state, .., error] = deploy(&mut pair.here, "{t}", "{}");
+    assert_eq!(state, "failed");
+    assert!(error.contains("6 of 10 rows"), "{error}");
+    assert_eq!(content(&mut pair.there, "t"), before);
+    assert_eq!(
+        deploy(&mut pair.here, "{t}", r#"{"max_change_ratio": 0.6}"#),
+        applied(0, 6, 4)
+    );
+}
+
+#[test]
+fn referenced_tables_go_first_and_sequences_move_on() {
+    let tables = "CREATE TABLE parent (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text);
+                  CREATE TABLE child (id serial PRIMARY KEY, parent int REFERENCES parent, up int REFERENCES child)";
+    let mut pair = pair_with(tables, tables);
+    execute(
+        &mut pair.here,
+        "INSERT INTO parent (name) SELECT 'p' || i FROM generate_series(1, 20) i;
+         INSERT INTO child (parent, up) SELECT i, nullif(i - 1, 0) FROM generate_series(1, 20) i;
+         SELECT opdb.capture_schema()",
+    );
+    assert_eq!(deploy(&mut pair.here, "{child,parent}", "{}"), applied(40, 0, 0));
+    execute(
+        &mut pair.there,
+        "INSERT INTO parent (name) VALUES ('own'); INSERT INTO child (parent) VALUES (21)",
+    );
+    assert_eq!(content(&mut pair.there, "parent")[..3], *"21 ");
+}
+
+#[test]
+fn options_choose_key_rows_and_columns() {
+    let mut pair = pair_with(
+        "CREATE TABLE t (id int PRIMARY KEY, code text UNIQUE, a text, secret text);
+         INSERT INTO t SELECT i, 'c' || i, 'v', 's' FROM generate_series(1, 9) i",
+        "CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, code text UNIQUE, a text)",
+    );
+    let options =
+        r#"{"key": ["code"], "exclude_columns": ["id", "secret"], "where": "id > 4", "batch_size": 2}"#;
+    assert_eq!(deploy(&mut pair.here, "{t}", options), applied(5, 0, 0));
+    assert_eq!(
+        rows(&mut pair.there, "SELECT id, code, a FROM t ORDER BY id LIMIT 2"),
+        [["1", "c5", "v"], ["2", "c6", "v"]]
+    );
+    assert_eq!(deploy(&mut pair.here, "{t}", options), applied(0, 0, 5));
+}
+
+#[test]
+fn odd_names_and_other_schemas_are_deployed() {
+    let table = r#"CREATE SCHEMA "Söme ""schema"; CREATE TABLE "Söme ""schema"."T 'x'" ("select" int PRIMARY KEY, "a ""b" text, "c.d" varchar(3)[])"#;
+    let mut pair = pair_with(table, table);
+    execute(
+        &mut pair.here,
+        r#"SET search_path = "Söme ""schema"; INSERT INTO "T 'x'" VALUES (1, 'x', '{abc}')"#,
+    );
+    let tables = r#"{"\"Söme \"\"schema\".\"T ''x''\""}"#;
+    assert_eq!(deploy(&mut pair.here, tables, "{}"), applied(1, 0, 0));
+    assert_eq!(
+        deploy(&mut pair.here, r#"{"\"T ''x''\""}"#, "{}"),
+        applied(0, 0, 1)
+    );
+}
+
+#[test]
+fn a_transaction_block_is_refused_because_it_could_not_be_rolled_back() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)";
+    let mut pair = pair_with(table, "CREATE TABLE t (id int PRIMARY KEY)");
+    execute(&mut pair.here, "BEGIN");
+    assert_eq!(
+        refused(&mut pair.here, "SELECT opdb.deploy('production', '{t}')").sqlstate,
+        "25001"
+    );
+    execute(&mut pair.here, "ROLLBACK");
+    assert_eq!(text(&mut pair.there, "SELECT count(*) FROM t"), "0");
+}
+
+#[test]
+fn two_deployments_at_once_both_end_well() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
+    let mut pair = pair_with(
+        &format!("{table}; INSERT INTO t SELECT i, 'x' FROM generate_series(1, 2000) i"),
+        table,
+    );
+    let states: Vec<[String; 5]> = std::thread::scope(|scope| {
+        let sessions: Vec<_> = (0..3)
+            .map(|_| scope.spawn(|| deploy(&mut on_test(&pair.here_name), "{t}", "{}")))
+            .collect();
+        sessions
+            .into_iter()
+            .map(|session| session.join().unwrap())
+            .collect()
+    });
+    assert!(states.iter().all(|state| state[0] == "applied"), "{states:?}");
+    let inserted: i64 = states.iter().map(|state| state[1].parse::<i64>().unwrap()).sum();
+    assert_eq!(inserted, 2000);
+    assert_eq!(text(&mut pair.there, "SELECT count(*) FROM t"), "2000");
+}
+
+#[test]
+fn a_deployment_that_waits_can_be_cancelled_and_leaves_nothing() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY)";
+    let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1)"), table);
+    let Pair {
+        there_name,
+        here_name,
+        ..
+    } = &pair;
+    let mut blocker = servers().production.connect_as_superuser(there_name).unwrap();
+    execute(&mut blocker, "BEGIN; LOCK TABLE t");
+    let mut session = on_test(here_name);
+    let token = session.cancel_token();
+    let refusal = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| refused(&mut session, "SELECT opdb.deploy('production', '{t}')"));
+        // The other server says when the deployment waits for the lock.
+        let mut watcher = servers().production.connect_as_superuser(there_name).unwrap();
+        let waits = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = '{there_name}' AND wait_event_type = 'Lock'"
+        );
+        while text(&mut watcher, &waits) == "0" {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        token.cancel_query(postgres::NoTls).unwrap();
+        waiting.join().unwrap()
+    });
+    assert_eq!(refusal.sqlstate, "57014");
+    execute(&mut blocker, "ROLLBACK");
+    assert_eq!(text(&mut pair.there, "SELECT count(*) FROM t"), "0");
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(1, 0, 0));
+}
+
+#[test]
+fn what_is_scored_is_what_is_sent() {
+    // A rule waits for a row that another session adds after the call began: the call must not send it.
+    let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
+    let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1, 'x')"), table);
+    execute(
+        &mut pair.here,
+        r#"CREATE FUNCTION wait_for_lock(int) RETURNS bool LANGUAGE plpgsql AS
+               'BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN true; END';
+           SELECT opdb.add_quality_rule('t', 'accuracy', 'expression', '{}', '{"expression": "wait_for_lock(id)"}')"#,
+    );
+    let mut other = on_test(&pair.here_name);
+    execute(&mut other, "SELECT pg_advisory_lock(4711)");
+    let state = std::thread::scope(|scope| {
+        let deploying = scope.spawn(|| deploy(&mut on_test(&pair.here_name), "{t}", "{}"));
+        let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+        while text(&mut other, waits) == "0" {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        execute(
+            &mut other,
+            "INSERT INTO t VALUES (2, NULL); SELECT pg_advisory_unlock(4711)",
+        );
+        deploying.join().unwrap()
+    });
+    assert_eq!(state, applied(1, 0, 0));
+    assert_eq!(
+        text(&mut pair.there, "SELECT string_agg(id::text, ',') FROM t"),
+        "1"
+    );
+}
+
+#[test]
+fn a_role_with_few_rights_there_is_enough() {
+    let deployer = role(&servers().production, &[]);
+    let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
+    let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1, 'x')"), table);
+    execute(
+        &mut pair.there,
+        &format!("GRANT SELECT, INSERT, UPDATE ON t TO {deployer}"),
+    );
+    let mut pair = pair.register("production", "production", &deployer, &deployer);
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(1, 0, 0));
+}

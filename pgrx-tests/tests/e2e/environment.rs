@@ -1,0 +1,155 @@
+use crate::fixture::{Pair, database, execute, on_test, refused, register, rows, servers, text};
+
+#[test]
+fn a_reachable_environment_is_described_and_an_unreachable_one_is_a_row() {
+    let mut pair = Pair::with_plain_production();
+    let found = rows(
+        &mut pair.here,
+        "SELECT reachable, latency_ms > 0, in_recovery, read_only, database, role, tls, detail
+         FROM opdb.check_environment('production')",
+    );
+    let database = pair.there_name.as_str();
+    assert_eq!(found, [["t", "t", "f", "f", database, "postgres", "f", "NULL"]]);
+
+    register(
+        &mut pair.here,
+        "wrong",
+        "staging",
+        database,
+        "postgres",
+        "not the password",
+    );
+    let wrong = rows(
+        &mut pair.here,
+        "SELECT reachable, detail FROM opdb.check_environment('wrong')",
+    )
+    .remove(0);
+    assert_eq!(wrong[0], "f");
+    assert!(wrong[1].contains("password authentication failed"), "{wrong:?}");
+
+    execute(
+        &mut pair.here,
+        r#"SELECT opdb.register_environment('down', 'staging', '{"host": "127.0.0.1", "port": 1}', '{"user": "x", "password": "y"}')"#,
+    );
+    let down = rows(
+        &mut pair.here,
+        "SELECT reachable, detail FROM opdb.check_environment('down')",
+    )
+    .remove(0);
+    assert_eq!(down[0], "f");
+    assert!(down[1].contains("port 1"), "{down:?}");
+}
+
+#[test]
+fn a_read_only_target_is_seen() {
+    let mut pair = Pair::with_plain_production();
+    execute(
+        &mut pair.there,
+        &format!(
+            "ALTER DATABASE {} SET default_transaction_read_only = on",
+            pair.there_name
+        ),
+    );
+    assert_eq!(
+        text(
+            &mut pair.here,
+            "SELECT read_only FROM opdb.check_environment('production')"
+        ),
+        "t"
+    );
+}
+
+#[test]
+fn dropping_an_environment_leaves_nothing_unless_something_needs_it() {
+    let mut pair = Pair::with_plain_production();
+    execute(&mut pair.here, "CREATE FOREIGN TABLE f (a int) SERVER production");
+    let refusal = refused(&mut pair.here, "SELECT opdb.drop_environment('production')");
+    assert_eq!(refusal.sqlstate, "2BP01");
+    assert_eq!(
+        text(
+            &mut pair.here,
+            "SELECT reachable FROM opdb.check_environment('production')"
+        ),
+        "t"
+    );
+    execute(
+        &mut pair.here,
+        "DROP FOREIGN TABLE f; SELECT opdb.drop_environment('production')",
+    );
+    assert_eq!(
+        text(
+            &mut pair.here,
+            "SELECT (SELECT count(*) FROM pg_foreign_server) + (SELECT count(*) FROM pg_user_mappings)
+                  + (SELECT count(*) FROM opdb.environments)"
+        ),
+        "0"
+    );
+}
+
+#[test]
+fn odd_environment_names_work() {
+    let mut client = on_test(&database(&servers().test));
+    let name = r#"Prod "1" ü's"#;
+    register(
+        &mut client,
+        name,
+        "production",
+        "postgres",
+        "postgres",
+        servers().production.password(),
+    );
+    let reachable: bool = client
+        .query_one("SELECT reachable FROM opdb.check_environment($1)", &[&name])
+        .unwrap()
+        .get(0);
+    assert!(reachable);
+    client
+        .execute("SELECT opdb.drop_environment($1)", &[&name])
+        .unwrap();
+    assert_eq!(text(&mut client, "SELECT count(*) FROM pg_foreign_server"), "0");
+}
+
+#[test]
+fn no_connection_outlives_the_call() {
+    let mut pair = Pair::with_plain_production();
+    let open = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND pid <> pg_backend_pid()",
+        pair.there_name
+    );
+    text(
+        &mut pair.here,
+        "SELECT reachable FROM opdb.check_environment('production')",
+    );
+    assert_eq!(
+        refused(
+            &mut pair.here,
+            "SELECT opdb.verify_column_mapping('production', 'opdb.environment')"
+        )
+        .sqlstate,
+        "42809"
+    );
+    execute(&mut pair.here, "CREATE TABLE only_here (a int PRIMARY KEY)");
+    assert_eq!(
+        refused(
+            &mut pair.here,
+            "SELECT opdb.verify_column_mapping('production', 'only_here')"
+        )
+        .sqlstate,
+        "42P01"
+    );
+    assert_eq!(
+        text(
+            &mut pair.here,
+            "SELECT coalesce(array_length(dblink_get_connections(), 1), 0)"
+        ),
+        "0"
+    );
+    // The other server notices a closed connection a moment later.
+    for _ in 0..200 {
+        if text(&mut pair.there, &open) == "0" {
+            return;
+        }
+        text(&mut pair.there, "SELECT pg_sleep(0.05)");
+    }
+    panic!("a connection is still open");
+}

@@ -1,0 +1,17 @@
+//! End-to-end tests: several sessions, two servers, real privileges. The two servers are started once for
+//! this binary; each test has databases of its own.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod bad_input;
+mod compat;
+mod deploy;
+mod dump;
+mod environment;
+mod fixture;
+mod ingest;
+mod main_job;
+mod privileges;
+mod quality;
+mod reads;
+mod secrets;

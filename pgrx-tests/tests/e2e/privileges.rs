@@ -1,0 +1,183 @@
+//! Nothing for PUBLIC; reader, operator and admin can do what their role says without being superusers.
+
+use crate::fixture::{
+    Pair, database, execute, ingest, on_test, plain_database, records, refused, register, role, rows,
+    servers, text,
+};
+
+#[test]
+fn a_role_without_grants_reaches_nothing() {
+    let name = database(&servers().test);
+    let nobody = role(&servers().test, &[]);
+    let mut session = servers().test.connect(&name, &nobody, &nobody).unwrap();
+    let reachable = rows(
+        &mut session,
+        "SELECT 'function ' || p.oid::regprocedure FROM pg_proc p
+         WHERE p.pronamespace = 'opdb'::regnamespace AND has_function_privilege(p.oid, 'EXECUTE')
+         UNION ALL
+         SELECT 'relation ' || c.oid::regclass FROM pg_class c
+         WHERE c.relnamespace = 'opdb'::regnamespace AND c.relkind IN ('r', 'v', 'S')
+           AND CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'USAGE, SELECT, UPDATE')
+                              ELSE has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE')
+                                   OR has_any_column_privilege(c.oid, 'SELECT, INSERT, UPDATE') END
+         UNION ALL
+         SELECT 'schema opdb' WHERE has_schema_privilege('opdb', 'USAGE')",
+    );
+    assert!(reachable.is_empty(), "{reachable:?}");
+    for statement in [
+        "SELECT opdb.current_environment()",
+        "SELECT * FROM opdb.environments",
+        "SELECT opdb.schema_fingerprint()",
+    ] {
+        assert_eq!(refused(&mut session, statement).sqlstate, "42501", "{statement}");
+    }
+}
+
+#[test]
+fn every_function_is_somebodys() {
+    let mut client = on_test(&database(&servers().test));
+    let forgotten = rows(
+        &mut client,
+        "SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = 'opdb'::regnamespace
+           AND NOT has_function_privilege('opdb_admin', p.oid, 'EXECUTE')",
+    );
+    assert!(forgotten.is_empty(), "{forgotten:?}");
+    let uncommented = rows(
+        &mut client,
+        "SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = 'opdb'::regnamespace
+           AND obj_description(p.oid, 'pg_proc') IS NULL",
+    );
+    assert!(uncommented.is_empty(), "{uncommented:?}");
+}
+
+#[test]
+fn a_reader_looks_and_does_not_touch() {
+    let name = database(&servers().test);
+    execute(
+        &mut on_test(&name),
+        "SELECT opdb.create_event_table('events'); SELECT opdb.ingest('events', '[1]'); SELECT opdb.capture_schema()",
+    );
+    let reader = role(&servers().test, &["opdb_reader"]);
+    let mut session = servers().test.connect(&name, &reader, &reader).unwrap();
+    assert_eq!(
+        text(&mut session, "SELECT opdb.validate_schema() ->> 'valid'"),
+        "true"
+    );
+    assert_eq!(
+        text(&mut session, "SELECT how FROM opdb.current_environment()"),
+        "unset"
+    );
+    assert_eq!(
+        text(&mut session, "SELECT count(*) FROM opdb.dead_letters"),
+        "0",
+        "not its table"
+    );
+    for statement in [
+        "SELECT opdb.set_environment('x', 'test')",
+        "SELECT opdb.ingest('events', '[]')",
+        "SELECT opdb.capture_schema()",
+        "SELECT opdb.deploy('x', '{events}')",
+        "SELECT record FROM opdb.dead_letter",
+        "DELETE FROM opdb.schema_snapshot",
+    ] {
+        assert_eq!(refused(&mut session, statement).sqlstate, "42501", "{statement}");
+    }
+    execute(
+        &mut on_test(&name),
+        &format!("GRANT SELECT ON events TO {reader}"),
+    );
+    assert_eq!(text(&mut session, "SELECT count(*) FROM opdb.dead_letters"), "1");
+}
+
+#[test]
+fn an_ordinary_admin_and_operator_do_the_whole_job() {
+    let production = plain_database(&servers().production);
+    let deployer = role(&servers().production, &[]);
+    execute(
+        &mut servers().production.connect_as_superuser(&production).unwrap(),
+        &format!(
+            "CREATE TABLE events (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, source text, source_id text UNIQUE,
+                 occurred_at timestamptz, payload jsonb, created_at timestamptz DEFAULT now(), processed bool DEFAULT false);
+             GRANT SELECT, INSERT, UPDATE ON events TO {deployer}"
+        ),
+    );
+    let name = database(&servers().test);
+    let (admin, operator) = (
+        role(&servers().test, &["opdb_admin"]),
+        role(&servers().test, &["opdb_operator"]),
+    );
+    execute(
+        &mut on_test(&name),
+        &format!("GRANT CREATE ON SCHEMA public TO {operator}"),
+    );
+
+    let mut session = servers().test.connect(&name, &admin, &admin).unwrap();
+    execute(&mut session, "SELECT opdb.set_environment('test', 'test')");
+    register(
+        &mut session,
+        "production",
+        "production",
+        &production,
+        &deployer,
+        &deployer,
+    );
+    assert_eq!(
+        text(
+            &mut session,
+            "SELECT reachable FROM opdb.check_environment('production')"
+        ),
+        "t"
+    );
+
+    let mut session = servers().test.connect(&name, &operator, &operator).unwrap();
+    let refusal = refused(&mut session, "SELECT opdb.check_compatibility('production')");
+    assert_eq!(refusal.sqlstate, "28000", "{refusal:?}");
+    execute(
+        &mut on_test(&name),
+        &format!(
+            "CREATE USER MAPPING FOR {operator} SERVER production OPTIONS (user '{deployer}', password '{deployer}')"
+        ),
+    );
+    execute(
+        &mut session,
+        "SELECT opdb.create_event_table('events', start_at => '2024-03-01')",
+    );
+    assert_eq!(ingest(&mut session, "events", &records(30)), (30, 0, 0));
+    execute(&mut session, "SELECT opdb.capture_schema()");
+    let failed = rows(
+        &mut session,
+        "SELECT check_name, detail FROM opdb.pre_deployment_check('production', '{events}') WHERE NOT passed",
+    );
+    assert!(failed.is_empty(), "{failed:?}");
+    let id = text(&mut session, "SELECT opdb.deploy('production', '{events}')");
+    assert_eq!(
+        rows(
+            &mut session,
+            &format!("SELECT state, inserted FROM opdb.deployments WHERE deployment_id = {id}")
+        ),
+        [["applied", "30"]]
+    );
+}
+
+#[test]
+fn missing_rights_on_production_are_named_before_anything_is_sent() {
+    let mut pair = Pair::with_plain_production();
+    let deployer = role(&servers().production, &[]);
+    execute(
+        &mut pair.here,
+        "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1); SELECT opdb.capture_schema()",
+    );
+    execute(
+        &mut pair.there,
+        &format!("CREATE TABLE t (id int PRIMARY KEY); GRANT SELECT ON t TO {deployer}"),
+    );
+    let mut pair = pair.register("limited", "production", &deployer, &deployer);
+    let detail = text(
+        &mut pair.here,
+        "SELECT detail FROM opdb.pre_deployment_check('limited', '{t}') WHERE check_name = 'privileges' AND NOT passed",
+    );
+    assert!(
+        detail.contains("INSERT, UPDATE") && detail.contains("public.t"),
+        "{detail}"
+    );
+}

@@ -1,0 +1,40 @@
+//! What only reads assigns no transaction id: it must run on a standby.
+
+use crate::fixture::{Pair, execute, text};
+
+#[test]
+fn reading_functions_assign_no_transaction_id() {
+    let mut pair = Pair::with_plain_production();
+    execute(
+        &mut pair.here,
+        "CREATE TABLE t (id int PRIMARY KEY, a text); INSERT INTO t VALUES (1, 'x');
+         SELECT opdb.capture_schema(); SELECT opdb.quality_score('t')",
+    );
+    execute(
+        &mut pair.there,
+        "CREATE TABLE t (id int PRIMARY KEY, a varchar(1))",
+    );
+    for call in [
+        "opdb.current_environment()",
+        "opdb.schema_fingerprint()",
+        "opdb.validate_schema()",
+        "opdb.quality_report(1)",
+        "opdb.check_environment('production')",
+        "opdb.check_compatibility('production', '{t}')",
+        "opdb.check_compatibility('production')",
+        "opdb.verify_column_mapping('production', 't')",
+    ] {
+        execute(&mut pair.here, "BEGIN READ ONLY");
+        assert_ne!(
+            text(&mut pair.here, &format!("SELECT count(*) FROM {call}")),
+            "0",
+            "{call}"
+        );
+        assert_eq!(
+            text(&mut pair.here, "SELECT pg_current_xact_id_if_assigned()"),
+            "NULL",
+            "{call}"
+        );
+        execute(&mut pair.here, "ROLLBACK");
+    }
+}
