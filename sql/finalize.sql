@@ -12,7 +12,7 @@ GRANT SELECT ON
     opdb.event_table, opdb.dead_letters,
     opdb.schema_snapshot, opdb.schema_snapshots,
     opdb.quality_rule, opdb.quality_run, opdb.quality_result,
-    opdb.deployment, opdb.deployments
+    opdb.deployments
 TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
     opdb.current_environment,
@@ -20,9 +20,10 @@ GRANT EXECUTE ON FUNCTION
     opdb.quality_report
 TO opdb_reader;
 
--- opdb_operator works: with tables it has rights on, and with environments it has credentials for.
+-- opdb_operator works: with tables it has rights on, and with environments it has credentials for. It may
+-- not make a foreign server, so register_environment only gives it credentials of its own.
 GRANT EXECUTE ON FUNCTION
-    opdb.check_environment,
+    opdb.register_environment, opdb.check_environment,
     opdb.create_event_table, opdb.ingest, opdb.create_event_partitions, opdb.event_records, opdb.iso8601_timestamp,
     opdb.capture_schema,
     opdb.add_quality_rule, opdb.quality_score,
@@ -30,10 +31,11 @@ GRANT EXECUTE ON FUNCTION
     opdb.pre_deployment_check, opdb.deploy
 TO opdb_operator;
 GRANT INSERT, UPDATE ON opdb.event_table, opdb.schema_snapshot TO opdb_operator;
-GRANT INSERT ON opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.deployment TO opdb_operator;
-GRANT UPDATE (state) ON opdb.deployment TO opdb_operator;
+GRANT DELETE ON opdb.event_table TO opdb_operator;
+GRANT INSERT ON opdb.quality_rule, opdb.quality_run, opdb.quality_result TO opdb_operator;
+GRANT SELECT, INSERT, UPDATE (state) ON opdb.deployment TO opdb_operator;
 -- Records are somebody's data: the view shows them to whoever may read the table they were meant for.
-GRANT INSERT, SELECT (table_name, record_digest, attempts),
+GRANT INSERT, SELECT (table_name, record_digest, attempts, sqlstate, error, fingerprint),
       UPDATE (attempts, last_at, sqlstate, error, fingerprint) ON opdb.dead_letter TO opdb_operator;
 
 -- opdb_admin decides what this database is and which others it knows, and dumps all of it.
@@ -45,7 +47,7 @@ GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO opdb_admin;
 COMMENT ON FUNCTION opdb.add_quality_rule IS 'Adds a rule to a table, beside those that the table implies (see quality_score).
 
 `dimension` is completeness, accuracy, consistency or integrity. `rule` with its `args`: not_null;
-not_blank {placeholders}; unique; range {min, max}; length {min, max}; regex {regex}; accepted_values
+not_blank {placeholders}; unique; range {min, max}; length {min, max}; regex {pattern}; accepted_values
 {values}; foreign_key {table, columns}; expression {expression}, a row condition that names its columns
 itself. `weight` counts within the dimension; below `threshold` (0..1) the rule fails the run if
 `severity` is error and is reported if it is warning.
@@ -130,7 +132,7 @@ Errors: 22004 for NULL, 42809 if the table is not an event table, 22023 if recor
 
 COMMENT ON FUNCTION opdb.iso8601_timestamp IS 'The moment that an ISO 8601 text with a UTC offset names, or NULL if it is none.';
 
-COMMENT ON FUNCTION opdb.pre_deployment_check IS 'Runs every check that deploy makes, and changes nothing.
+COMMENT ON FUNCTION opdb.pre_deployment_check IS 'Runs every check that deploy makes with these options, and changes nothing.
 
 One row per check with what was found: this database may be deployed from, the session means that target,
 the target is another database, is what it was registered as and takes writes, the schema is as captured,
@@ -140,7 +142,7 @@ Errors: 22004 for NULL, 42704 for an unknown environment, 08001 or 28P01 if it c
 for an unknown table, 42809 for something that is no table, 42P16 for a table without a key.';
 
 COMMENT ON FUNCTION opdb.quality_report IS 'What each rule of a run found: evaluated and passed values, ratio, threshold, status (passed, partial,
-failed, warning, not_evaluated) and evidence (constraint: nothing had to be read; measured).
+failed, warning, not_evaluated, or broken where the rule no longer fits the table) and evidence (constraint: nothing had to be read; measured).
 
 rule_id is NULL for a rule that the table implies.
 Errors: 22004 for NULL, 42704 for an unknown run.';
@@ -150,7 +152,7 @@ COMMENT ON FUNCTION opdb.quality_score IS 'Scores the rows of a table and record
 The rules are those the table implies (required columns are filled; times are finite, numbers are
 numbers; CHECK, UNIQUE, primary and foreign keys hold, proven by a validated constraint or measured; an
 event table''s source_id is unique and its keys are right) and those added by add_quality_rule. Options:
-threshold (0.95), min_coverage (0.8), weights ({"completeness": 0.3, "accuracy": 0.3, "consistency": 0.2,
+threshold (0.95), min_coverage (0.5), weights ({"completeness": 0.3, "accuracy": 0.3, "consistency": 0.2,
 "integrity": 0.2}). One row: run_id, rows, the four dimensions and the score (0..1, NULL where nothing
 could be evaluated), coverage (share of the weights with evidence), passed and reason. An empty table
 never passes.
@@ -163,7 +165,8 @@ calling role.
 `kind` as in set_environment. `options` are libpq and postgres_fdw server options (host, port, dbname,
 sslmode, …); connect_timeout is 10 seconds unless given. `credentials` are the user mapping''s options
 (user, password); every role that is to reach the environment calls this for itself. Calling it again
-replaces kind and options, and the credentials if any are given.
+replaces kind and options, and the credentials if any are given; a role that does not own the server passes
+the kind and options it has, and only adds its credentials.
 Errors: 22004 for a NULL argument, 22023 for a wrong kind or shape, 42602 for an invalid name, HV00D for
 an option that postgres_fdw does not know, 42710 for a server of that name that opdb did not make,
 42501 without the right to create a server. No error repeats a credential.';

@@ -9,7 +9,7 @@ GRANT SELECT ON
     opdb.event_table, opdb.dead_letters,
     opdb.schema_snapshot, opdb.schema_snapshots,
     opdb.quality_rule, opdb.quality_run, opdb.quality_result,
-    opdb.deployment, opdb.deployments
+    opdb.deployments
 TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
     opdb.current_environment,
@@ -17,9 +17,10 @@ GRANT EXECUTE ON FUNCTION
     opdb.quality_report
 TO opdb_reader;
 
--- opdb_operator works: with tables it has rights on, and with environments it has credentials for.
+-- opdb_operator works: with tables it has rights on, and with environments it has credentials for. It may
+-- not make a foreign server, so register_environment only gives it credentials of its own.
 GRANT EXECUTE ON FUNCTION
-    opdb.check_environment,
+    opdb.register_environment, opdb.check_environment,
     opdb.create_event_table, opdb.ingest, opdb.create_event_partitions, opdb.event_records, opdb.iso8601_timestamp,
     opdb.capture_schema,
     opdb.add_quality_rule, opdb.quality_score,
@@ -27,10 +28,11 @@ GRANT EXECUTE ON FUNCTION
     opdb.pre_deployment_check, opdb.deploy
 TO opdb_operator;
 GRANT INSERT, UPDATE ON opdb.event_table, opdb.schema_snapshot TO opdb_operator;
-GRANT INSERT ON opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.deployment TO opdb_operator;
-GRANT UPDATE (state) ON opdb.deployment TO opdb_operator;
+GRANT DELETE ON opdb.event_table TO opdb_operator;
+GRANT INSERT ON opdb.quality_rule, opdb.quality_run, opdb.quality_result TO opdb_operator;
+GRANT SELECT, INSERT, UPDATE (state) ON opdb.deployment TO opdb_operator;
 -- Records are somebody's data: the view shows them to whoever may read the table they were meant for.
-GRANT INSERT, SELECT (table_name, record_digest, attempts),
+GRANT INSERT, SELECT (table_name, record_digest, attempts, sqlstate, error, fingerprint),
       UPDATE (attempts, last_at, sqlstate, error, fingerprint) ON opdb.dead_letter TO opdb_operator;
 
 -- opdb_admin decides what this database is and which others it knows, and dumps all of it.

@@ -27,11 +27,7 @@ impl RowDigest {
 
     /// The digest that another server computed; `None` if its numbers are none.
     pub fn from_sums(rows: &str, first: &str, second: &str) -> Option<Self> {
-        Some(Self {
-            rows: rows.parse().ok()?,
-            first: first.parse().ok()?,
-            second: second.parse().ok()?,
-        })
+        Some(Self { rows: rows.parse().ok()?, first: first.parse().ok()?, second: second.parse().ok()? })
     }
 
     /// 64 hexadecimal digits.
@@ -62,9 +58,7 @@ pub fn in_reference_order(
     let mut ordered = Vec::new();
     while !waiting.is_empty() {
         let (blocked, ready): (Vec<String>, Vec<String>) = waiting.iter().cloned().partition(|table| {
-            references
-                .iter()
-                .any(|(from, to)| from == table && to != table && waiting.contains(to))
+            references.iter().any(|(from, to)| from == table && to != table && waiting.contains(to))
         });
         if ready.is_empty() {
             return Err(blocked);
@@ -106,20 +100,10 @@ mod tests {
     fn parents_go_first() {
         let name = |name: &str| name.to_owned();
         let tables = [name("c"), name("b"), name("a")];
-        let references = [
-            (name("c"), name("b")),
-            (name("b"), name("a")),
-            (name("b"), name("b")),
-            (name("a"), name("z")),
-        ];
-        assert_eq!(
-            in_reference_order(&tables, &references),
-            Ok(vec![name("a"), name("b"), name("c")])
-        );
+        let references =
+            [(name("c"), name("b")), (name("b"), name("a")), (name("b"), name("b")), (name("a"), name("z"))];
+        assert_eq!(in_reference_order(&tables, &references), Ok(vec![name("a"), name("b"), name("c")]));
         let cycle = [(name("a"), name("b")), (name("b"), name("a"))];
-        assert_eq!(
-            in_reference_order(&tables, &cycle),
-            Err(vec![name("b"), name("a")])
-        );
+        assert_eq!(in_reference_order(&tables, &cycle), Err(vec![name("b"), name("a")]));
     }
 }

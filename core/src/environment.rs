@@ -1,14 +1,7 @@
 //! What a database is, and which environment a session means to write to.
 
 /// Everything a database can be.
-pub const KINDS: [&str; 6] = [
-    "local",
-    "development",
-    "test",
-    "staging",
-    "production",
-    "disaster_recovery",
-];
+pub const KINDS: [&str; 6] = ["local", "development", "test", "staging", "production", "disaster_recovery"];
 
 /// How the environment was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,10 +48,7 @@ mod tests {
 
     #[test]
     fn an_empty_setting_names_nothing() {
-        assert_eq!(
-            resolve(Some(""), Some(("test", false))),
-            (Some("test"), Decision::Inferred)
-        );
+        assert_eq!(resolve(Some(""), Some(("test", false))), (Some("test"), Decision::Inferred));
         assert_eq!(resolve(Some(""), None), (None, Decision::Unset));
     }
 }

@@ -3,33 +3,21 @@
 use chrono::{DateTime, Datelike, FixedOffset, Utc};
 
 /// The forms of ISO 8601 that feeds use beside RFC 3339: no seconds, an offset without colon or minutes.
-const FORMS: [&str; 4] = [
-    "%Y-%m-%dT%H:%M%#z",
-    "%Y-%m-%d %H:%M%#z",
-    "%Y-%m-%dT%H:%M:%S%.f%#z",
-    "%Y-%m-%d %H:%M:%S%.f%#z",
-];
+const FORMS: [&str; 4] =
+    ["%Y-%m-%dT%H:%M%#z", "%Y-%m-%d %H:%M%#z", "%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z"];
 
 /// A moment written in ISO 8601 with a UTC offset, in microseconds since 1970; `None` if it is anything
 /// else. A time without an offset is a different moment in every time zone, so it is not guessed.
 /// What is finer than a microsecond is cut off. Years 1 to 9999.
 pub fn iso8601_micros(text: &str) -> Option<i64> {
     let text = text.trim();
-    let zulu = text
-        .strip_suffix(['Z', 'z'])
-        .map(|local| format!("{local}+00:00"));
+    let zulu = text.strip_suffix(['Z', 'z']).map(|local| format!("{local}+00:00"));
     let text = zulu.as_deref().unwrap_or(text);
     let moment = DateTime::parse_from_rfc3339(text)
         .ok()
-        .or_else(|| {
-            FORMS
-                .iter()
-                .find_map(|form| DateTime::<FixedOffset>::parse_from_str(text, form).ok())
-        })?
+        .or_else(|| FORMS.iter().find_map(|form| DateTime::<FixedOffset>::parse_from_str(text, form).ok()))?
         .with_timezone(&Utc);
-    (1..=9999)
-        .contains(&moment.year())
-        .then(|| moment.timestamp_micros())
+    (1..=9999).contains(&moment.year()).then(|| moment.timestamp_micros())
 }
 
 #[cfg(test)]

@@ -14,12 +14,8 @@ pub enum Dimension {
 }
 
 impl Dimension {
-    pub const ALL: [Dimension; 4] = [
-        Dimension::Completeness,
-        Dimension::Accuracy,
-        Dimension::Consistency,
-        Dimension::Integrity,
-    ];
+    pub const ALL: [Dimension; 4] =
+        [Dimension::Completeness, Dimension::Accuracy, Dimension::Consistency, Dimension::Integrity];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -90,29 +86,22 @@ pub fn score(outcomes: &[Outcome], weights: &[BigRational; 4]) -> Score {
         )
     });
     let scored = || {
-        weights
-            .iter()
-            .zip(&dimensions)
-            .filter_map(|(weight, score)| Some((weight.clone(), score.clone()?)))
+        weights.iter().zip(&dimensions).filter_map(|(weight, score)| Some((weight.clone(), score.clone()?)))
     };
     let total_weight: BigRational = weights.iter().sum();
     let covered: BigRational = scored().map(|(weight, _)| weight).sum();
     Score {
         total: weighted_mean(scored()),
-        coverage: if total_weight.is_zero() {
-            BigRational::zero()
-        } else {
-            covered / total_weight
-        },
+        coverage: if total_weight.is_zero() { BigRational::zero() } else { covered / total_weight },
         dimensions,
     }
 }
 
 fn weighted_mean(values: impl Iterator<Item = (BigRational, BigRational)>) -> Option<BigRational> {
-    let (weights, sum) = values.fold(
-        (BigRational::zero(), BigRational::zero()),
-        |(weights, sum), (weight, value)| (weights + &weight, sum + weight * value),
-    );
+    let (weights, sum) = values
+        .fold((BigRational::zero(), BigRational::zero()), |(weights, sum), (weight, value)| {
+            (weights + &weight, sum + weight * value)
+        });
     (!weights.is_zero()).then(|| sum / weights)
 }
 
@@ -127,11 +116,7 @@ pub fn parse_decimal(text: &str) -> Option<BigRational> {
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
-    if !whole
-        .bytes()
-        .chain(fraction.bytes())
-        .all(|byte| byte.is_ascii_digit())
-    {
+    if !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     let numerator: BigInt = format!("{whole}{fraction}").parse().ok()?;
@@ -144,11 +129,7 @@ pub fn to_decimal(value: &BigRational, places: usize) -> String {
     let scale = num_traits::pow(BigInt::from(10), places);
     let floor = (value * BigRational::from(scale.clone())).floor().to_integer();
     let (whole, fraction) = (&floor / &scale, &floor % &scale);
-    if places == 0 {
-        whole.to_string()
-    } else {
-        format!("{whole}.{fraction:0>places$}")
-    }
+    if places == 0 { whole.to_string() } else { format!("{whole}.{fraction:0>places$}") }
 }
 
 /// Whether a number can be a threshold or a ratio.
@@ -161,12 +142,7 @@ mod tests {
     use super::*;
 
     fn outcome(dimension: Dimension, passed: i64, evaluated: i64) -> Outcome {
-        Outcome {
-            dimension,
-            weight: BigRational::one(),
-            evaluated,
-            passed,
-        }
+        Outcome { dimension, weight: BigRational::one(), evaluated, passed }
     }
 
     fn weights() -> [BigRational; 4] {
@@ -188,10 +164,7 @@ mod tests {
 
     #[test]
     fn a_dimension_without_evidence_is_left_out_and_told() {
-        let outcomes = [
-            outcome(Dimension::Completeness, 9, 10),
-            outcome(Dimension::Accuracy, 0, 0),
-        ];
+        let outcomes = [outcome(Dimension::Completeness, 9, 10), outcome(Dimension::Accuracy, 0, 0)];
         let score = score(&outcomes, &weights());
         assert!(score.of(Dimension::Accuracy).is_none());
         assert_eq!(to_decimal(&score.total.unwrap(), 2), "0.90");
@@ -207,14 +180,9 @@ mod tests {
 
     #[test]
     fn rules_are_weighted_by_ratio_and_not_by_count() {
-        let outcomes = [
-            outcome(Dimension::Accuracy, 1_000_000, 1_000_000),
-            outcome(Dimension::Accuracy, 0, 1),
-        ];
-        assert_eq!(
-            to_decimal(score(&outcomes, &weights()).of(Dimension::Accuracy).unwrap(), 2),
-            "0.50"
-        );
+        let outcomes =
+            [outcome(Dimension::Accuracy, 1_000_000, 1_000_000), outcome(Dimension::Accuracy, 0, 1)];
+        assert_eq!(to_decimal(score(&outcomes, &weights()).of(Dimension::Accuracy).unwrap(), 2), "0.50");
     }
 
     #[test]
@@ -222,23 +190,14 @@ mod tests {
         let threshold = parse_decimal("0.95").unwrap();
         let ratio = outcome(Dimension::Accuracy, 94_996, 100_000).ratio().unwrap();
         assert!(ratio < threshold);
-        assert_eq!(
-            to_decimal(&BigRational::new(99_999.into(), 100_000.into()), 2),
-            "0.99"
-        );
+        assert_eq!(to_decimal(&BigRational::new(99_999.into(), 100_000.into()), 2), "0.99");
         assert!(outcome(Dimension::Accuracy, 95_000, 100_000).ratio().unwrap() >= threshold);
     }
 
     #[test]
     fn decimals_are_read_exactly_or_not_at_all() {
-        assert_eq!(
-            parse_decimal("0.3").unwrap(),
-            BigRational::new(3.into(), 10.into())
-        );
-        assert_eq!(
-            parse_decimal("-.5").unwrap(),
-            BigRational::new((-1).into(), 2.into())
-        );
+        assert_eq!(parse_decimal("0.3").unwrap(), BigRational::new(3.into(), 10.into()));
+        assert_eq!(parse_decimal("-.5").unwrap(), BigRational::new((-1).into(), 2.into()));
         for bad in ["", ".", "NaN", "1e3", "0.5x", "--1"] {
             assert!(parse_decimal(bad).is_none(), "{bad}");
         }

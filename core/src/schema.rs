@@ -44,9 +44,12 @@ pub struct Fact {
     pub facets: Facets,
 }
 
+/// Kind, table and name.
+type Key = (Kind, String, String);
+
 impl Fact {
-    fn key(&self) -> (Kind, &str, &str) {
-        (self.kind, &self.table, &self.name)
+    fn key(&self) -> Key {
+        (self.kind, self.table.clone(), self.name.clone())
     }
 
     /// What a person calls it.
@@ -67,17 +70,12 @@ impl Fact {
 
     pub fn list(&self, facet: &str) -> Vec<&str> {
         let values = self.facets.get(facet).and_then(Value::as_array);
-        values
-            .map(|values| values.iter().filter_map(Value::as_str).collect())
-            .unwrap_or_default()
+        values.map(|values| values.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
     }
 
     fn hash(&self) -> [u8; 32] {
-        let facets: Vec<(&String, String)> = self
-            .facets
-            .iter()
-            .map(|(name, value)| (name, value.to_string()))
-            .collect();
+        let facets: Vec<(&String, String)> =
+            self.facets.iter().map(|(name, value)| (name, value.to_string())).collect();
         let text = serde_json::json!([self.kind, self.table, self.name, facets]).to_string();
         Sha256::digest(text).into()
     }
@@ -115,11 +113,8 @@ pub struct Difference {
 
 /// What `actual` lacks, has beyond, or has otherwise than `expected`, in the order of kinds and names.
 pub fn differences(expected: &[Fact], actual: &[Fact]) -> Vec<Difference> {
-    let index = |facts: &'_ [Fact]| -> BTreeMap<(Kind, String, String), Fact> {
-        facts
-            .iter()
-            .map(|fact| ((fact.kind, fact.table.clone(), fact.name.clone()), fact.clone()))
-            .collect()
+    let index = |facts: &[Fact]| -> BTreeMap<Key, Fact> {
+        facts.iter().map(|fact| (fact.key(), fact.clone())).collect()
     };
     let (expected, actual) = (index(expected), index(actual));
     let mut found = Vec::new();
@@ -141,11 +136,7 @@ pub fn differences(expected: &[Fact], actual: &[Fact]) -> Vec<Difference> {
 
 fn whole(fact: &Fact, change: Change) -> Difference {
     let facets = Some(fact.facets.clone());
-    let (expected, actual) = if change == Change::Missing {
-        (facets, None)
-    } else {
-        (None, facets)
-    };
+    let (expected, actual) = if change == Change::Missing { (facets, None) } else { (None, facets) };
     Difference {
         aspect: aspect(fact.kind, ""),
         kind: fact.kind,
@@ -195,12 +186,9 @@ fn aspect(kind: Kind, facet: &str) -> Aspect {
 /// SHA-256, in hex, of all facts: each object hashed, objects rolled up per schema, schemas to one root.
 /// The order in which the facts came does not matter.
 pub fn fingerprint(facts: &[Fact]) -> String {
-    let mut schemas: BTreeMap<&str, BTreeMap<(Kind, &str, &str), [u8; 32]>> = BTreeMap::new();
+    let mut schemas: BTreeMap<&str, BTreeMap<Key, [u8; 32]>> = BTreeMap::new();
     for fact in facts {
-        schemas
-            .entry(&fact.schema)
-            .or_default()
-            .insert(fact.key(), fact.hash());
+        schemas.entry(&fact.schema).or_default().insert(fact.key(), fact.hash());
     }
     let mut root = Sha256::new();
     for (schema, objects) in schemas {
@@ -219,13 +207,7 @@ mod tests {
 
     fn column(name: &str, facets: Value) -> Fact {
         let facets = facets.as_object().unwrap().clone().into_iter().collect();
-        Fact {
-            kind: Kind::Column,
-            schema: "s".into(),
-            table: "s.t".into(),
-            name: name.into(),
-            facets,
-        }
+        Fact { kind: Kind::Column, schema: "s".into(), table: "s.t".into(), name: name.into(), facets }
     }
 
     #[test]
@@ -244,23 +226,14 @@ mod tests {
     #[test]
     fn a_type_and_a_null_constraint_are_different_aspects_of_one_column() {
         let expected = column("a", json!({"type": "text", "not_null": true, "default": null}));
-        let actual = column(
-            "a",
-            json!({"type": "integer", "not_null": false, "default": null}),
-        );
+        let actual = column("a", json!({"type": "integer", "not_null": false, "default": null}));
         let found = differences(&[expected], &[actual]);
         assert_eq!(
             found.iter().map(|d| d.aspect).collect::<Vec<_>>(),
             [Aspect::DataTypes, Aspect::Constraints]
         );
-        assert_eq!(
-            found[0].expected,
-            Some([("type".to_owned(), json!("text"))].into())
-        );
-        assert_eq!(
-            found[0].actual,
-            Some([("type".to_owned(), json!("integer"))].into())
-        );
+        assert_eq!(found[0].expected, Some([("type".to_owned(), json!("text"))].into()));
+        assert_eq!(found[0].actual, Some([("type".to_owned(), json!("integer"))].into()));
     }
 
     #[test]
@@ -268,12 +241,9 @@ mod tests {
         let (a, b) = (column("a", json!({})), column("b", json!({})));
         let found = differences(std::slice::from_ref(&a), std::slice::from_ref(&b));
         assert_eq!(
-            found
-                .iter()
-                .map(|d| (d.object.as_str(), d.change))
-                .collect::<Vec<_>>(),
+            found.iter().map(|d| (d.object.as_str(), d.change)).collect::<Vec<_>>(),
             [("s.t.a", Change::Missing), ("s.t.b", Change::Unexpected)]
         );
-        assert!(differences(std::slice::from_ref(&a), &[a.clone()]).is_empty());
+        assert!(differences(std::slice::from_ref(&a), std::slice::from_ref(&a)).is_empty());
     }
 }

@@ -80,12 +80,7 @@ impl Cluster {
     /// Starts a new cluster in a directory of its own, which goes when the cluster goes.
     pub fn start_temporary(installation: &Installation, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let temporary = temporary_directory()?;
-        Self::launch(
-            installation,
-            temporary.path().to_owned(),
-            settings,
-            Some(temporary),
-        )
+        Self::launch(installation, temporary.path().to_owned(), settings, Some(temporary))
     }
 
     fn launch(
@@ -134,10 +129,7 @@ impl Cluster {
         let log_before = self.log().len();
         command::run(self.pg_ctl("start").args(["-t", "60", "-l"]).arg(self.log_file()))
             .map(drop)
-            .map_err(|error| StartFailure {
-                error,
-                log: self.log().split_off(log_before),
-            })
+            .map_err(|error| StartFailure { error, log: self.log().split_off(log_before) })
     }
 
     /// Connects to `dbname` as `user`.
@@ -296,9 +288,7 @@ impl StartFailure {
     fn into_error(self, cluster: &Cluster) -> anyhow::Error {
         let dir = cluster.dir.display();
         let tail = command::tail(&self.log, 20);
-        self.error.context(format!(
-            "the server of {dir} did not start; the end of its log:\n{tail}"
-        ))
+        self.error.context(format!("the server of {dir} did not start; the end of its log:\n{tail}"))
     }
 }
 
@@ -327,12 +317,8 @@ mod tests {
         let cluster = Cluster::start_temporary(&installation, &[("opdb.note", "it's")]).unwrap();
         let data = cluster.data_dir();
         cluster.create_database("a b").unwrap();
-        let note: String = cluster
-            .connect_as_superuser("a b")
-            .unwrap()
-            .query_one("SHOW opdb.note", &[])
-            .unwrap()
-            .get(0);
+        let note: String =
+            cluster.connect_as_superuser("a b").unwrap().query_one("SHOW opdb.note", &[]).unwrap().get(0);
         assert_eq!(note, "it's");
         assert!(cluster.connect("postgres", "postgres", "wrong").is_err());
 
@@ -350,18 +336,13 @@ mod tests {
     #[test]
     fn a_server_that_does_not_start_tells_why() {
         let installation = Installation::from_env().unwrap();
-        let error = Cluster::start_temporary(&installation, &[("shared_buffers", "many")])
-            .err()
-            .unwrap();
+        let error = Cluster::start_temporary(&installation, &[("shared_buffers", "many")]).err().unwrap();
         assert!(format!("{error:#}").contains("shared_buffers"), "{error:#}");
     }
 
     #[test]
     fn a_taken_port_is_told_from_other_failures() {
-        let failure = |log: &str| StartFailure {
-            error: anyhow::anyhow!("x"),
-            log: log.to_owned(),
-        };
+        let failure = |log: &str| StartFailure { error: anyhow::anyhow!("x"), log: log.to_owned() };
         assert!(
             failure("LOG:  could not bind IPv4 address \"127.0.0.1\": Address already in use")
                 .port_is_taken()

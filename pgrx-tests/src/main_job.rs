@@ -106,8 +106,7 @@ impl<'a> Job<'a> {
             started: Instant::now(),
             step: 0,
         };
-        job.test
-            .batch_execute("SET client_min_messages = error; CREATE EXTENSION opdb CASCADE")?;
+        job.test.batch_execute("SET client_min_messages = error; CREATE EXTENSION opdb CASCADE")?;
         job.production.batch_execute(&format!(
             "CREATE TABLE raw_events (
                  id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -126,8 +125,7 @@ impl<'a> Job<'a> {
 
     fn environments(&mut self, production: &Cluster) -> anyhow::Result<()> {
         self.headline("environments: this is test, and it knows production")?;
-        self.test
-            .execute("SELECT opdb.set_environment('test', 'test')", &[])?;
+        self.test.execute("SELECT opdb.set_environment('test', 'test')", &[])?;
         let options = serde_json::json!({
             "host": production.host(), "port": production.port(), "dbname": DATABASE,
         });
@@ -149,30 +147,15 @@ impl<'a> Job<'a> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/usgs_all_week.geojson");
         let feed =
             std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        self.test.execute(
-            "SELECT opdb.create_event_table('raw_events', start_at => '2018-01-31')",
-            &[],
-        )?;
+        self.test.execute("SELECT opdb.create_event_table('raw_events', start_at => '2018-01-31')", &[])?;
         self.summary.first_feed = self.feed(&feed)?;
         self.summary.second_feed = self.feed(&feed)?;
-        self.summary.broken = ingested(&self.test.query_one(
-            "SELECT * FROM opdb.ingest('raw_events', $1::text::jsonb)",
-            &[&BROKEN],
-        )?);
-        let runs = [
-            &self.summary.first_feed,
-            &self.summary.second_feed,
-            &self.summary.broken,
-        ];
-        for (name, run) in ["the feed", "the feed again", "broken records"]
-            .into_iter()
-            .zip(runs)
-        {
-            let Ingested {
-                inserted,
-                duplicates,
-                rejected,
-            } = run;
+        self.summary.broken = ingested(
+            &self.test.query_one("SELECT * FROM opdb.ingest('raw_events', $1::text::jsonb)", &[&BROKEN])?,
+        );
+        let runs = [&self.summary.first_feed, &self.summary.second_feed, &self.summary.broken];
+        for (name, run) in ["the feed", "the feed again", "broken records"].into_iter().zip(runs) {
+            let Ingested { inserted, duplicates, rejected } = run;
             writeln!(
                 self.out,
                 "    {name}: {inserted} inserted, {duplicates} duplicates, {rejected} rejected"
@@ -207,10 +190,8 @@ impl<'a> Job<'a> {
                     v ->> 'constraints_match' AS constraints, v ->> 'indexes_match' AS indexes
              FROM opdb.validate_schema() v",
         )?;
-        self.summary.schema_valid = self
-            .test
-            .query_one("SELECT (opdb.validate_schema() ->> 'valid')::boolean", &[])?
-            .try_get(0)?;
+        self.summary.schema_valid =
+            self.test.query_one("SELECT (opdb.validate_schema() ->> 'valid')::boolean", &[])?.try_get(0)?;
         Ok(())
     }
 
@@ -252,18 +233,13 @@ impl<'a> Job<'a> {
         self.summary.refused = self.promote()?;
         self.summary.rows_after_refusal = number(&mut self.production, "SELECT count(*) FROM raw_events")?;
         let Deployment { state, error, .. } = &self.summary.refused;
-        writeln!(
-            self.out,
-            "    deploy: {state}, {}",
-            error.as_deref().unwrap_or("")
-        )?;
+        writeln!(self.out, "    deploy: {state}, {}", error.as_deref().unwrap_or(""))?;
         writeln!(
             self.out,
             "    production has {} rows; now its column is widened",
             self.summary.rows_after_refusal
         )?;
-        self.production
-            .batch_execute("ALTER TABLE raw_events ALTER source_id TYPE text")?;
+        self.production.batch_execute("ALTER TABLE raw_events ALTER source_id TYPE text")?;
         self.summary.blocking_after = self.blocking()?;
         Ok(())
     }
@@ -290,10 +266,8 @@ impl<'a> Job<'a> {
     }
 
     fn promote(&mut self) -> anyhow::Result<Deployment> {
-        let id: i64 = self
-            .test
-            .query_one("SELECT opdb.deploy('production', '{raw_events}')", &[])?
-            .try_get(0)?;
+        let id: i64 =
+            self.test.query_one("SELECT opdb.deploy('production', '{raw_events}')", &[])?.try_get(0)?;
         let row = self.test.query_one(
             "SELECT state, inserted, updated, unchanged, error FROM opdb.deployments WHERE deployment_id = $1",
             &[&id],
@@ -312,18 +286,11 @@ impl<'a> Job<'a> {
         const ROWS: &str = "SELECT count(*), md5(string_agg(concat_ws('|', source, source_id,
                                 extract(epoch FROM occurred_at), payload), '' ORDER BY source_id COLLATE \"C\"))
                             FROM raw_events";
-        let (here, there) = (
-            self.test.query_one(ROWS, &[])?,
-            self.production.query_one(ROWS, &[])?,
-        );
+        let (here, there) = (self.test.query_one(ROWS, &[])?, self.production.query_one(ROWS, &[])?);
         self.summary.rows_in_production = there.try_get(0)?;
         self.summary.same_rows = here.try_get::<_, i64>(0)? == there.try_get::<_, i64>(0)?
             && here.try_get::<_, String>(1)? == there.try_get::<_, String>(1)?;
-        let same = if self.summary.same_rows {
-            "the same rows as test"
-        } else {
-            "OTHER ROWS THAN TEST"
-        };
+        let same = if self.summary.same_rows { "the same rows as test" } else { "OTHER ROWS THAN TEST" };
         let seconds = self.started.elapsed().as_secs_f64();
         writeln!(
             self.out,
@@ -348,11 +315,7 @@ impl<'a> Job<'a> {
 }
 
 fn ingested(row: &postgres::Row) -> Ingested {
-    Ingested {
-        inserted: row.get(0),
-        duplicates: row.get(1),
-        rejected: row.get(2),
-    }
+    Ingested { inserted: row.get(0), duplicates: row.get(1), rejected: row.get(2) }
 }
 
 fn number(client: &mut Client, sql: &str) -> anyhow::Result<i64> {

@@ -13,11 +13,7 @@ pub fn render(messages: &[SimpleQueryMessage]) -> String {
                 lines.push(columns.iter().map(|column| column.name().to_owned()).collect());
             }
             SimpleQueryMessage::Row(row) => {
-                lines.push(
-                    (0..row.len())
-                        .map(|column| row.get(column).unwrap_or("").to_owned())
-                        .collect(),
-                );
+                lines.push((0..row.len()).map(|column| row.get(column).unwrap_or("").to_owned()).collect());
             }
             _ => {}
         }
@@ -39,11 +35,8 @@ fn align(lines: &[Vec<String>]) -> String {
         .collect();
     let mut text = String::new();
     for (number, line) in lines.iter().enumerate() {
-        let cells: Vec<String> = line
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
+        let cells: Vec<String> =
+            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         let _ = writeln!(text, "    {}", cells.join("  ").trim_end());
         if number == 0 {
             let rules: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
@@ -59,10 +52,7 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_under_their_names() {
-        let lines = [
-            vec!["name".to_owned(), "n".to_owned()],
-            vec!["a".to_owned(), "12".to_owned()],
-        ];
+        let lines = [vec!["name".to_owned(), "n".to_owned()], vec!["a".to_owned(), "12".to_owned()]];
         assert_eq!(align(&lines), "    name  n\n    ----  --\n    a     12\n");
     }
 }

@@ -24,9 +24,11 @@ CREATE INDEX deployment_in_doubt_idx ON opdb.deployment (environment) WHERE stat
 CREATE VIEW opdb.deployments AS
 SELECT deployment_id, environment, tables, state, rows, inserted, updated, unchanged, quality_score, digest,
        started_at, finished_at,
-       pg_catalog.date_part('epoch', finished_at - started_at) * 1000 AS duration_ms,
-       error, details, deployed_by
+       (EXTRACT(epoch FROM finished_at - started_at) * 1000)::double precision AS duration_ms,
+       -- What failed there may repeat a row's values.
+       CASE WHEN pg_catalog.pg_has_role('opdb_operator', 'USAGE') THEN error END AS error,
+       details, deployed_by
 FROM opdb.deployment;
 
 COMMENT ON VIEW opdb.deployments IS
-'Every deployment: state is applied, refused (a check failed), failed (nothing changed there) or in_doubt (the connection broke during the commit; the next deployment to the environment settles it). details has one entry per table.';
+'Every deployment: state is applied, refused (a check failed), failed (nothing changed there) or in_doubt (the connection broke during the commit; the next deployment to the environment settles it). details has one entry per table; error is shown to operators.';

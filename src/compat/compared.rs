@@ -30,11 +30,7 @@ impl LocalTable {
 
     fn of(relation: Regclass) -> Result<Self> {
         let name = name::of_table(relation)?;
-        Ok(Self {
-            relation,
-            name,
-            is_event_table: EventTable::find(relation)?.is_some(),
-        })
+        Ok(Self { relation, name, is_event_table: EventTable::find(relation)?.is_some() })
     }
 
     /// Every table of the database, but for partitions, opdb's own and the key tables of event tables.
@@ -73,21 +69,12 @@ impl Compared {
         let names: Vec<String> = tables.iter().map(|table| table.name.sql()).collect();
         session::pinned(|| {
             let scope = Scope::Tables(&names);
-            Ok(Self {
-                local: extract::local(&scope)?,
-                remote: extract::remote(remote, &scope)?,
-            })
+            Ok(Self { local: extract::local(&scope)?, remote: extract::remote(remote, &scope)? })
         })
     }
 
     pub fn findings(&self, table: &LocalTable, kept_here: &[String]) -> Vec<Finding> {
-        Pair {
-            table: &table.name.sql(),
-            local: &self.local,
-            remote: &self.remote,
-            kept_here,
-        }
-        .findings()
+        Pair { table: &table.name.sql(), local: &self.local, remote: &self.remote, kept_here }.findings()
     }
 
     pub fn exists_there(&self, table: &LocalTable) -> bool {
@@ -99,15 +86,17 @@ impl Compared {
         if self.exists_there(table) {
             return Ok(());
         }
-        Err(CompatError::MissingThere {
-            table: table.name.sql(),
-            environment: environment.to_owned(),
-        }
-        .into())
+        Err(CompatError::MissingThere { table: table.name.sql(), environment: environment.to_owned() }.into())
     }
 
     /// How each column of the table fares there, with what the data says where the types leave it open.
-    pub fn mapping(&self, table: &LocalTable, kept_here: &[String]) -> Result<Vec<Mapping>> {
+    /// With a `condition` (in parentheses), of the rows for which it holds.
+    pub fn mapping(
+        &self,
+        table: &LocalTable,
+        kept_here: &[String],
+        condition: Option<&str>,
+    ) -> Result<Vec<Mapping>> {
         let table_name = table.name.sql();
         let mut mapping: Vec<Mapping> = columns(&self.local, &table_name)
             .map(|local| {
@@ -115,17 +104,15 @@ impl Compared {
                 Mapping::new(local, there, kept_here)
             })
             .collect();
-        add_evidence(&table_name, &mut mapping)?;
+        add_evidence(&table_name, condition, &mut mapping)?;
         Ok(mapping)
     }
 }
 
 pub fn columns<'f>(facts: &'f [Fact], table: &str) -> impl Iterator<Item = &'f Fact> {
     let table = table.to_owned();
-    let mut columns: Vec<&Fact> = facts
-        .iter()
-        .filter(|fact| fact.kind == Kind::Column && fact.table == table)
-        .collect();
+    let mut columns: Vec<&Fact> =
+        facts.iter().filter(|fact| fact.kind == Kind::Column && fact.table == table).collect();
     columns.sort_by_key(|column| column.facets.get("position").and_then(serde_json::Value::as_i64));
     columns.into_iter()
 }
@@ -147,9 +134,7 @@ impl Mapping {
     fn new(local: &Fact, there: Option<&Fact>, kept_here: &[String]) -> Self {
         let (from, to) = (column_type(local), there.map(column_type));
         let sent = !kept_here.contains(&local.name) && local.text("generated").is_none();
-        let mut verdict = to
-            .as_ref()
-            .map_or(Verdict::Missing, |to| types::verdict(&from, to));
+        let mut verdict = to.as_ref().map_or(Verdict::Missing, |to| types::verdict(&from, to));
         let mut conditions = Vec::new();
         let column = identifier(&local.name);
         if let (Some(to), Some(there)) = (&to, there) {
@@ -166,10 +151,7 @@ impl Mapping {
             (true, Verdict::Identical | Verdict::Widening) => ("every value fits by its type", Some(true)),
             (true, Verdict::Missing) => ("the column does not exist there", Some(false)),
             (true, Verdict::Incompatible) => ("there is no way to convert", Some(false)),
-            _ => (
-                "only the environment can tell: staging there tries every value",
-                None,
-            ),
+            _ => ("only the environment can tell: staging there tries every value", None),
         };
         Self {
             local_column: local.name.clone(),
@@ -186,39 +168,29 @@ impl Mapping {
 }
 
 /// Counts, in one scan, the values that do not fit, and shows one of each column's.
-fn add_evidence(table: &str, mapping: &mut [Mapping]) -> Result<()> {
-    let mut open: Vec<&mut Mapping> = mapping
-        .iter_mut()
-        .filter(|column| column.misfit.is_some())
-        .collect();
+fn add_evidence(table: &str, condition: Option<&str>, mapping: &mut [Mapping]) -> Result<()> {
+    let mut open: Vec<&mut Mapping> = mapping.iter_mut().filter(|column| column.misfit.is_some()).collect();
     if open.is_empty() {
         return Ok(());
     }
     let counts: Vec<String> = open
         .iter()
         .map(|column| {
-            let (name, misfit) = (
-                identifier(&column.local_column),
-                column.misfit.as_deref().unwrap_or("false"),
-            );
+            let (name, misfit) =
+                (identifier(&column.local_column), column.misfit.as_deref().unwrap_or("false"));
             format!(
                 "pg_catalog.count(*) FILTER (WHERE {misfit}), \
                  pg_catalog.left(pg_catalog.min({name}::text) FILTER (WHERE {misfit}), 60)"
             )
         })
         .collect();
-    let sql = format!("SELECT pg_catalog.count(*), {} FROM {table}", counts.join(", "));
+    let condition = condition.unwrap_or("true");
+    let sql = format!("SELECT pg_catalog.count(*), {} FROM {table} WHERE {condition}", counts.join(", "));
     let found = spi::read_one(&sql, &[], |row| {
         let columns = (0..open.len()).map(|place| {
-            Ok((
-                row.get::<i64>(2 + 2 * place)?.unwrap_or(0),
-                row.get::<String>(3 + 2 * place)?,
-            ))
+            Ok((row.get::<i64>(2 + 2 * place)?.unwrap_or(0), row.get::<String>(3 + 2 * place)?))
         });
-        Ok((
-            row.get::<i64>(1)?.unwrap_or(0),
-            columns.collect::<pgrx::spi::Result<Vec<_>>>()?,
-        ))
+        Ok((row.get::<i64>(1)?.unwrap_or(0), columns.collect::<pgrx::spi::Result<Vec<_>>>()?))
     })?;
     let Some((rows, columns)) = found else {
         return Ok(());

@@ -24,9 +24,7 @@ impl Report for CompatError {
                 "Create it there first, under the same schema and name; the role that connects must see it."
                     .into()
             }
-            Self::NoTables => {
-                "Name at least one table, for example '{raw_events}', or pass NULL for all.".into()
-            }
+            Self::NoTables => "Name at least one table, for example '{raw_events}'.".into(),
         })
     }
 }

@@ -97,7 +97,7 @@ fn verify_column_mapping(
         let tables = std::slice::from_ref(&table);
         let compared = remote::with(environment, |remote| Compared::new(remote, tables))?;
         compared.check_exists_there(&table, environment)?;
-        compared.mapping(&table, &table.kept_here())
+        compared.mapping(&table, &table.kept_here(), None)
     })?;
     Ok(TableIterator::new(mapping.into_iter().map(|column| {
         (

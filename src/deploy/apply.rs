@@ -40,10 +40,7 @@ pub fn apply(environment: &str, shipments: &[Shipment], options: &Options) -> Ou
         remote.use_own_search_path()?;
         remote.execute("BEGIN ISOLATION LEVEL READ COMMITTED")?;
         let applied = prepare(remote, shipments, options)?;
-        let xid = remote
-            .query_row("SELECT pg_catalog.pg_current_xact_id()", 1)?
-            .pop()
-            .flatten();
+        let xid = remote.query_row("SELECT pg_catalog.pg_current_xact_id()", 1)?.pop().flatten();
         prepared = Some((applied, xid.unwrap_or_default()));
         remote.execute("COMMIT")?;
         Ok(())
@@ -54,11 +51,7 @@ pub fn apply(environment: &str, shipments: &[Shipment], options: &Options) -> Ou
         (Err(failure), Some((applied, xid))) => match was_committed(environment, &xid) {
             Ok(Some(true)) => Outcome::Committed(applied),
             Ok(Some(false)) => Outcome::RolledBack(failure),
-            Ok(None) | Err(_) => Outcome::InDoubt {
-                applied,
-                xid,
-                failure,
-            },
+            Ok(None) | Err(_) => Outcome::InDoubt { applied, xid, failure },
         },
     }
 }
@@ -66,13 +59,8 @@ pub fn apply(environment: &str, shipments: &[Shipment], options: &Options) -> Ou
 /// Whether a transaction of the other server committed; `None` while it has not ended there.
 /// Errors: the server cannot be reached, or has forgotten the transaction.
 pub fn was_committed(environment: &str, xid: &str) -> Result<Option<bool>> {
-    let sql = format!(
-        "SELECT pg_catalog.pg_xact_status({}::xid8)",
-        crate::pg::name::literal(xid)
-    );
-    let status = remote::with(environment, |remote| {
-        Ok(remote.query_row(&sql, 1)?.pop().flatten())
-    })?;
+    let sql = format!("SELECT pg_catalog.pg_xact_status({}::xid8)", crate::pg::name::literal(xid));
+    let status = remote::with(environment, |remote| Ok(remote.query_row(&sql, 1)?.pop().flatten()))?;
     Ok(match status.as_deref() {
         Some("committed") => Some(true),
         Some("aborted") => Some(false),
@@ -82,10 +70,8 @@ pub fn was_committed(environment: &str, xid: &str) -> Result<Option<bool>> {
 
 /// Everything up to the commit.
 fn prepare(remote: &Remote, shipments: &[Shipment], options: &Options) -> Result<Vec<Applied>> {
-    let digests = shipments
-        .iter()
-        .map(|shipment| stage(remote, shipment, options))
-        .collect::<Result<Vec<_>>>()?;
+    let digests =
+        shipments.iter().map(|shipment| stage(remote, shipment, options)).collect::<Result<Vec<_>>>()?;
     let applied = shipments
         .iter()
         .zip(digests)
@@ -96,11 +82,7 @@ fn prepare(remote: &Remote, shipments: &[Shipment], options: &Options) -> Result
     for shipment in shipments {
         let deviating = text(remote.query_row(&shipment.count_deviating(), 1)?);
         if deviating != "0" {
-            return Err(DeployError::ResultDiffers {
-                table: shipment.table.clone(),
-                rows: deviating,
-            }
-            .into());
+            return Err(DeployError::ResultDiffers { table: shipment.table.clone(), rows: deviating }.into());
         }
     }
     Ok(applied)
@@ -152,11 +134,7 @@ fn verify_stage(remote: &Remote, shipment: &Shipment, sent: &RowDigest) -> Resul
         table: shipment.table.clone(),
         sent: sent.rows,
         staged: staged.rows,
-        digest: if staged.hex() == sent.hex() {
-            "the same"
-        } else {
-            "another"
-        },
+        digest: if staged.hex() == sent.hex() { "the same" } else { "another" },
     }
     .into())
 }
@@ -166,21 +144,13 @@ fn upsert(remote: &Remote, shipment: &Shipment, digest: RowDigest, options: &Opt
     if let Some(create) = shipment.create_partitions() {
         remote.query(&create, 1)?;
     }
-    let updated = shipment
-        .update()
-        .map_or(Ok(0), |update| remote.execute(&update))?;
+    let updated = shipment.update().map_or(Ok(0), |update| remote.execute(&update))?;
     check_change_ratio(remote, shipment, updated, options)?;
     let inserted = remote.execute(&shipment.insert())?;
     for advance in shipment.advance_sequences() {
         remote.query(&advance, 1)?;
     }
-    Ok(Applied {
-        table: shipment.table.clone(),
-        rows: digest.rows,
-        inserted,
-        updated,
-        digest: digest.hex(),
-    })
+    Ok(Applied { table: shipment.table.clone(), rows: digest.rows, inserted, updated, digest: digest.hex() })
 }
 
 /// Counts the target only if anything changed at all.
@@ -193,13 +163,7 @@ fn check_change_ratio(remote: &Remote, shipment: &Shipment, changed: i64, option
         return Ok(());
     }
     let table = shipment.table.clone();
-    Err(DeployError::TooManyChanges {
-        table,
-        changed,
-        present,
-        limit: options.max_change_ratio,
-    }
-    .into())
+    Err(DeployError::TooManyChanges { table, changed, present, limit: options.max_change_ratio }.into())
 }
 
 fn text(row: remote::Row) -> String {

@@ -1,14 +1,10 @@
 //! What must be true before rows go anywhere.
 
-use opdb_core::compat::Verdict;
-use opdb_core::compat::table::is_unique;
-
-use super::error::DeployError;
 use super::options::Options;
 use super::shipment::{Shipment, ordered};
-use crate::compat::{Compared, LocalTable, columns};
+use super::table_checks;
+use crate::compat::{Compared, LocalTable};
 use crate::pg::error::Result;
-use crate::pg::name::literal;
 use crate::pg::remote::{self, Remote};
 use crate::pg::spi;
 use crate::{environment, quality, schema, settings};
@@ -62,57 +58,30 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
             target_writable(remote)?,
             valid_schema()?,
         ];
-        let present = |table: &&LocalTable| compared.exists_there(table);
-        checks.push(compatible(tables, &shipments, &compared));
-        checks.push(column_mapping(
-            tables.iter().filter(present),
-            &shipments,
-            &compared,
-        )?);
-        checks.push(unique_there(&shipments, &compared));
-        checks.push(privileges(remote, &shipments)?);
-        let (quality, quality_score) = quality(tables)?;
+        checks.extend(table_checks::run(remote, tables, &shipments, &compared)?);
+        let (quality, quality_score) = quality(tables, options)?;
         checks.push(quality);
-        Ok(Checked {
-            checks,
-            shipments: ordered(shipments, &compared)?,
-            quality_score,
-        })
+        Ok(Checked { checks, shipments: ordered(shipments, &compared)?, quality_score })
     })
 }
 
-fn passed(name: &'static str, detail: impl Into<String>) -> Check {
-    Check {
-        name,
-        passed: true,
-        detail: detail.into(),
-    }
+pub fn passed(name: &'static str, detail: impl Into<String>) -> Check {
+    Check { name, passed: true, detail: detail.into() }
 }
 
-fn failed(name: &'static str, detail: impl Into<String>) -> Check {
-    Check {
-        name,
-        passed: false,
-        detail: detail.into(),
-    }
+pub fn failed(name: &'static str, detail: impl Into<String>) -> Check {
+    Check { name, passed: false, detail: detail.into() }
 }
 
 /// Passes if nothing is wrong.
-fn unless(name: &'static str, wrong: &[String], fine: impl Into<String>) -> Check {
-    if wrong.is_empty() {
-        passed(name, fine)
-    } else {
-        failed(name, wrong.join("; "))
-    }
+pub fn unless(name: &'static str, wrong: &[String], fine: impl Into<String>) -> Check {
+    if wrong.is_empty() { passed(name, fine) } else { failed(name, wrong.join("; ")) }
 }
 
 fn source(environment: &str) -> Result<Check> {
     const NAME: &str = "source_environment";
     Ok(match environment::own()? {
-        None => failed(
-            NAME,
-            "this database has not been declared: SELECT opdb.set_environment(name, kind)",
-        ),
+        None => failed(NAME, "this database has not been declared: SELECT opdb.set_environment(name, kind)"),
         Some((name, kind)) if kind == "production" => {
             failed(NAME, format!("this database is \"{name}\", production itself"))
         }
@@ -127,10 +96,9 @@ fn source(environment: &str) -> Result<Check> {
 fn session_target(environment: &str) -> Check {
     const NAME: &str = "session_target";
     match settings::target() {
-        Some(target) if target != environment => failed(
-            NAME,
-            format!("the setting opdb.target of this session names \"{target}\""),
-        ),
+        Some(target) if target != environment => {
+            failed(NAME, format!("the setting opdb.target of this session names \"{target}\""))
+        }
         Some(_) => passed(NAME, "the setting opdb.target names it"),
         None => passed(NAME, "the call names it"),
     }
@@ -162,29 +130,16 @@ fn target_kind(remote: &Remote, environment: &str) -> Result<Check> {
                           WHERE n.nspname = 'opdb' AND p.proname = 'current_environment'), false)",
         1,
     )?;
-    if readable.first().and_then(Option::as_deref) != Some("true") {
-        return Ok(passed(
-            NAME,
-            format!("registered as {registered}; the target does not say what it is"),
-        ));
+    if readable.first().and_then(Option::as_deref) != Some("t") {
+        return Ok(passed(NAME, format!("registered as {registered}; the target does not say what it is")));
     }
-    let declared = remote
-        .query_row("SELECT kind FROM opdb.current_environment()", 1)?
-        .pop()
-        .flatten();
+    let declared = remote.query_row("SELECT kind FROM opdb.current_environment()", 1)?.pop().flatten();
     Ok(match declared {
-        Some(kind) if kind != registered => failed(
-            NAME,
-            format!("registered as {registered}, but the target says it is {kind}"),
-        ),
-        Some(kind) => passed(
-            NAME,
-            format!("registered as {kind}, and the target says the same"),
-        ),
-        None => passed(
-            NAME,
-            format!("registered as {registered}; the target has not been declared"),
-        ),
+        Some(kind) if kind != registered => {
+            failed(NAME, format!("registered as {registered}, but the target says it is {kind}"))
+        }
+        Some(kind) => passed(NAME, format!("registered as {kind}, and the target says the same")),
+        None => passed(NAME, format!("registered as {registered}; the target has not been declared")),
     })
 }
 
@@ -208,18 +163,11 @@ fn target_writable(remote: &Remote) -> Result<Check> {
 fn valid_schema() -> Result<Check> {
     const NAME: &str = "schema_valid";
     if !schema::is_captured(EXPECTED)? {
-        return Ok(failed(
-            NAME,
-            "no schema was captured to validate against: SELECT opdb.capture_schema()",
-        ));
+        return Ok(failed(NAME, "no schema was captured to validate against: SELECT opdb.capture_schema()"));
     }
     let validation = schema::Validation::against(EXPECTED)?;
-    let objects: Vec<String> = validation
-        .differences
-        .iter()
-        .map(|difference| difference.object.clone())
-        .take(5)
-        .collect();
+    let objects: Vec<String> =
+        validation.differences.iter().map(|difference| difference.object.clone()).take(5).collect();
     Ok(if validation.is_valid() {
         passed(NAME, "the schema is as captured")
     } else {
@@ -234,127 +182,18 @@ fn valid_schema() -> Result<Check> {
     })
 }
 
-/// Structure only; whether narrower types matter is for the next check to say.
-fn compatible(tables: &[LocalTable], shipments: &[Shipment], compared: &Compared) -> Check {
-    let wrong: Vec<String> = tables
-        .iter()
-        .zip(shipments)
-        .flat_map(|(table, shipment)| compared.findings(table, &shipment.kept_here))
-        .filter(|finding| finding.blocking && finding.verdict >= Verdict::Incompatible)
-        .map(|finding| match finding.object == finding.table {
-            true => format!("{}: {}", finding.table, finding.detail),
-            false => format!("{}.{}: {}", finding.table, finding.object, finding.detail),
-        })
-        .collect();
-    unless("compatible", &wrong, "tables and columns have their counterparts")
-}
-
-fn column_mapping<'a>(
-    tables: impl Iterator<Item = &'a LocalTable>,
-    shipments: &[Shipment],
-    compared: &Compared,
-) -> Result<Check> {
-    let mut wrong = Vec::new();
-    let mut narrower = 0;
-    for table in tables {
-        let kept_here = shipments
-            .iter()
-            .find(|shipment| shipment.relation == table.relation)
-            .map(|shipment| shipment.kept_here.as_slice())
-            .unwrap_or_default();
-        for column in compared.mapping(table, kept_here)? {
-            narrower += usize::from(column.verdict > Verdict::Widening);
-            if column.fits == Some(false) && column.verdict < Verdict::Incompatible {
-                wrong.push(format!(
-                    "{}.{}: {} -> {} is {}, {}",
-                    table.name.sql(),
-                    column.local_column,
-                    column.local_type,
-                    column.remote_type.as_deref().unwrap_or("nothing"),
-                    column.verdict.as_str(),
-                    column.evidence
-                ));
-            }
-        }
-    }
-    let fine = match narrower {
-        0 => "every value fits by its type".to_owned(),
-        _ => format!("{narrower} columns are narrower there, no value is known not to fit"),
-    };
-    Ok(unless("column_mapping", &wrong, fine))
-}
-
-fn unique_there(shipments: &[Shipment], compared: &Compared) -> Check {
-    let wrong: Vec<String> = shipments
-        .iter()
-        .filter(|shipment| columns(&compared.remote, &shipment.table).next().is_some())
-        .filter(|shipment| !is_unique(&compared.remote, &shipment.table, &shipment.key))
-        .map(|shipment| {
-            format!(
-                "{} has no unique constraint or index on ({}) there",
-                shipment.table,
-                shipment.key.join(", ")
-            )
-        })
-        .collect();
-    unless("key_unique_there", &wrong, "the target holds each key once")
-}
-
-fn privileges(remote: &Remote, shipments: &[Shipment]) -> Result<Check> {
-    const NAME: &str = "privileges";
-    let tables: Vec<String> = shipments
-        .iter()
-        .map(|shipment| literal(&shipment.table))
-        .collect();
-    let rows = remote.query(
-        &format!(
-            "SELECT current_user || ' lacks ' || pg_catalog.string_agg(p.privilege, ', ') || ' on ' || t.name
-             FROM pg_catalog.unnest(ARRAY[{}]::text[]) t (name),
-                  pg_catalog.unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) p (privilege)
-             WHERE pg_catalog.to_regclass(t.name) IS NOT NULL
-               AND NOT pg_catalog.has_table_privilege(pg_catalog.to_regclass(t.name), p.privilege)
-             GROUP BY t.name",
-            tables.join(", ")
-        ),
-        1,
-    )?;
-    let wrong: Vec<String> = rows.into_iter().flatten().flatten().collect();
-    Ok(unless(
-        NAME,
-        &wrong,
-        "the role there may read and write the tables",
-    ))
-}
-
 /// Scores every table on the rows that would be sent: the snapshot of the calling statement.
-fn quality(tables: &[LocalTable]) -> Result<(Check, Option<String>)> {
+fn quality(tables: &[LocalTable], options: &Options) -> Result<(Check, Option<String>)> {
     let mut wrong = Vec::new();
     let mut scores = Vec::new();
     for table in tables {
-        let run = quality::scored(table.relation, &serde_json::json!({}))?;
+        let run = quality::scored(table.relation, options.condition.as_deref(), &serde_json::json!({}))?;
         if !run.passed {
-            wrong.push(format!(
-                "{} (run {}): {}",
-                table.name.sql(),
-                run.run_id,
-                run.reason
-            ));
+            wrong.push(format!("{} (run {}): {}", table.name.sql(), run.run_id, run.reason));
         }
         scores.push(run.score.total);
     }
-    let lowest = scores
-        .into_iter()
-        .min()
-        .flatten()
-        .map(|score| opdb_core::quality::to_decimal(&score, 6));
+    let lowest = scores.into_iter().min().flatten().map(|score| opdb_core::quality::to_decimal(&score, 6));
     let fine = format!("the lowest score is {}", lowest.as_deref().unwrap_or("unknown"));
     Ok((unless("quality", &wrong, fine), lowest))
-}
-
-/// The error that a refused deployment raises where it is not recorded.
-pub fn refusal(environment: &str, reasons: String) -> DeployError {
-    DeployError::Refused {
-        environment: environment.to_owned(),
-        reasons,
-    }
 }

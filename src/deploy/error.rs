@@ -2,6 +2,7 @@ use pgrx::PgSqlErrorCode;
 
 use super::options::Options;
 use crate::pg::error::Report;
+use crate::pg::name::literal;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
@@ -16,23 +17,13 @@ pub enum DeployError {
     #[error("option \"{option}\" must be {needs}")]
     InvalidOption { option: String, needs: &'static str },
     #[error("deployment to \"{environment}\" refused: {reasons}")]
-    Refused { environment: String, reasons: String },
+    Refused { environment: String, tables: Vec<String>, reasons: String },
     #[error("tables reference each other in a circle: {0}")]
     ReferenceCycle(String),
     #[error("{table}: what was staged is not what was sent ({staged} of {sent} rows, digest {digest})")]
-    StagedDiffers {
-        table: String,
-        sent: i64,
-        staged: i64,
-        digest: &'static str,
-    },
+    StagedDiffers { table: String, sent: i64, staged: i64, digest: &'static str },
     #[error("{table}: {changed} of {present} rows would change, more than the share of {limit}")]
-    TooManyChanges {
-        table: String,
-        changed: i64,
-        present: i64,
-        limit: f64,
-    },
+    TooManyChanges { table: String, changed: i64, present: i64, limit: f64 },
     #[error("{table}: {rows} rows are not as they were sent after the upsert")]
     ResultDiffers { table: String, rows: String },
 }
@@ -63,8 +54,13 @@ impl Report for DeployError {
             Self::NoKey(_) => "Add a primary key, or pass the option key: '{\"key\": [\"column\", …]}'.".into(),
             Self::KeyColumn { .. } => "The option key names columns that are sent, as they stand in the catalog.".into(),
             Self::UnknownOption(_) | Self::InvalidOption { .. } => format!("Options: {}.", Options::HELP),
-            Self::Refused { .. } => {
-                "SELECT * FROM opdb.pre_deployment_check(…) shows every check; nothing was changed.".into()
+            Self::Refused { environment, tables, .. } => {
+                let names: Vec<String> = tables.iter().map(literal).collect();
+                format!(
+                    "Nothing was changed. See SELECT * FROM opdb.pre_deployment_check({}, ARRAY[{}])",
+                    literal(environment),
+                    names.join(", ")
+                )
             }
             Self::ReferenceCycle(_) => "Deploy them one at a time, with the constraint dropped there meanwhile.".into(),
             Self::StagedDiffers { .. } => {

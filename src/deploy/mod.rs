@@ -6,6 +6,7 @@ mod error;
 mod history;
 mod options;
 mod shipment;
+mod table_checks;
 
 use pgrx::JsonB;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -19,7 +20,7 @@ use error::DeployError;
 use history::Entry;
 use options::Options;
 
-/// Runs every check that deploy makes, and changes nothing.
+/// Runs every check that deploy makes with these options, and changes nothing.
 ///
 /// One row per check with what was found: this database may be deployed from, the session means that target,
 /// the target is another database, is what it was registered as and takes writes, the schema is as captured,
@@ -31,24 +32,18 @@ use options::Options;
 fn pre_deployment_check(
     environment: Option<&str>,
     tables: Option<Vec<Option<String>>>,
+    options: default!(Option<JsonB>, "'{}'"),
 ) -> std::result::Result<
-    TableIterator<
-        'static,
-        (
-            name!(check_name, String),
-            name!(passed, bool),
-            name!(detail, String),
-        ),
-    >,
+    TableIterator<'static, (name!(check_name, String), name!(passed, bool), name!(detail, String))>,
     ErrorReport,
 > {
     let environment = required("environment", environment)?;
     let tables = local_tables(required("tables", tables)?)?;
-    let checked =
-        session::pinned(|| checks::run(environment, &tables, &Options::read(&serde_json::json!({}))?))?;
-    Ok(TableIterator::new(checked.checks.into_iter().map(|check| {
-        (check.name.to_owned(), check.passed, check.detail)
-    })))
+    let options = Options::read(&required("options", options)?.0)?;
+    let checked = session::pinned(|| checks::run(environment, &tables, &options))?;
+    Ok(TableIterator::new(
+        checked.checks.into_iter().map(|check| (check.name.to_owned(), check.passed, check.detail)),
+    ))
 }
 
 /// Sends the rows of tables to a registered environment, in one transaction there.
@@ -92,7 +87,11 @@ fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Result<i6
         remote_xid: None,
     };
     if let Some(reasons) = checked.failures() {
-        let refusal = Failure::from(checks::refusal(environment, reasons.clone()));
+        let refusal = Failure::from(DeployError::Refused {
+            environment: environment.to_owned(),
+            tables: tables.iter().map(|table| table.name.sql()).collect(),
+            reasons: reasons.clone(),
+        });
         return unsuccessful(refusal, options, entry("refused", &[], Some(reasons)));
     }
     match apply::apply(environment, &checked.shipments, options) {
@@ -102,16 +101,9 @@ fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Result<i6
             let error = full_text(&failure);
             unsuccessful(failure, options, entry("failed", &[], Some(error)))
         }
-        Outcome::InDoubt {
-            applied,
-            xid,
-            failure,
-        } => {
+        Outcome::InDoubt { applied, xid, failure } => {
             let error = Some(full_text(&failure));
-            let id = history::record(Entry {
-                remote_xid: Some(xid),
-                ..entry("in_doubt", &applied, error)
-            })?;
+            let id = history::record(Entry { remote_xid: Some(xid), ..entry("in_doubt", &applied, error) })?;
             warn(id, &failure);
             Ok(id)
         }
@@ -129,17 +121,14 @@ fn unsuccessful(failure: Failure, options: &Options, entry: Entry) -> Result<i64
 }
 
 fn warn(id: i64, failure: &Failure) {
-    let mut report = ErrorReport::new(
-        failure.sqlstate,
-        format!("deployment {id}: {}", failure.message),
-        "opdb",
-    );
+    let mut report =
+        ErrorReport::new(failure.sqlstate, format!("deployment {id}: {}", failure.message), "opdb");
     if let Some(detail) = &failure.detail {
         report = report.set_detail(detail.clone());
     }
-    let hint = format!("SELECT * FROM opdb.deployments WHERE deployment_id = {id}.");
+    let hint = format!("See SELECT * FROM opdb.deployments WHERE deployment_id = {id}");
     report = report.set_hint(match &failure.hint {
-        Some(first) => format!("{first} {hint}"),
+        Some(first) => format!("{first}\n{hint}"),
         None => hint,
     });
     report.report(PgLogLevel::WARNING);

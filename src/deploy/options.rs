@@ -30,9 +30,7 @@ impl Options {
             option: option.to_owned(),
             needs,
         };
-        let object = options
-            .as_object()
-            .ok_or_else(|| invalid("options", "a JSON object"))?;
+        let object = options.as_object().ok_or_else(|| invalid("options", "a JSON object"))?;
         let mut read = Self {
             key: None,
             condition: None,
@@ -51,9 +49,7 @@ impl Options {
                     read.key = Some(columns);
                 }
                 "where" => {
-                    let text = value
-                        .as_str()
-                        .ok_or_else(|| invalid(option, "a condition as text"))?;
+                    let text = value.as_str().ok_or_else(|| invalid(option, "a condition as text"))?;
                     read.condition = Some(expression::parenthesised(text)?);
                 }
                 "exclude_columns" => read.exclude_columns = columns(option, value)?,
@@ -80,16 +76,9 @@ impl Options {
 
 fn columns(option: &str, value: &Value) -> Result<Vec<String>> {
     let names = value.as_array().and_then(|items| {
-        items
-            .iter()
-            .map(|item| item.as_str().map(str::to_owned))
-            .collect::<Option<Vec<String>>>()
+        items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<String>>>()
     });
     names.ok_or_else(|| {
-        DeployError::InvalidOption {
-            option: option.to_owned(),
-            needs: "an array of column names",
-        }
-        .into()
+        DeployError::InvalidOption { option: option.to_owned(), needs: "an array of column names" }.into()
     })
 }

@@ -8,20 +8,18 @@ use super::options::Options;
 use crate::compat::{Compared, LocalTable, columns};
 use crate::pg::error::Result;
 use crate::pg::name::{identifier, literal};
-use crate::pg::types::Regclass;
 
 /// One table on its way.
 pub struct Shipment {
-    pub relation: Regclass,
     /// `schema.table`, the same on both sides.
     pub table: String,
     /// What the other side decides for itself.
     pub kept_here: Vec<String>,
     pub key: Vec<String>,
     columns: Vec<Column>,
-    condition: Option<String>,
+    pub condition: Option<String>,
     /// The other side keeps this table as an event table of its own opdb.
-    is_event_table_there: bool,
+    pub is_event_table_there: bool,
     stage: String,
 }
 
@@ -42,28 +40,17 @@ impl Shipment {
         let columns: Vec<Column> = columns(&compared.local, &name)
             .filter(|column| !kept_here.contains(&column.name) && column.text("generated").is_none())
             .map(|local| {
-                Column::new(
-                    local,
-                    columns(&compared.remote, &name).find(|there| there.name == local.name),
-                )
+                Column::new(local, columns(&compared.remote, &name).find(|there| there.name == local.name))
             })
             .collect();
         let key = key(table, &name, compared, options)?;
-        if let Some(column) = key
-            .iter()
-            .find(|key| !columns.iter().any(|column| column.name == **key))
-        {
-            return Err(DeployError::KeyColumn {
-                table: name,
-                column: column.clone(),
-            }
-            .into());
+        if let Some(column) = key.iter().find(|key| !columns.iter().any(|column| column.name == **key)) {
+            return Err(DeployError::KeyColumn { table: name, column: column.clone() }.into());
         }
         let is_event_table_there = compared.remote.iter().any(|fact| {
             fact.kind == Kind::Table && fact.table == name && !fact.list("unique_by_trigger").is_empty()
         });
         Ok(Self {
-            relation: table.relation,
             stage: format!("pg_temp.opdb_stage_{place}"),
             table: name,
             kept_here,
@@ -74,13 +61,14 @@ impl Shipment {
         })
     }
 
+    pub fn sent_columns(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|column| column.name.as_str())
+    }
+
     /// Each row here as a JSON array of texts: what is sent, and what the digest is of.
     pub fn read_rows(&self) -> String {
-        let values: Vec<String> = self
-            .columns
-            .iter()
-            .map(|column| format!("{}::text", identifier(&column.name)))
-            .collect();
+        let values: Vec<String> =
+            self.columns.iter().map(|column| format!("{}::text", identifier(&column.name))).collect();
         let condition = self.condition.as_deref().unwrap_or("true");
         format!(
             "SELECT pg_catalog.json_build_array({})::text FROM {} WHERE {condition}",
@@ -161,18 +149,13 @@ impl Shipment {
     }
 
     pub fn update(&self) -> Option<String> {
-        let others: Vec<&Column> = self
-            .columns
-            .iter()
-            .filter(|column| !self.key.contains(&column.name))
-            .collect();
+        let others: Vec<&Column> =
+            self.columns.iter().filter(|column| !self.key.contains(&column.name)).collect();
         if others.is_empty() {
             return None;
         }
-        let set: Vec<String> = others
-            .iter()
-            .map(|column| format!("{0} = s.{0}", identifier(&column.name)))
-            .collect();
+        let set: Vec<String> =
+            others.iter().map(|column| format!("{0} = s.{0}", identifier(&column.name))).collect();
         Some(format!(
             "UPDATE {} t SET {} FROM {} s WHERE {} AND NOT ({})",
             self.table,
@@ -232,20 +215,14 @@ impl Shipment {
     }
 
     fn names(&self, prefix: &str) -> String {
-        let names: Vec<String> = self
-            .columns
-            .iter()
-            .map(|column| format!("{prefix}{}", identifier(&column.name)))
-            .collect();
+        let names: Vec<String> =
+            self.columns.iter().map(|column| format!("{prefix}{}", identifier(&column.name))).collect();
         names.join(", ")
     }
 
     fn same_key(&self) -> String {
-        let pairs: Vec<String> = self
-            .key
-            .iter()
-            .map(|key| format!("t.{0} = s.{0}", identifier(key)))
-            .collect();
+        let pairs: Vec<String> =
+            self.key.iter().map(|key| format!("t.{0} = s.{0}", identifier(key))).collect();
         pairs.join(" AND ")
     }
 
@@ -254,12 +231,7 @@ impl Shipment {
         let pairs: Vec<String> = self
             .columns
             .iter()
-            .map(|column| {
-                format!(
-                    "t.{0}::text IS NOT DISTINCT FROM s.{0}::text",
-                    identifier(&column.name)
-                )
-            })
+            .map(|column| format!("t.{0}::text IS NOT DISTINCT FROM s.{0}::text", identifier(&column.name)))
             .collect();
         pairs.join(" AND ")
     }
@@ -273,12 +245,8 @@ impl Column {
             local_type: data_type(local),
             remote_type: there.map(data_type).unwrap_or_default(),
             has_sequence_there: there.is_some_and(|there| {
-                there
-                    .text("identity")
-                    .is_some_and(|identity| !identity.is_empty())
-                    || there
-                        .text("default")
-                        .is_some_and(|default| default.starts_with("nextval("))
+                there.text("identity").is_some_and(|identity| !identity.is_empty())
+                    || there.text("default").is_some_and(|default| default.starts_with("nextval("))
             }),
         }
     }

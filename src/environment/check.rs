@@ -24,9 +24,11 @@ pub fn check(environment: &str) -> Result<Finding> {
     match remote::with(environment, look) {
         Ok(finding) => Ok(finding),
         Err(failure) if means_unreachable(&failure) => Ok(Finding {
-            detail: Some(failure.detail.map_or(failure.message.clone(), |detail| {
-                format!("{}: {detail}", failure.message)
-            })),
+            detail: Some(
+                failure
+                    .detail
+                    .map_or(failure.message.clone(), |detail| format!("{}: {detail}", failure.message)),
+            ),
             ..Finding::default()
         }),
         Err(failure) => Err(failure),
@@ -34,9 +36,7 @@ pub fn check(environment: &str) -> Result<Finding> {
 }
 
 fn look(remote: &Remote) -> Result<Finding> {
-    let latency = (0..3)
-        .map(|_| remote.round_trip())
-        .collect::<Result<Vec<Duration>>>()?;
+    let latency = (0..3).map(|_| remote.round_trip()).collect::<Result<Vec<Duration>>>()?;
     let row = remote.query_row(
         "SELECT pg_catalog.current_setting('server_version'),
                 pg_catalog.pg_is_in_recovery(),
@@ -47,15 +47,8 @@ fn look(remote: &Remote) -> Result<Finding> {
                 pg_catalog.current_setting('server_version_num')::int < 150000",
         7,
     )?;
-    let [
-        server_version,
-        in_recovery,
-        read_only,
-        database,
-        role,
-        tls,
-        too_old,
-    ] = <[Option<String>; 7]>::try_from(row).unwrap_or_default();
+    let [server_version, in_recovery, read_only, database, role, tls, too_old] =
+        <[Option<String>; 7]>::try_from(row).unwrap_or_default();
     let flag = |text: Option<String>| text.map(|text| text == "t" || text == "true");
     let (in_recovery, read_only) = (flag(in_recovery), flag(read_only));
     let detail = if flag(too_old) == Some(true) {

@@ -15,6 +15,8 @@ pub enum EnvironmentError {
     NotAScalar { argument: &'static str, option: String },
     #[error("option \"{0}\" is a credential")]
     CredentialInOptions(String),
+    #[error("must be owner of the server of environment \"{0}\" to change it")]
+    NotOwner(String),
     #[error("a foreign server \"{0}\" exists that opdb did not make")]
     ServerExists(String),
 }
@@ -27,6 +29,7 @@ impl Report for EnvironmentError {
             }
             Self::InvalidName(_) => PgSqlErrorCode::ERRCODE_INVALID_NAME,
             Self::CredentialInOptions(_) => PgSqlErrorCode::ERRCODE_FDW_INVALID_OPTION_NAME,
+            Self::NotOwner(_) => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             Self::ServerExists(_) => PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
         }
     }
@@ -45,6 +48,11 @@ impl Report for EnvironmentError {
             }
             Self::CredentialInOptions(_) => {
                 "Server options can be read by everybody: pass it in the argument \"credentials\".".into()
+            }
+            Self::NotOwner(_) => {
+                "To give it credentials of your own only, pass the kind and the options that it has \
+                                  (opdb.environments shows them)."
+                    .into()
             }
             Self::ServerExists(server) => {
                 format!("Choose another environment name, or drop or rename the server \"{server}\".")

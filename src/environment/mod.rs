@@ -39,7 +39,8 @@ fn set_environment(name: Option<&str>, kind: Option<&str>) -> std::result::Resul
 /// `kind` as in set_environment. `options` are libpq and postgres_fdw server options (host, port, dbname,
 /// sslmode, …); connect_timeout is 10 seconds unless given. `credentials` are the user mapping's options
 /// (user, password); every role that is to reach the environment calls this for itself. Calling it again
-/// replaces kind and options, and the credentials if any are given.
+/// replaces kind and options, and the credentials if any are given; a role that does not own the server passes
+/// the kind and options it has, and only adds its credentials.
 /// Errors: 22004 for a NULL argument, 22023 for a wrong kind or shape, 42602 for an invalid name, HV00D for
 /// an option that postgres_fdw does not know, 42710 for a server of that name that opdb did not make,
 /// 42501 without the right to create a server. No error repeats a credential.
@@ -55,12 +56,7 @@ fn register_environment(
         let (name, kind) = (required("name", name)?, required("kind", kind)?);
         let options = required("options", options)?;
         check_kind(kind)?;
-        registry::register(
-            name,
-            kind,
-            &options.0,
-            credentials.as_ref().map(|credentials| &credentials.0),
-        )
+        registry::register(name, kind, &options.0, credentials.as_ref().map(|credentials| &credentials.0))
     })?;
     Ok(())
 }
@@ -99,18 +95,9 @@ fn current_environment() -> std::result::Result<
     let (name, kind) = own()?.unzip();
     let is_production = kind.as_deref() == Some("production");
     let named = settings::target();
-    let (target, how) = resolve(
-        named.as_deref(),
-        name.as_deref().map(|name| (name, is_production)),
-    );
+    let (target, how) = resolve(named.as_deref(), name.as_deref().map(|name| (name, is_production)));
     let target = target.map(str::to_owned);
-    Ok(TableIterator::once((
-        name,
-        kind,
-        is_production,
-        target,
-        how.as_str().to_owned(),
-    )))
+    Ok(TableIterator::once((name, kind, is_production, target, how.as_str().to_owned())))
 }
 
 /// Connects to a registered environment and says what is there.
@@ -176,14 +163,12 @@ pub fn own() -> Result<Option<(String, String)>> {
 
 /// The kind that an environment was registered as.
 pub fn kind_of(name: &str) -> Result<Option<String>> {
-    spi::read_value::<String>(
-        "SELECT kind FROM opdb.environment WHERE name = $1",
-        &[name.into()],
-    )
+    spi::read_value::<String>("SELECT kind FROM opdb.environment WHERE name = $1", &[name.into()])
 }
 
 #[cfg(any(test, feature = "pg_test"))]
 #[pg_schema]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use crate::pg::spi;
     use pgrx::prelude::*;
@@ -231,11 +216,7 @@ mod tests {
 
     #[pg_test(error = "option \"password\" is a credential")]
     fn a_password_does_not_go_where_everybody_reads() {
-        spi::write(
-            "SELECT opdb.register_environment('e', 'test', '{\"password\": \"pw\"}')",
-            &[],
-        )
-        .unwrap();
+        spi::write("SELECT opdb.register_environment('e', 'test', '{\"password\": \"pw\"}')", &[]).unwrap();
     }
 
     #[pg_test(error = "environment \"nowhere\" is not registered")]

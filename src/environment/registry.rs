@@ -25,24 +25,13 @@ pub fn check_name(name: &str) -> Result<()> {
 pub fn register(name: &str, kind: &str, options: &Value, credentials: Option<&Value>) -> Result<()> {
     check_name(name)?;
     let options = with_defaults(pairs("options", options)?)?;
-    let credentials = credentials
-        .map(|credentials| pairs("credentials", credentials))
-        .transpose()?;
-    if spi::read_value::<String>(
-        "SELECT server::text FROM opdb.environment WHERE name = $1",
-        &[name.into()],
-    )?
-    .is_some()
-    {
-        replace_server_options(name, &options)?;
-    } else {
-        create_server(name, &options)?;
+    let credentials = credentials.map(|credentials| pairs("credentials", credentials)).transpose()?;
+    match registered(name)? {
+        None => create_server(name, kind, &options)?,
+        // Somebody else gives the environment credentials of their own: there is nothing to change.
+        Some(known) if known.kind == kind && same_options(&known.options, &options) => {}
+        Some(known) => replace(name, kind, &known, &options)?,
     }
-    spi::write(
-        "INSERT INTO opdb.environment (name, kind, server) VALUES ($1, $2, $1)
-         ON CONFLICT (name) DO UPDATE SET kind = excluded.kind",
-        &[name.into(), kind.into()],
-    )?;
     match credentials {
         Some(credentials) => user_mapping::replace(name, &credentials),
         None => Ok(()),
@@ -62,16 +51,49 @@ pub fn drop(name: &str) -> Result<()> {
     .unwrap_or_default();
     let server = identifier(name);
     for role in mapped {
-        spi::write(
-            &format!("DROP USER MAPPING IF EXISTS FOR {role} SERVER {server}"),
-            &[],
-        )?;
+        spi::write(&format!("DROP USER MAPPING IF EXISTS FOR {role} SERVER {server}"), &[])?;
     }
     spi::write(&format!("DROP SERVER IF EXISTS {server}"), &[])?;
     Ok(())
 }
 
-fn create_server(name: &str, options: &Options) -> Result<()> {
+/// What is known of an environment that is registered.
+struct Registered {
+    kind: String,
+    options: Options,
+    /// The caller owns its server.
+    is_own: bool,
+}
+
+fn registered(name: &str) -> Result<Option<Registered>> {
+    let row = spi::read_one(
+        "SELECT e.kind, pg_catalog.pg_has_role(s.srvowner, 'USAGE'),
+                ARRAY(SELECT o.option_name FROM pg_catalog.pg_options_to_table(s.srvoptions) o ORDER BY 1),
+                ARRAY(SELECT o.option_value FROM pg_catalog.pg_options_to_table(s.srvoptions) o ORDER BY o.option_name)
+         FROM opdb.environment e LEFT JOIN pg_catalog.pg_foreign_server s ON s.srvname = e.server
+         WHERE e.name = $1",
+        &[name.into()],
+        |row| {
+            Ok((
+                row.get::<String>(1)?.unwrap_or_default(),
+                row.get::<bool>(2)?.unwrap_or(false),
+                row.get::<Vec<String>>(3)?.unwrap_or_default(),
+                row.get::<Vec<String>>(4)?.unwrap_or_default(),
+            ))
+        },
+    )?;
+    Ok(row.map(|(kind, is_own, names, values)| Registered {
+        kind,
+        options: names.into_iter().zip(values).collect(),
+        is_own,
+    }))
+}
+
+fn same_options(known: &Options, wanted: &Options) -> bool {
+    known.len() == wanted.len() && wanted.iter().all(|option| known.contains(option))
+}
+
+fn create_server(name: &str, kind: &str, options: &Options) -> Result<()> {
     let foreign = spi::read_value::<bool>(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_foreign_server WHERE srvname = $1)",
         &[name.into()],
@@ -79,62 +101,44 @@ fn create_server(name: &str, options: &Options) -> Result<()> {
     if foreign == Some(true) {
         return Err(EnvironmentError::ServerExists(name.to_owned()).into());
     }
-    let list: Vec<String> = options
-        .iter()
-        .map(|(option, value)| format!("{} {}", identifier(option), literal(value)))
-        .collect();
+    let list: Vec<String> =
+        options.iter().map(|(option, value)| format!("{} {}", identifier(option), literal(value))).collect();
     let server = identifier(name);
     spi::write(
-        &format!(
-            "CREATE SERVER {server} FOREIGN DATA WRAPPER postgres_fdw OPTIONS ({})",
-            list.join(", ")
-        ),
+        &format!("CREATE SERVER {server} FOREIGN DATA WRAPPER postgres_fdw OPTIONS ({})", list.join(", ")),
         &[],
+    )?;
+    spi::write(
+        "INSERT INTO opdb.environment (name, kind, server) VALUES ($1, $2, $1)",
+        &[name.into(), kind.into()],
     )?;
     // Operators deploy; each of them still needs a user mapping of their own.
-    spi::write(
-        &format!("GRANT USAGE ON FOREIGN SERVER {server} TO opdb_operator"),
-        &[],
-    )?;
+    spi::write(&format!("GRANT USAGE ON FOREIGN SERVER {server} TO opdb_operator"), &[])?;
     Ok(())
 }
 
-fn replace_server_options(name: &str, options: &Options) -> Result<()> {
-    let existing = spi::read(
-        "SELECT option_name::text FROM pg_catalog.pg_foreign_server s,
-                pg_catalog.pg_options_to_table(s.srvoptions)
-         WHERE s.srvname = $1",
-        &[name.into()],
-        |row| row.get::<String>(1),
-    )?;
-    let existing: Vec<String> = existing.into_iter().flatten().collect();
-    let kept = |name: &String| options.iter().any(|(option, _)| option == name);
-    let mut changes: Vec<String> = existing
-        .iter()
-        .filter(|name| !kept(name))
-        .map(|name| format!("DROP {}", identifier(name)))
-        .collect();
+/// Errors: 42501 unless the caller owns the server.
+fn replace(name: &str, kind: &str, known: &Registered, options: &Options) -> Result<()> {
+    if !known.is_own {
+        return Err(EnvironmentError::NotOwner(name.to_owned()).into());
+    }
+    spi::write("UPDATE opdb.environment SET kind = $2 WHERE name = $1", &[name.into(), kind.into()])?;
+    let is_kept = |name: &String| options.iter().any(|(option, _)| option == name);
+    let is_known = |name: &String| known.options.iter().any(|(option, _)| option == name);
+    let dropped = known.options.iter().filter(|(option, _)| !is_kept(option));
+    let mut changes: Vec<String> =
+        dropped.map(|(option, _)| format!("DROP {}", identifier(option))).collect();
     changes.extend(options.iter().map(|(option, value)| {
-        let verb = if existing.contains(option) { "SET" } else { "ADD" };
+        let verb = if is_known(option) { "SET" } else { "ADD" };
         format!("{verb} {} {}", identifier(option), literal(value))
     }));
-    spi::write(
-        &format!(
-            "ALTER SERVER {} OPTIONS ({})",
-            identifier(name),
-            changes.join(", ")
-        ),
-        &[],
-    )?;
+    spi::write(&format!("ALTER SERVER {} OPTIONS ({})", identifier(name), changes.join(", ")), &[])?;
     Ok(())
 }
 
 fn with_defaults(mut options: Options) -> Result<Options> {
     if let Some((credential, _)) = options.iter().find(|(name, _)| {
-        matches!(
-            name.as_str(),
-            "user" | "password" | "sslpassword" | "passfile" | "sslkey" | "sslcert"
-        )
+        matches!(name.as_str(), "user" | "password" | "sslpassword" | "passfile" | "sslkey" | "sslcert")
     }) {
         return Err(EnvironmentError::CredentialInOptions(credential.clone()).into());
     }
@@ -154,11 +158,7 @@ fn pairs(argument: &'static str, value: &Value) -> Result<Options> {
                 Value::Number(number) => number.to_string(),
                 Value::Bool(flag) => flag.to_string(),
                 _ => {
-                    return Err(EnvironmentError::NotAScalar {
-                        argument,
-                        option: option.clone(),
-                    }
-                    .into());
+                    return Err(EnvironmentError::NotAScalar { argument, option: option.clone() }.into());
                 }
             };
             Ok((option.clone(), text))

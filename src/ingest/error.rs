@@ -13,7 +13,7 @@ pub enum IngestError {
     NoRight(String),
     #[error("events cannot be partitioned by {0}")]
     UnsupportedPeriod(String),
-    #[error("relation \"{0}\" already exists")]
+    #[error("{0} already exists")]
     Exists(String),
     #[error("start_at must be a finite time")]
     InfiniteStart,
@@ -45,7 +45,9 @@ impl Report for IngestError {
                 "Use one of: {}.",
                 Period::ALL.map(|period| format!("1 {}", period.unit())).join(", ")
             ),
-            Self::Exists(_) => "Choose another name, or drop what is there.".into(),
+            Self::Exists(_) => "Choose another name, or drop what is there; name_keys and the function name_keep_keys() \
+                                stay when an event table is dropped."
+                .into(),
             Self::InfiniteStart => "Leave start_at out to begin with today.".into(),
         })
     }

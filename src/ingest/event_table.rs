@@ -55,14 +55,7 @@ impl EventTable {
         };
         let period = Period::from_unit(&period).ok_or(IngestError::UnsupportedPeriod(period))?;
         let keys = keys.map(name::of).transpose()?;
-        Ok(Some(Self {
-            table,
-            name: name::of(table)?,
-            keys,
-            period,
-            owner,
-            row_security,
-        }))
+        Ok(Some(Self { table, name: name::of(table)?, keys, period, owner, row_security }))
     }
 
     /// Runs `work` with what a writer of this table needs (its keys, its sequence, new partitions) and gets
@@ -76,11 +69,7 @@ impl EventTable {
         if allowed != Some(true) {
             return Err(IngestError::NoRight(self.name.sql()).into());
         }
-        if self.row_security {
-            work()
-        } else {
-            role::acting_as(self.owner, work)
-        }
+        if self.row_security { work() } else { role::acting_as(self.owner, work) }
     }
 
     /// Makes the missing partitions for a query of moments.
@@ -88,15 +77,19 @@ impl EventTable {
         partition::create_missing(self.table, &self.name, self.period, moments, args, |partition| {
             match &self.keys {
                 // Statement triggers of the parent do not see who writes to a partition directly.
-                Some(_) => create_key_triggers(partition, &self.key_function()),
+                Some(_) => create_key_triggers(partition, &key_function(&self.name)),
                 None => Ok(()),
             }
         })
     }
+}
 
-    fn key_function(&self) -> Qualified {
-        self.name.sibling(format!("{}_keep_keys", self.name.name))
-    }
+fn key_table(name: &Qualified) -> Qualified {
+    name.sibling(format!("{}_keys", name.name))
+}
+
+fn key_function(name: &Qualified) -> Qualified {
+    name.sibling(format!("{}_keep_keys", name.name))
 }
 
 pub fn create(
@@ -123,25 +116,13 @@ pub fn create(
         &[],
     )?;
     let index = |suffix: &str| identifier(format!("{local}_{suffix}"));
-    spi::write(
-        &format!(
-            "CREATE INDEX {} ON {table} (source, occurred_at)",
-            index("source_idx")
-        ),
-        &[],
-    )?;
-    spi::write(
-        &format!(
-            "CREATE INDEX {} ON {table} USING gin (payload)",
-            index("payload_idx")
-        ),
-        &[],
-    )?;
-    let keys = unique_source_id.then(|| name.sibling(format!("{local}_keys")));
+    spi::write(&format!("CREATE INDEX {} ON {table} (source, occurred_at)", index("source_idx")), &[])?;
+    spi::write(&format!("CREATE INDEX {} ON {table} USING gin (payload)", index("payload_idx")), &[])?;
+    let keys = unique_source_id.then(|| key_table(name));
     if let Some(keys) = &keys {
         create_key_table(keys)?;
         create_key_function(name, keys)?;
-        create_key_triggers(name, &name.sibling(format!("{local}_keep_keys")))?;
+        create_key_triggers(name, &key_function(name))?;
     }
     register(name, keys.as_ref(), period, start_at)
 }
@@ -152,51 +133,41 @@ fn register(
     period: Period,
     start_at: Option<TimestampWithTimeZone>,
 ) -> Result<Regclass> {
+    // Tables that were dropped since.
+    spi::write(
+        "DELETE FROM opdb.event_table e
+         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = e.table_name)",
+        &[],
+    )?;
     let row = spi::write_returning(
         "INSERT INTO opdb.event_table (table_name, key_table, period) VALUES ($1::regclass, $2::regclass, $3)
          ON CONFLICT (table_name) DO UPDATE SET key_table = excluded.key_table, period = excluded.period
          RETURNING table_name, (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = table_name)",
-        &[
-            name.sql().into(),
-            keys.map(Qualified::sql).into(),
-            period.unit().into(),
-        ],
+        &[name.sql().into(), keys.map(Qualified::sql).into(), period.unit().into()],
         |row| Ok((row.get::<Regclass>(1)?, row.get::<pg_sys::Oid>(2)?)),
     )?;
     let Some((Some(table), Some(owner))) = row.into_iter().next() else {
         return Err(NameError::NoRelation(name.sql()).into());
     };
-    let created = EventTable {
-        table,
-        name: name.clone(),
-        keys: keys.cloned(),
-        period,
-        owner,
-        row_security: false,
-    };
-    created.create_partitions(
-        "SELECT coalesce($1, pg_catalog.now())",
-        &[DatumWithOid::from(start_at)],
-    )?;
+    let created =
+        EventTable { table, name: name.clone(), keys: keys.cloned(), period, owner, row_security: false };
+    created.create_partitions("SELECT coalesce($1, pg_catalog.now())", &[DatumWithOid::from(start_at)])?;
     Ok(table)
 }
 
 fn check(name: &Qualified, period: Period, start_at: Option<TimestampWithTimeZone>) -> Result<()> {
     let limit = MAX_IDENTIFIER_BYTES - period.suffix_bytes().max("_payload_idx".len());
     if name.name.len() > limit {
-        return Err(NameError::TooLong {
-            name: name.name.clone(),
-            bytes: name.name.len(),
-            limit,
-        }
-        .into());
+        return Err(NameError::TooLong { name: name.name.clone(), bytes: name.name.len(), limit }.into());
     }
-    let exists = spi::read_value::<bool>(
-        "SELECT pg_catalog.to_regclass($1) IS NOT NULL",
-        &[name.sql().into()],
+    let wanted = [name.sql(), key_table(name).sql()];
+    let taken = spi::read_value::<String>(
+        "SELECT coalesce((SELECT 'relation ' || w FROM pg_catalog.unnest($1) w WHERE pg_catalog.to_regclass(w) IS NOT NULL LIMIT 1),
+                         (SELECT 'function ' || $2 WHERE pg_catalog.to_regprocedure($2) IS NOT NULL))",
+        &[wanted.to_vec().into(), format!("{}()", key_function(name).sql()).into()],
     )?;
-    if exists == Some(true) {
-        return Err(IngestError::Exists(name.sql()).into());
+    if let Some(taken) = taken {
+        return Err(IngestError::Exists(taken).into());
     }
     let finite = spi::read_value::<bool>("SELECT pg_catalog.isfinite($1)", &[start_at.into()])?;
     if finite == Some(false) {
@@ -238,7 +209,7 @@ fn create_key_table(keys: &Qualified) -> Result<()> {
 /// inserts; for those the trigger finds nothing to do, and everybody else meets the key table's own
 /// unique index.
 fn create_key_function(name: &Qualified, keys: &Qualified) -> Result<()> {
-    let function = name.sibling(format!("{}_keep_keys", name.name)).sql();
+    let function = key_function(name).sql();
     let (table, keys) = (name.sql(), keys.sql());
     let body = format!(
         "BEGIN
@@ -275,10 +246,7 @@ END"
 fn create_key_triggers(table: &Qualified, function: &Qualified) -> Result<()> {
     for (event, tables) in [
         ("INSERT", "REFERENCING NEW TABLE AS new_rows"),
-        (
-            "UPDATE",
-            "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows",
-        ),
+        ("UPDATE", "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows"),
         ("DELETE", "REFERENCING OLD TABLE AS old_rows"),
         ("TRUNCATE", ""),
     ] {

@@ -37,11 +37,7 @@ pub fn load(events: &EventTable, records: RawJsonb) -> Result<Counts> {
         bury(events, records, *position, failure)?;
     }
     let rejected = malformed + i64::try_from(failed.len()).unwrap_or(i64::MAX);
-    Ok(Counts {
-        inserted,
-        duplicates: length - inserted - rejected,
-        rejected,
-    })
+    Ok(Counts { inserted, duplicates: length - inserted - rejected, rejected })
 }
 
 /// Inserts the well-formed records at positions first..=last and returns how many were new. If one of them

@@ -33,11 +33,9 @@ fn create_event_table(
     start_at: default!(Option<TimestampWithTimeZone>, "NULL"),
 ) -> std::result::Result<Regclass, ErrorReport> {
     let name = name::parse_new(required("name", name)?)?;
-    let period = period(required("every", every)?)?;
+    let every = required("every", every)?;
     let unique = required("unique_source_id", unique_source_id)?;
-    Ok(session::pinned(|| {
-        event_table::create(&name, period, unique, start_at)
-    })?)
+    Ok(session::pinned(|| event_table::create(&name, period(every)?, unique, start_at))?)
 }
 
 /// Writes events, each source_id once.
@@ -60,11 +58,7 @@ fn ingest(
 > {
     let (table, records) = (required("table", table)?, required("records", records)?);
     let counts = session::pinned(|| load::load(&EventTable::get(table)?, records))?;
-    Ok(TableIterator::once((
-        counts.inserted,
-        counts.duplicates,
-        counts.rejected,
-    )))
+    Ok(TableIterator::once((counts.inserted, counts.duplicates, counts.rejected)))
 }
 
 /// Makes the partitions of an event table that `moments` fall into and that are missing.
@@ -97,10 +91,11 @@ fn iso8601_timestamp(text: &str) -> Option<TimestampWithTimeZone> {
     TimestampWithTimeZone::try_from(iso8601_micros(text)? - MICROS_FROM_1970_TO_2000).ok()
 }
 
+/// By text: as a length of time a month is thirty days, and as a period it is not.
 fn period(every: Interval) -> Result<Period> {
     let found = spi::read_one(
         "SELECT u.unit, $1::text FROM (VALUES ('hour'), ('day'), ('week'), ('month')) u(unit)
-         WHERE ('1 ' || u.unit)::interval = $1
+         WHERE ('1 ' || u.unit)::interval::text = $1::text
          UNION ALL SELECT NULL, $1::text LIMIT 1",
         &[every.into()],
         |row| Ok((row.get::<String>(1)?, row.get::<String>(2)?)),

@@ -40,10 +40,7 @@ pub fn create_missing<'a>(
         let name = parent_name.sibling(partition.name.clone());
         let (parent, child) = (parent_name.sql(), name.sql());
         // Identity stays with the parent: LIKE … INCLUDING ALL would make ATTACH fail.
-        spi::write(
-            &format!("CREATE TABLE {child} (LIKE {parent} INCLUDING ALL EXCLUDING IDENTITY)"),
-            &[],
-        )?;
+        spi::write(&format!("CREATE TABLE {child} (LIKE {parent} INCLUDING ALL EXCLUDING IDENTITY)"), &[])?;
         with_each(&name)?;
         spi::write(
             &format!(
@@ -88,20 +85,10 @@ fn find_missing<'a>(
         format = literal(period.suffix_format()),
     );
     let rows = spi::write_returning(&sql, args, |row| {
-        Ok((
-            row.get::<String>(1)?,
-            row.get::<String>(2)?,
-            row.get::<String>(3)?,
-        ))
+        Ok((row.get::<String>(1)?, row.get::<String>(2)?, row.get::<String>(3)?))
     })?;
     Ok(rows
         .into_iter()
-        .filter_map(|(name, lower, upper)| {
-            Some(Missing {
-                name: name?,
-                lower: lower?,
-                upper: upper?,
-            })
-        })
+        .filter_map(|(name, lower, upper)| Some(Missing { name: name?, lower: lower?, upper: upper? }))
         .collect())
 }

@@ -57,9 +57,7 @@ impl Failure {
 
 /// PostgreSQL packs each of the five characters of an SQLSTATE into six bits, the first one lowest.
 fn sqlstate_text(packed: i32) -> String {
-    (0..5)
-        .map(|place| char::from(((packed >> (6 * place)) & 0x3F) as u8 + b'0'))
-        .collect()
+    (0..5).map(|place| char::from(((packed >> (6 * place)) & 0x3F) as u8 + b'0')).collect()
 }
 
 impl From<Failure> for ErrorReport {
@@ -144,6 +142,7 @@ pub fn required<T>(argument: &'static str, value: Option<T>) -> Result<T> {
 
 #[cfg(any(test, feature = "pg_test"))]
 #[pgrx::pg_schema]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use pgrx::prelude::*;
 

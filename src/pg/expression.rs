@@ -35,10 +35,7 @@ pub fn parenthesised(text: &str) -> Result<String> {
     let sql = format!("SELECT ({text}\n)");
     let source = session::c_string(&sql)?;
     let single = subtransaction::run(|| Ok(is_single_expression(&source))).map_err(|failure: Failure| {
-        ExpressionError::Syntax {
-            text: text.to_owned(),
-            message: failure.message,
-        }
+        ExpressionError::Syntax { text: text.to_owned(), message: failure.message }
     })?;
     if !single {
         return Err(ExpressionError::NotOne(text.to_owned()).into());
@@ -92,18 +89,14 @@ unsafe fn unlabelled(targets: *mut pg_sys::List) -> bool {
 
 #[cfg(any(test, feature = "pg_test"))]
 #[pg_schema]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::parenthesised;
     use pgrx::prelude::*;
 
     #[pg_test]
     fn only_a_single_expression_passes() {
-        for good in [
-            "a > 0",
-            "a > 0 -- why",
-            "(a + 1) * 2 BETWEEN 3 AND 4",
-            "EXISTS (SELECT 1)",
-        ] {
+        for good in ["a > 0", "a > 0 -- why", "(a + 1) * 2 BETWEEN 3 AND 4", "EXISTS (SELECT 1)"] {
             assert!(parenthesised(good).is_ok(), "{good}");
         }
         for bad in [

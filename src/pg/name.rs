@@ -23,10 +23,7 @@ impl Qualified {
 
     /// Another name in the same schema.
     pub fn sibling(&self, name: String) -> Self {
-        Self {
-            schema: self.schema.clone(),
-            name,
-        }
+        Self { schema: self.schema.clone(), name }
     }
 }
 
@@ -39,14 +36,12 @@ pub enum NameError {
     Invalid(String),
     #[error("no schema to create \"{0}\" in")]
     NoSchema(String),
+    #[error("schema \"{0}\" does not exist")]
+    UnknownSchema(String),
     #[error("relation \"{0}\" does not exist")]
     NoRelation(String),
     #[error("the name \"{name}\" is too long: {bytes} bytes, at most {limit} fit here")]
-    TooLong {
-        name: String,
-        bytes: usize,
-        limit: usize,
-    },
+    TooLong { name: String, bytes: usize, limit: usize },
     #[error("{} is {}", .0.sql(), .1)]
     NotATable(Qualified, String),
 }
@@ -55,7 +50,7 @@ impl Report for NameError {
     fn sqlstate(&self) -> PgSqlErrorCode {
         match self {
             Self::Invalid(_) => PgSqlErrorCode::ERRCODE_INVALID_NAME,
-            Self::NoSchema(_) => PgSqlErrorCode::ERRCODE_INVALID_SCHEMA_NAME,
+            Self::NoSchema(_) | Self::UnknownSchema(_) => PgSqlErrorCode::ERRCODE_INVALID_SCHEMA_NAME,
             Self::NoRelation(_) => PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
             Self::TooLong { .. } => PgSqlErrorCode::ERRCODE_NAME_TOO_LONG,
             Self::NotATable(..) => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
@@ -67,6 +62,9 @@ impl Report for NameError {
             Self::Invalid(_) => {
                 "Write table or schema.table; put names with capitals, spaces or dots in double quotes."
                     .into()
+            }
+            Self::UnknownSchema(schema) => {
+                format!("CREATE SCHEMA {}, or check the spelling.", identifier(schema))
             }
             Self::NoSchema(_) => "Write schema.table, or set search_path to a schema that exists.".into(),
             Self::NoRelation(_) => "Check the spelling, or write it as schema.table.".into(),
@@ -100,14 +98,20 @@ pub fn parse_new(text: &str) -> Result<Qualified> {
         .into());
     }
     match <[String; 2]>::try_from(parts) {
-        Ok([schema, name]) => Ok(Qualified { schema, name }),
+        Ok([schema, name]) => {
+            let known = spi::read_value::<bool>(
+                "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)",
+                &[schema.as_str().into()],
+            )?;
+            match known {
+                Some(true) => Ok(Qualified { schema, name }),
+                _ => Err(NameError::UnknownSchema(schema).into()),
+            }
+        }
         Err(mut parts) if parts.len() == 1 => {
             let schema = spi::read_value::<String>("SELECT pg_catalog.current_schema()::text", &[])?
                 .ok_or_else(|| NameError::NoSchema(text.to_owned()))?;
-            Ok(Qualified {
-                schema,
-                name: parts.remove(0),
-            })
+            Ok(Qualified { schema, name: parts.remove(0) })
         }
         Err(_) => Err(NameError::Invalid(text.to_owned()).into()),
     }
@@ -129,12 +133,7 @@ pub fn of(relation: Regclass) -> Result<Qualified> {
         &[relation.into()],
         |row| Ok((row.get::<String>(1)?, row.get::<String>(2)?)),
     )?
-    .and_then(|(schema, name)| {
-        Some(Qualified {
-            schema: schema?,
-            name: name?,
-        })
-    })
+    .and_then(|(schema, name)| Some(Qualified { schema: schema?, name: name? }))
     .ok_or_else(|| NameError::NoRelation(relation.0.to_string()).into())
 }
 

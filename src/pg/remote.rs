@@ -28,11 +28,7 @@ pub enum RemoteError {
     #[error("extension \"dblink\" is not installed")]
     NoDblink,
     #[error("environment \"{environment}\" answered \"{answer}\" where {expected} was expected")]
-    UnexpectedAnswer {
-        environment: String,
-        answer: String,
-        expected: &'static str,
-    },
+    UnexpectedAnswer { environment: String, answer: String, expected: &'static str },
 }
 
 impl Report for RemoteError {

@@ -80,12 +80,7 @@ pub fn wait(time: std::time::Duration) {
     let milliseconds = i64::try_from(time.as_millis()).unwrap_or(i64::MAX).max(1);
     // SAFETY: MyLatch is this backend's own latch, valid for its life.
     unsafe {
-        pg_sys::WaitLatch(
-            pg_sys::MyLatch,
-            events as i32,
-            milliseconds,
-            pg_sys::PG_WAIT_EXTENSION,
-        );
+        pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, milliseconds, pg_sys::PG_WAIT_EXTENSION);
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }
     pgrx::check_for_interrupts!();

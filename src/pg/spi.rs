@@ -59,17 +59,9 @@ fn read_rows<T>(
 /// Arguments as SPI's C functions take them.
 fn raw(args: &[DatumWithOid]) -> (Vec<pg_sys::Oid>, Vec<pg_sys::Datum>, Vec<c_char>) {
     let types = args.iter().map(DatumWithOid::oid).collect();
-    let values = args.iter().map(|arg| {
-        arg.datum()
-            .map_or(pg_sys::Datum::null(), |datum| datum.sans_lifetime())
-    });
-    let nulls = args.iter().map(|arg| {
-        if arg.datum().is_some() {
-            b' ' as c_char
-        } else {
-            b'n' as c_char
-        }
-    });
+    let values =
+        args.iter().map(|arg| arg.datum().map_or(pg_sys::Datum::null(), |datum| datum.sans_lifetime()));
+    let nulls = args.iter().map(|arg| if arg.datum().is_some() { b' ' as c_char } else { b'n' as c_char });
     (types, values.collect(), nulls.collect())
 }
 
@@ -92,9 +84,7 @@ pub fn read_value<'a, T: pgrx::IntoDatum + pgrx::FromDatum>(
 
 /// Runs a statement that writes; returns how many rows it touched.
 pub fn write<'a>(sql: &str, args: &[DatumWithOid<'a>]) -> Result<usize> {
-    Ok(Spi::connect_mut(|client| {
-        client.update(sql, None, args).map(|table| table.len())
-    })?)
+    Ok(Spi::connect_mut(|client| client.update(sql, None, args).map(|table| table.len()))?)
 }
 
 /// Runs a statement that writes, or a query that must see what this call wrote, and maps each row.
@@ -103,12 +93,7 @@ pub fn write_returning<'a, T>(
     args: &[DatumWithOid<'a>],
     mut row: impl FnMut(SpiHeapTupleData) -> spi::Result<T>,
 ) -> Result<Vec<T>> {
-    Ok(Spi::connect_mut(|client| {
-        client
-            .update(sql, None, args)?
-            .map(&mut row)
-            .collect::<spi::Result<_>>()
-    })?)
+    Ok(Spi::connect_mut(|client| client.update(sql, None, args)?.map(&mut row).collect::<spi::Result<_>>())?)
 }
 
 /// `write_returning` for one row of one column.
@@ -134,11 +119,7 @@ fn fetch_text(cursor: &str) -> Result<Option<String>> {
     Ok(Spi::connect(|client| -> spi::Result<Option<String>> {
         let mut open = client.find_cursor(cursor)?;
         let rows = open.fetch(1 as c_long)?;
-        let value = if rows.is_empty() {
-            None
-        } else {
-            rows.first().get_one::<String>()?
-        };
+        let value = if rows.is_empty() { None } else { rows.first().get_one::<String>()? };
         open.detach_into_name();
         Ok(value)
     })?)

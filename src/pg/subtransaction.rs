@@ -39,10 +39,7 @@ impl Guard {
     fn begin() -> Self {
         // SAFETY: called on the backend's main thread inside a transaction; both globals are set there.
         unsafe {
-            let guard = Self {
-                memory: pg_sys::CurrentMemoryContext,
-                owner: pg_sys::CurrentResourceOwner,
-            };
+            let guard = Self { memory: pg_sys::CurrentMemoryContext, owner: pg_sys::CurrentResourceOwner };
             pg_sys::BeginInternalSubTransaction(std::ptr::null());
             pg_sys::CurrentMemoryContext = guard.memory;
             guard
@@ -78,6 +75,7 @@ impl Guard {
 
 #[cfg(any(test, feature = "pg_test"))]
 #[pg_schema]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use crate::pg::spi;
     use pgrx::prelude::*;

@@ -19,11 +19,7 @@ pub enum QualityError {
     #[error("{0}")]
     OutOfRange(&'static str),
     #[error("rule \"{rule}\" cannot be evaluated on {table}: {reason}")]
-    NotEvaluable {
-        rule: &'static str,
-        table: String,
-        reason: String,
-    },
+    NotEvaluable { rule: &'static str, table: String, reason: String },
     #[error("must be owner of table {0}")]
     NotOwner(String),
     #[error("unknown option \"{0}\"")]
@@ -48,10 +44,7 @@ impl Report for QualityError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::UnknownDimension(_) => {
-                format!(
-                    "Use one of: {}.",
-                    Dimension::ALL.map(Dimension::as_str).join(", ")
-                )
+                format!("Use one of: {}.", Dimension::ALL.map(Dimension::as_str).join(", "))
             }
             Self::UnknownRule(_) => format!("Use one of: {}.", Check::NAMES.join(", ")),
             Self::UnknownColumn { .. } => {
@@ -63,12 +56,12 @@ impl Report for QualityError {
             Self::OutOfRange(_) => {
                 "weight is greater than 0, threshold between 0 and 1, severity error or warning.".into()
             }
-            Self::NotEvaluable { .. } => "Check the types of the columns and of the arguments.".into(),
+            Self::NotEvaluable { .. } => "Check the types of the columns and of the arguments; functions of your own need their schema.".into(),
             Self::NotOwner(_) => {
                 "A rule runs with the rights of whoever scores the table, so only its owner adds one.".into()
             }
             Self::UnknownOption(_) | Self::InvalidOption { .. } => {
-                "Options: threshold (0..1, default 0.95), min_coverage (0..1, default 0.8), weights \
+                "Options: threshold (0..1, default 0.95), min_coverage (0..1, default 0.5), weights \
                  (an object with completeness, accuracy, consistency, integrity)."
                     .into()
             }

@@ -36,23 +36,11 @@ fn column_rules(table: Regclass) -> Result<Vec<Rule>> {
     for (column, required, category, data_type) in columns {
         let quoted = identifier(&column);
         if required {
-            rules.push(Rule::implied(
-                Dimension::Completeness,
-                Check::NotNull,
-                &column,
-                Evidence::Constraint,
-            ));
+            rules.push(Rule::implied(Dimension::Completeness, Check::NotNull, &column, Evidence::Constraint));
         }
         if required && category == "S" {
-            let check = Check::NotBlank {
-                placeholders: Vec::new(),
-            };
-            rules.push(Rule::implied(
-                Dimension::Completeness,
-                check,
-                &column,
-                Evidence::Measured,
-            ));
+            let check = Check::NotBlank { placeholders: Vec::new() };
+            rules.push(Rule::implied(Dimension::Completeness, check, &column, Evidence::Measured));
         }
         let sane = match data_type.as_str() {
             "date" | "timestamp" | "timestamptz" => format!("pg_catalog.isfinite({quoted})"),
@@ -98,36 +86,15 @@ fn constraint_rules(table: Regclass) -> Result<Vec<Rule>> {
             let (dimension, check) = match kind.as_str() {
                 "p" => (Dimension::Integrity, Check::Unique),
                 "u" => (Dimension::Consistency, Check::Unique),
-                "f" => (
-                    Dimension::Integrity,
-                    Check::ForeignKey {
-                        table: referenced,
-                        columns: theirs,
-                    },
-                ),
+                "f" => (Dimension::Integrity, Check::ForeignKey { table: referenced, columns: theirs }),
                 _ => {
-                    let dimension = if columns.len() > 1 {
-                        Dimension::Consistency
-                    } else {
-                        Dimension::Accuracy
-                    };
-                    (
-                        dimension,
-                        Check::Expression {
-                            expression: expression::parenthesised(&condition)?,
-                        },
-                    )
+                    let dimension =
+                        if columns.len() > 1 { Dimension::Consistency } else { Dimension::Accuracy };
+                    (dimension, Check::Expression { expression: expression::parenthesised(&condition)? })
                 }
             };
-            let evidence = if validated {
-                Evidence::Constraint
-            } else {
-                Evidence::Measured
-            };
-            Ok(Rule {
-                is_primary_key: kind == "p",
-                ..Rule::new(dimension, check, columns, evidence)
-            })
+            let evidence = if validated { Evidence::Constraint } else { Evidence::Measured };
+            Ok(Rule { is_primary_key: kind == "p", ..Rule::new(dimension, check, columns, evidence) })
         })
         .collect()
 }
@@ -148,12 +115,7 @@ fn event_rules(events: &EventTable) -> Result<Vec<Rule>> {
         )?,
     ];
     if let Some(keys) = &events.keys {
-        rules.push(Rule::implied(
-            Dimension::Consistency,
-            Check::Unique,
-            "source_id",
-            Evidence::Measured,
-        ));
+        rules.push(Rule::implied(Dimension::Consistency, Check::Unique, "source_id", Evidence::Measured));
         let has_key = format!(
             "EXISTS (SELECT FROM {} k WHERE k.source_id = t.source_id AND k.id = t.id \
              AND k.occurred_at = t.occurred_at)",

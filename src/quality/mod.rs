@@ -3,9 +3,12 @@
 mod error;
 mod implied;
 mod options;
+mod record;
 mod rule;
 mod run;
 
+use num_rational::BigRational;
+use num_traits::Zero;
 use opdb_core::quality::{Dimension, is_ratio, parse_decimal, to_decimal};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -14,7 +17,7 @@ use pgrx::{AnyNumeric, JsonB};
 use crate::pg::error::{Result, required};
 use crate::pg::name::{self, Qualified};
 use crate::pg::types::Regclass;
-use crate::pg::{session, spi, subtransaction};
+use crate::pg::{session, spi};
 use error::QualityError;
 use options::Options;
 use rule::Check;
@@ -23,7 +26,7 @@ pub use run::Run;
 /// Adds a rule to a table, beside those that the table implies (see quality_score).
 ///
 /// `dimension` is completeness, accuracy, consistency or integrity. `rule` with its `args`: not_null;
-/// not_blank {placeholders}; unique; range {min, max}; length {min, max}; regex {regex}; accepted_values
+/// not_blank {placeholders}; unique; range {min, max}; length {min, max}; regex {pattern}; accepted_values
 /// {values}; foreign_key {table, columns}; expression {expression}, a row condition that names its columns
 /// itself. `weight` counts within the dimension; below `threshold` (0..1) the rule fails the run if
 /// `severity` is error and is reported if it is warning.
@@ -48,16 +51,12 @@ fn add_quality_rule(
     let name = name::of(table)?;
     let dimension = required("dimension", dimension)?;
     let columns = required("columns", columns)?;
-    let columns = columns
-        .into_iter()
-        .map(|column| required("columns", column))
-        .collect::<Result<Vec<_>>>()?;
+    let columns =
+        columns.into_iter().map(|column| required("columns", column)).collect::<Result<Vec<_>>>()?;
     let args = required("args", args)?.0;
     let (weight, severity) = (required("weight", weight)?, required("severity", severity)?);
     Dimension::from_name(dimension).ok_or_else(|| QualityError::UnknownDimension(dimension.to_owned()))?;
-    let arguments = args
-        .as_object()
-        .ok_or(QualityError::OutOfRange("args must be a JSON object"))?;
+    let arguments = args.as_object().ok_or(QualityError::OutOfRange("args must be a JSON object"))?;
     check_owner(table, &name)?;
     check_numbers(&weight, threshold.as_ref(), severity)?;
     check_columns(table, &name, &columns)?;
@@ -85,7 +84,7 @@ fn add_quality_rule(
 /// The rules are those the table implies (required columns are filled; times are finite, numbers are
 /// numbers; CHECK, UNIQUE, primary and foreign keys hold, proven by a validated constraint or measured; an
 /// event table's source_id is unique and its keys are right) and those added by add_quality_rule. Options:
-/// threshold (0.95), min_coverage (0.8), weights ({"completeness": 0.3, "accuracy": 0.3, "consistency": 0.2,
+/// threshold (0.95), min_coverage (0.5), weights ({"completeness": 0.3, "accuracy": 0.3, "consistency": 0.2,
 /// "integrity": 0.2}). One row: run_id, rows, the four dimensions and the score (0..1, NULL where nothing
 /// could be evaluated), coverage (share of the weights with evidence), passed and reason. An empty table
 /// never passes.
@@ -117,7 +116,7 @@ fn quality_score(
 > {
     let table = required("table", table)?;
     let options = required("options", options)?;
-    let run = scored(table, &options.0)?;
+    let run = scored(table, None, &options.0)?;
     let shown =
         |value: Option<&_>| value.and_then(|value| AnyNumeric::try_from(to_decimal(value, 4).as_str()).ok());
     let dimension = |dimension| shown(run.score.of(dimension));
@@ -136,7 +135,7 @@ fn quality_score(
 }
 
 /// What each rule of a run found: evaluated and passed values, ratio, threshold, status (passed, partial,
-/// failed, warning, not_evaluated) and evidence (constraint: nothing had to be read; measured).
+/// failed, warning, not_evaluated, or broken where the rule no longer fits the table) and evidence (constraint: nothing had to be read; measured).
 ///
 /// rule_id is NULL for a rule that the table implies.
 /// Errors: 22004 for NULL, 42704 for an unknown run.
@@ -189,11 +188,12 @@ fn quality_report(
     Ok(TableIterator::new(rows))
 }
 
-/// Scores a table on the snapshot of the calling statement and records the run.
-pub fn scored(table: Regclass, options: &serde_json::Value) -> Result<Run> {
+/// Scores the rows of a table for which `condition` (in parentheses) holds, on the snapshot of the calling
+/// statement, and records the run.
+pub fn scored(table: Regclass, condition: Option<&str>, options: &serde_json::Value) -> Result<Run> {
     let name = name::of_table(table)?;
     let options = Options::read(options)?;
-    session::pinned(|| run::run(table, &name, &options))
+    session::pinned(|| run::run(table, &name, condition, &options))
 }
 
 fn check_owner(table: Regclass, name: &Qualified) -> Result<()> {
@@ -201,15 +201,11 @@ fn check_owner(table: Regclass, name: &Qualified) -> Result<()> {
         "SELECT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = $1",
         &[table.into()],
     )?;
-    if owner == Some(true) {
-        Ok(())
-    } else {
-        Err(QualityError::NotOwner(name.sql()).into())
-    }
+    if owner == Some(true) { Ok(()) } else { Err(QualityError::NotOwner(name.sql()).into()) }
 }
 
 fn check_numbers(weight: &AnyNumeric, threshold: Option<&AnyNumeric>, severity: &str) -> Result<()> {
-    if !parse_decimal(&weight.to_string()).is_some_and(|weight| run::is_weight(&weight)) {
+    if parse_decimal(&weight.to_string()).is_none_or(|weight| weight <= BigRational::zero()) {
         return Err(QualityError::OutOfRange("weight must be a number greater than 0").into());
     }
     let threshold = threshold.map(|threshold| parse_decimal(&threshold.to_string()));
@@ -230,27 +226,16 @@ fn check_columns(table: Regclass, name: &Qualified, columns: &[String]) -> Resul
         &[table.into(), columns.to_vec().into()],
     )?;
     match unknown {
-        Some(column) => Err(QualityError::UnknownColumn {
-            table: name.sql(),
-            column,
-        }
-        .into()),
+        Some(column) => Err(QualityError::UnknownColumn { table: name.sql(), column }.into()),
         None => Ok(()),
     }
 }
 
-/// Plans and runs the rule over no rows: a type that does not fit, or a constant that is none, shows now
-/// and not at night.
 fn check_evaluable(name: &Qualified, rule: &Check, columns: &[String]) -> Result<()> {
-    let table = format!("(SELECT * FROM {} LIMIT 0)", name.sql());
-    let counts = rule.counts(&format!("{table} none"), columns);
-    let sql = format!("SELECT {}, {} FROM {table} t", counts.evaluated, counts.passed);
-    subtransaction::run(|| spi::read(&sql, &[], |_| Ok(()))).map_err(|failure| {
-        QualityError::NotEvaluable {
-            rule: rule.name(),
-            table: name.sql(),
-            reason: failure.message,
-        }
+    run::try_on_no_rows(&name.sql(), rule, columns).map_err(|failure| QualityError::NotEvaluable {
+        rule: rule.name(),
+        table: name.sql(),
+        reason: failure.message,
     })?;
     Ok(())
 }

@@ -19,14 +19,13 @@ pub struct Options {
 impl Options {
     /// Errors: 22023 for an unknown option or a value that cannot be.
     pub fn read(options: &Value) -> Result<Self> {
-        let object = options.as_object().ok_or(QualityError::InvalidOption {
-            option: "options".into(),
-            needs: "a JSON object",
-        })?;
+        let object = options
+            .as_object()
+            .ok_or(QualityError::InvalidOption { option: "options".into(), needs: "a JSON object" })?;
         let mut read = Self {
             weights: Dimension::ALL.map(Dimension::default_weight),
             threshold: BigRational::new(95.into(), 100.into()),
-            min_coverage: BigRational::new(8.into(), 10.into()),
+            min_coverage: BigRational::new(1.into(), 2.into()),
         };
         for (option, value) in object {
             match option.as_str() {
@@ -50,11 +49,7 @@ fn number(value: &Value) -> Option<BigRational> {
 
 fn ratio(option: &str, value: &Value) -> Result<BigRational> {
     number(value).filter(is_ratio).ok_or_else(|| {
-        QualityError::InvalidOption {
-            option: option.to_owned(),
-            needs: "a number between 0 and 1",
-        }
-        .into()
+        QualityError::InvalidOption { option: option.to_owned(), needs: "a number between 0 and 1" }.into()
     })
 }
 
@@ -69,9 +64,7 @@ fn weights(value: &Value) -> Result<[BigRational; 4]> {
     for (name, value) in object {
         let dimension =
             Dimension::from_name(name).ok_or_else(|| QualityError::UnknownDimension(name.clone()))?;
-        let weight = number(value)
-            .filter(|weight| *weight >= BigRational::zero())
-            .ok_or_else(invalid)?;
+        let weight = number(value).filter(|weight| *weight >= BigRational::zero()).ok_or_else(invalid)?;
         weights[dimension as usize] = Some(weight);
     }
     let weights = weights.map(Option::unwrap_or_default);

@@ -24,7 +24,7 @@ pub enum Check {
         max: Option<i64>,
     },
     Regex {
-        regex: String,
+        pattern: String,
     },
     AcceptedValues {
         values: Vec<String>,
@@ -78,7 +78,7 @@ impl Check {
             "not_blank" => "{\"placeholders\": [text, …]} (optional)",
             "range" => "{\"min\": value, \"max\": value} (at least one)",
             "length" => "{\"min\": integer, \"max\": integer} (at least one)",
-            "regex" => "{\"regex\": text}",
+            "regex" => "{\"pattern\": text}",
             "accepted_values" => "{\"values\": [text, …]}",
             "foreign_key" => "{\"table\": text, \"columns\": [text, …]}",
             "expression" => "{\"expression\": text}, and no columns",
@@ -99,12 +99,7 @@ impl Check {
             (Check::Expression { .. }, 0) => {}
             (Check::Expression { .. }, _) => return Err(args.needs("no columns, its expression names them")),
             (_, 0) => return Err(args.needs("at least one column")),
-            (
-                Check::ForeignKey {
-                    columns: referenced, ..
-                },
-                here,
-            ) if referenced.len() != here => {
+            (Check::ForeignKey { columns: referenced, .. }, here) if referenced.len() != here => {
                 return Err(args.needs("as many columns here as there"));
             }
             _ => {}
@@ -112,41 +107,27 @@ impl Check {
         Ok(check)
     }
 
-    /// The aggregates over one scan of `table` (`unique` reads it once more, grouped).
+    /// The aggregates over one scan of `table`, which the query calls t (`unique` reads it once more, grouped).
     pub fn counts(&self, table: &str, columns: &[String]) -> Counts {
-        let quoted: Vec<String> = columns
-            .iter()
-            .map(|column| format!("t.{}", identifier(column)))
-            .collect();
+        let quoted: Vec<String> = columns.iter().map(|column| format!("t.{}", identifier(column))).collect();
         match self {
             Check::Unique => unique(table, columns),
-            Check::ForeignKey {
-                table: referenced,
-                columns: theirs,
-            } => {
-                let present: Vec<String> = quoted
-                    .iter()
-                    .map(|column| format!("{column} IS NOT NULL"))
-                    .collect();
+            Check::ForeignKey { table: referenced, columns: theirs } => {
+                let present: Vec<String> =
+                    quoted.iter().map(|column| format!("{column} IS NOT NULL")).collect();
                 let joined: Vec<String> = quoted
                     .iter()
                     .zip(theirs)
                     .map(|(here, there)| format!("r.{} = {here}", identifier(there)))
                     .collect();
-                let exists = format!(
-                    "EXISTS (SELECT FROM {referenced} r WHERE {})",
-                    joined.join(" AND ")
-                );
+                let exists = format!("EXISTS (SELECT FROM {referenced} r WHERE {})", joined.join(" AND "));
                 filtered(&present.join(" AND "), &exists)
             }
             Check::Expression { expression } => filtered(&format!("{expression} IS NOT NULL"), expression),
             _ => {
                 let cells: Vec<Counts> = quoted.iter().map(|column| self.cell(column)).collect();
                 let sum = |part: fn(&Counts) -> &str| cells.iter().map(part).collect::<Vec<_>>().join(" + ");
-                Counts {
-                    evaluated: sum(|cell| &cell.evaluated),
-                    passed: sum(|cell| &cell.passed),
-                }
+                Counts { evaluated: sum(|cell| &cell.evaluated), passed: sum(|cell| &cell.passed) }
             }
         }
     }
@@ -160,17 +141,11 @@ impl Check {
             Check::NotNull => filtered("true", &present),
             Check::NotBlank { placeholders } => {
                 let filled = format!("coalesce(pg_catalog.btrim({text}) <> '', false)");
-                let real = format!(
-                    "pg_catalog.lower(pg_catalog.btrim({text})) <> ALL ({})",
-                    texts(placeholders)
-                );
+                let real =
+                    format!("pg_catalog.lower(pg_catalog.btrim({text})) <> ALL ({})", texts(placeholders));
                 filtered(
                     "true",
-                    &if placeholders.is_empty() {
-                        filled
-                    } else {
-                        format!("{filled} AND {real}")
-                    },
+                    &if placeholders.is_empty() { filled } else { format!("{filled} AND {real}") },
                 )
             }
             Check::Range { min, max } => {
@@ -183,7 +158,7 @@ impl Check {
                 let high = max.map(|max| format!("pg_catalog.char_length({text}) <= {max}"));
                 filtered(&present, &both(low, high))
             }
-            Check::Regex { regex } => filtered(&present, &format!("{text} ~ {}", literal(regex))),
+            Check::Regex { pattern } => filtered(&present, &format!("{text} ~ {}", literal(pattern))),
             Check::AcceptedValues { values } => {
                 filtered(&present, &format!("{text} = ANY ({})", texts(values)))
             }
@@ -213,7 +188,7 @@ fn unique(table: &str, columns: &[String]) -> Counts {
     let names: Vec<String> = columns.iter().map(identifier).collect();
     let present: Vec<String> = names.iter().map(|name| format!("{name} IS NOT NULL")).collect();
     let groups = format!(
-        "(SELECT pg_catalog.count(*) AS copies FROM {table} WHERE {} GROUP BY {}) g",
+        "(SELECT pg_catalog.count(*) AS copies FROM {table} u WHERE {} GROUP BY {}) g",
         present.join(" AND "),
         names.join(", ")
     );
@@ -248,31 +223,22 @@ impl Args<'_> {
             "range" => self.only(&["min", "max"], self.range()?)?,
             "length" => self.only(&["min", "max"], self.length()?)?,
             "regex" => {
-                let regex = self
-                    .text("regex")
-                    .ok_or_else(|| self.needs("the argument \"regex\""))?;
-                self.only(&["regex"], Check::Regex { regex })?
+                let pattern = self.text("pattern").ok_or_else(|| self.needs("the argument \"pattern\""))?;
+                self.only(&["pattern"], Check::Regex { pattern })?
             }
             "accepted_values" => {
-                let values = self
-                    .list("values")?
-                    .ok_or_else(|| self.needs("the argument \"values\""))?;
+                let values = self.list("values")?.ok_or_else(|| self.needs("the argument \"values\""))?;
                 self.only(&["values"], Check::AcceptedValues { values })?
             }
             "foreign_key" => {
-                let table = self
-                    .text("table")
-                    .ok_or_else(|| self.needs("the argument \"table\""))?;
-                let columns = self
-                    .list("columns")?
-                    .ok_or_else(|| self.needs("the argument \"columns\""))?;
+                let table = self.text("table").ok_or_else(|| self.needs("the argument \"table\""))?;
+                let columns = self.list("columns")?.ok_or_else(|| self.needs("the argument \"columns\""))?;
                 let table = crate::pg::name::of(crate::pg::name::find(&table)?)?.sql();
                 self.only(&["table", "columns"], Check::ForeignKey { table, columns })?
             }
             _ => {
-                let text = self
-                    .text("expression")
-                    .ok_or_else(|| self.needs("the argument \"expression\""))?;
+                let text =
+                    self.text("expression").ok_or_else(|| self.needs("the argument \"expression\""))?;
                 let expression = expression::parenthesised(&text)?;
                 self.only(&["expression"], Check::Expression { expression })?
             }
@@ -290,10 +256,9 @@ impl Args<'_> {
     fn length(&self) -> Result<Check> {
         let integer = |name: &str| match self.args.get(name) {
             None => Ok(None),
-            Some(value) => value
-                .as_i64()
-                .map(Some)
-                .ok_or_else(|| self.needs("integers as \"min\" and \"max\"")),
+            Some(value) => {
+                value.as_i64().map(Some).ok_or_else(|| self.needs("integers as \"min\" and \"max\""))
+            }
         };
         let (min, max) = (integer("min")?, integer("max")?);
         if min.is_none() && max.is_none() {
@@ -316,29 +281,20 @@ impl Args<'_> {
             return Ok(None);
         };
         let items = value.as_array().ok_or_else(|| self.needs("an array of texts"))?;
-        let texts: Option<Vec<String>> = items
-            .iter()
-            .map(|item| item.as_str().map(str::to_owned))
-            .collect();
+        let texts: Option<Vec<String>> = items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
         texts.map(Some).ok_or_else(|| self.needs("an array of texts"))
     }
 
     fn only(&self, known: &[&str], check: Check) -> Result<Check> {
         match self.args.keys().find(|name| !known.contains(&name.as_str())) {
-            Some(name) => Err(QualityError::UnknownArgument {
-                rule: self.rule,
-                argument: name.clone(),
+            Some(name) => {
+                Err(QualityError::UnknownArgument { rule: self.rule, argument: name.clone() }.into())
             }
-            .into()),
             None => Ok(check),
         }
     }
 
     fn needs(&self, needs: &'static str) -> crate::pg::error::Failure {
-        QualityError::Incomplete {
-            rule: self.rule,
-            needs,
-        }
-        .into()
+        QualityError::Incomplete { rule: self.rule, needs }.into()
     }
 }

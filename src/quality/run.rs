@@ -1,7 +1,7 @@
 //! One scoring of a table: all rules in one statement, the score, the gate, the record.
 
 use num_rational::BigRational;
-use num_traits::{One, Zero};
+use num_traits::One;
 use opdb_core::quality::{Dimension, Outcome, Score, parse_decimal, score, to_decimal};
 use pgrx::JsonB;
 use serde_json::{Map, Value};
@@ -9,11 +9,12 @@ use serde_json::{Map, Value};
 use super::error::QualityError;
 use super::implied;
 use super::options::Options;
+use super::record::record;
 use super::rule::Check;
 use crate::pg::error::Result;
 use crate::pg::name::Qualified;
-use crate::pg::spi;
 use crate::pg::types::Regclass;
+use crate::pg::{spi, subtransaction};
 
 /// How a rule's result is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +29,10 @@ pub enum Evidence {
 pub struct Rule {
     pub rule_id: Option<i64>,
     pub dimension: Dimension,
-    pub check: Check,
+    /// What the rule is called.
+    pub name: String,
+    /// What to evaluate, or why the rule cannot be evaluated any more (its column is gone, say).
+    pub check: std::result::Result<Check, String>,
     pub columns: Vec<String>,
     pub weight: BigRational,
     pub threshold: Option<BigRational>,
@@ -42,7 +46,8 @@ impl Rule {
         Self {
             rule_id: None,
             dimension,
-            check,
+            name: check.name().to_owned(),
+            check: Ok(check),
             columns,
             weight: BigRational::one(),
             threshold: None,
@@ -59,12 +64,7 @@ impl Rule {
     /// A row condition; `columns` only says what it is about.
     pub fn implied_expression(dimension: Dimension, condition: &str, columns: &[String]) -> Result<Self> {
         let expression = crate::pg::expression::parenthesised(condition)?;
-        Ok(Self::new(
-            dimension,
-            Check::Expression { expression },
-            columns.to_vec(),
-            Evidence::Measured,
-        ))
+        Ok(Self::new(dimension, Check::Expression { expression }, columns.to_vec(), Evidence::Measured))
     }
 }
 
@@ -83,26 +83,26 @@ pub struct Run {
     pub reason: String,
 }
 
-/// Scores `table` on the snapshot of the calling statement and records the run.
-pub fn run(table: Regclass, name: &Qualified, options: &Options) -> Result<Run> {
+/// Scores the rows of `table` for which `condition` (in parentheses) holds, on the snapshot of the calling
+/// statement, and records the run.
+pub fn run(table: Regclass, name: &Qualified, condition: Option<&str>, options: &Options) -> Result<Run> {
+    let source = match condition {
+        Some(condition) => format!("(SELECT * FROM {} WHERE {condition})", name.sql()),
+        None => name.sql(),
+    };
     let mut rules = implied::rules(table)?;
-    rules.extend(added(table)?);
-    let (rows, results) = evaluate(name, rules)?;
+    rules.extend(added(table, &source)?);
+    let (rows, results) = evaluate(&source, rules)?;
     let outcomes: Vec<Outcome> = results.iter().map(|result| result.outcome.clone()).collect();
     let score = score(&outcomes, &options.weights);
     let (passed, reason) = gate(rows, &score, &results, options);
     let run_id = record(table, rows, &score, passed, &reason, &results)?;
-    Ok(Run {
-        run_id,
-        rows,
-        score,
-        passed,
-        reason,
-    })
+    Ok(Run { run_id, rows, score, passed, reason })
 }
 
-/// The rules that were added to the table. One whose column is gone is read all the same, and fails the run.
-fn added(table: Regclass) -> Result<Vec<Rule>> {
+/// The rules that were added to the table. One that cannot be evaluated any more fails the run, and not the
+/// caller's statement.
+fn added(table: Regclass, source: &str) -> Result<Vec<Rule>> {
     let rows = spi::read(
         "SELECT rule_id, dimension, rule, columns, args, weight::text, threshold::text, severity
          FROM opdb.quality_rule WHERE table_name = $1 ORDER BY rule_id",
@@ -114,44 +114,55 @@ fn added(table: Regclass) -> Result<Vec<Rule>> {
                 row.get::<i64>(1)?,
                 (text(2)?, text(3)?),
                 row.get::<Vec<String>>(4)?.unwrap_or_default(),
-                args.as_object()
-                    .cloned()
-                    .unwrap_or_else(Map::<String, Value>::new),
+                args.as_object().cloned().unwrap_or_else(Map::<String, Value>::new),
                 (text(6)?, row.get::<String>(7)?, text(8)?),
             ))
         },
     )?;
     rows.into_iter()
-        .map(
-            |(rule_id, (dimension, rule), columns, args, (weight, threshold, severity))| {
-                let dimension =
-                    Dimension::from_name(&dimension).ok_or(QualityError::UnknownDimension(dimension))?;
-                let check = Check::read(&rule, &columns, &args)?;
-                Ok(Rule {
-                    rule_id,
-                    weight: parse_decimal(&weight).unwrap_or_else(BigRational::one),
-                    threshold: threshold.as_deref().and_then(parse_decimal),
-                    is_warning: severity == "warning",
-                    ..Rule::new(dimension, check, columns, Evidence::Measured)
-                })
-            },
-        )
+        .map(|(rule_id, (dimension, rule), columns, args, (weight, threshold, severity))| {
+            let dimension =
+                Dimension::from_name(&dimension).ok_or(QualityError::UnknownDimension(dimension))?;
+            let check = Check::read(&rule, &columns, &args)
+                .and_then(|check| try_on_no_rows(source, &check, &columns).map(|()| check))
+                .map_err(|failure| failure.message);
+            Ok(Rule {
+                rule_id,
+                dimension,
+                name: rule,
+                check,
+                columns,
+                weight: parse_decimal(&weight).unwrap_or_else(BigRational::one),
+                threshold: threshold.as_deref().and_then(parse_decimal),
+                is_warning: severity == "warning",
+                is_primary_key: false,
+                evidence: Evidence::Measured,
+            })
+        })
         .collect()
 }
 
+/// Plans and runs a rule over no rows: a column that is not there, or a constant that is none, shows at once.
+pub fn try_on_no_rows(source: &str, check: &Check, columns: &[String]) -> Result<()> {
+    if let Check::Regex { pattern } = check {
+        subtransaction::run(|| spi::read("SELECT '' ~ $1", &[pattern.as_str().into()], |_| Ok(())))?;
+    }
+    let none = format!("(SELECT * FROM {source} t LIMIT 0)");
+    let counts = check.counts(&none, columns);
+    let sql = format!("SELECT {}, {} FROM {none} t", counts.evaluated, counts.passed);
+    subtransaction::run(|| spi::read(&sql, &[], |_| Ok(())))?;
+    Ok(())
+}
+
 /// Evaluates every rule in one statement, so that all speak of the same rows.
-fn evaluate(name: &Qualified, rules: Vec<Rule>) -> Result<(i64, Vec<Finding>)> {
-    let table = name.sql();
-    let measured = |rule: &&Rule| rule.evidence == Evidence::Measured;
+fn evaluate(source: &str, rules: Vec<Rule>) -> Result<(i64, Vec<Finding>)> {
     let counts: Vec<String> = rules
         .iter()
-        .filter(measured)
-        .map(|rule| {
-            let counts = rule.check.counts(&table, &rule.columns);
-            format!(", {}, {}", counts.evaluated, counts.passed)
-        })
+        .filter(|rule| rule.evidence == Evidence::Measured)
+        .filter_map(|rule| rule.check.as_ref().ok().map(|check| check.counts(source, &rule.columns)))
+        .map(|counts| format!(", {}, {}", counts.evaluated, counts.passed))
         .collect();
-    let sql = format!("SELECT pg_catalog.count(*){} FROM {table} t", counts.concat());
+    let sql = format!("SELECT pg_catalog.count(*){} FROM {source} t", counts.concat());
     let numbers = spi::read_one(&sql, &[], |row| {
         (1..=1 + 2 * counts.len())
             .map(|column| row.get::<i64>(column).map(|count| count.unwrap_or(0)))
@@ -163,18 +174,15 @@ fn evaluate(name: &Qualified, rules: Vec<Rule>) -> Result<(i64, Vec<Finding>)> {
     let results = rules
         .into_iter()
         .map(|rule| {
-            let (evaluated, passed) = match rule.evidence {
-                Evidence::Constraint => (rows, rows),
-                Evidence::Measured => measured_counts
-                    .next()
-                    .map_or((0, 0), |counts| (counts[0], counts[1])),
+            let (evaluated, passed) = match (rule.evidence, &rule.check) {
+                (_, Err(_)) => (0, 0),
+                (Evidence::Constraint, _) => (rows, rows),
+                (Evidence::Measured, _) => {
+                    measured_counts.next().map_or((0, 0), |counts| (counts[0], counts[1]))
+                }
             };
-            let outcome = Outcome {
-                dimension: rule.dimension,
-                weight: rule.weight.clone(),
-                evaluated,
-                passed,
-            };
+            let outcome =
+                Outcome { dimension: rule.dimension, weight: rule.weight.clone(), evaluated, passed };
             Finding { rule, outcome }
         })
         .collect();
@@ -182,7 +190,10 @@ fn evaluate(name: &Qualified, rules: Vec<Rule>) -> Result<(i64, Vec<Finding>)> {
 }
 
 impl Finding {
-    fn fails_its_threshold(&self) -> bool {
+    fn fails(&self) -> bool {
+        if self.rule.check.is_err() {
+            return true;
+        }
         match (&self.rule.threshold, self.outcome.ratio()) {
             (Some(threshold), Some(ratio)) => ratio < *threshold,
             (Some(_), None) => true,
@@ -190,8 +201,9 @@ impl Finding {
         }
     }
 
-    fn status(&self) -> &'static str {
-        match (self.fails_its_threshold(), self.outcome.ratio()) {
+    pub fn status(&self) -> &'static str {
+        match (self.fails(), self.outcome.ratio()) {
+            _ if self.rule.check.is_err() => "broken",
             (true, _) if self.rule.is_warning => "warning",
             (true, _) => "failed",
             (false, None) => "not_evaluated",
@@ -200,8 +212,23 @@ impl Finding {
         }
     }
 
-    fn label(&self) -> String {
-        format!("{}({})", self.rule.check.name(), self.rule.columns.join(", "))
+    /// What is wrong, for a person.
+    fn complaint(&self) -> String {
+        let id = self.rule.rule_id.map_or("implied rule".to_owned(), |id| format!("rule {id}"));
+        let rule = match self.rule.columns.is_empty() {
+            true => format!("{id} ({})", self.rule.name),
+            false => format!("{id} ({} {})", self.rule.name, self.rule.columns.join(", ")),
+        };
+        if let Err(reason) = &self.rule.check {
+            return format!("{rule} is broken: {reason}");
+        }
+        let share = self.outcome.ratio().map_or("no value was evaluated".to_owned(), |ratio| {
+            format!("{} of the values passed", to_decimal(&ratio, 4))
+        });
+        match &self.rule.threshold {
+            Some(threshold) => format!("{rule}: {share}, {} is required", to_decimal(threshold, 4)),
+            None => format!("{rule}: {share}, all must"),
+        }
     }
 }
 
@@ -225,22 +252,10 @@ fn gate(rows: i64, score: &Score, results: &[Finding], options: &Options) -> (bo
             .filter(|dimension| score.of(*dimension).is_none())
             .map(Dimension::as_str)
             .collect();
-        reasons.push(format!(
-            "nothing says anything about {}: add rules",
-            missing.join(", ")
-        ));
+        reasons.push(format!("nothing says anything about {}: add rules", missing.join(", ")));
     }
     reasons.extend(
-        results
-            .iter()
-            .filter(|result| result.fails_its_threshold() && !result.rule.is_warning)
-            .map(|result| {
-                let share = result
-                    .outcome
-                    .ratio()
-                    .map_or("no value".to_owned(), |ratio| to_decimal(&ratio, 4));
-                format!("{} passed for {share} of the values", result.label())
-            }),
+        results.iter().filter(|result| result.fails() && !result.rule.is_warning).map(Finding::complaint),
     );
     match reasons.is_empty() {
         true => (true, summary(results)),
@@ -249,88 +264,6 @@ fn gate(rows: i64, score: &Score, results: &[Finding], options: &Options) -> (bo
 }
 
 fn summary(results: &[Finding]) -> String {
-    let perfect = results
-        .iter()
-        .filter(|result| result.status() == "passed")
-        .count();
+    let perfect = results.iter().filter(|result| result.status() == "passed").count();
     format!("{perfect} of {} rules passed in full", results.len())
-}
-
-/// Scores are kept with six decimals, rounded down; the gate compared the exact ones.
-fn shown(value: Option<&BigRational>) -> Option<String> {
-    value.map(|value| to_decimal(value, 6))
-}
-
-fn record(
-    table: Regclass,
-    rows: i64,
-    score: &Score,
-    passed: bool,
-    reason: &str,
-    results: &[Finding],
-) -> Result<i64> {
-    let dimension = |dimension| shown(score.of(dimension));
-    let run_id = spi::write_value::<i64>(
-        "INSERT INTO opdb.quality_run
-             (table_name, rows, completeness, accuracy, consistency, integrity, score, coverage, passed, reason)
-         VALUES ($1, $2, $3::numeric, $4::numeric, $5::numeric, $6::numeric, $7::numeric, $8::numeric, $9, $10)
-         RETURNING run_id",
-        &[
-            table.into(),
-            rows.into(),
-            dimension(Dimension::Completeness).into(),
-            dimension(Dimension::Accuracy).into(),
-            dimension(Dimension::Consistency).into(),
-            dimension(Dimension::Integrity).into(),
-            shown(score.total.as_ref()).into(),
-            to_decimal(&score.coverage, 6).into(),
-            passed.into(),
-            reason.into(),
-        ],
-    )?
-    .unwrap_or_default();
-    let details: Vec<Value> = results.iter().map(Finding::to_json).collect();
-    spi::write(
-        "INSERT INTO opdb.quality_result
-             (run_id, position, rule_id, dimension, rule, columns, evaluated, passed, ratio, threshold, status, evidence)
-         SELECT $1, r.place, d.rule_id, d.dimension, d.rule, d.columns, d.evaluated, d.passed, d.ratio, d.threshold,
-                d.status, d.evidence
-         FROM pg_catalog.jsonb_array_elements($2) WITH ORDINALITY r (detail, place),
-              pg_catalog.jsonb_to_record(r.detail) d (rule_id bigint, dimension text, rule text, columns text[],
-                  evaluated bigint, passed bigint, ratio numeric, threshold numeric, status text, evidence text)",
-        &[run_id.into(), JsonB(Value::Array(details)).into()],
-    )?;
-    Ok(run_id)
-}
-
-impl Finding {
-    fn to_json(&self) -> Value {
-        let evidence = match (self.rule.evidence, &self.rule.check) {
-            (Evidence::Constraint, _) => "constraint".to_owned(),
-            (Evidence::Measured, Check::Expression { expression }) => {
-                let inner = expression
-                    .strip_prefix('(')
-                    .and_then(|text| text.strip_suffix("\n)"));
-                format!("measured: {}", inner.unwrap_or(expression))
-            }
-            (Evidence::Measured, _) => "measured".to_owned(),
-        };
-        serde_json::json!({
-            "rule_id": self.rule.rule_id,
-            "dimension": self.rule.dimension.as_str(),
-            "rule": self.rule.check.name(),
-            "columns": self.rule.columns,
-            "evaluated": self.outcome.evaluated,
-            "passed": self.outcome.passed,
-            "ratio": shown(self.outcome.ratio().as_ref()),
-            "threshold": shown(self.rule.threshold.as_ref()),
-            "status": self.status(),
-            "evidence": evidence,
-        })
-    }
-}
-
-/// Whether a weight can be one.
-pub fn is_weight(weight: &BigRational) -> bool {
-    *weight > BigRational::zero()
 }

@@ -43,10 +43,7 @@ impl Report for SchemaError {
             Self::InvalidName(_) => "Use 1 to 63 bytes, for example expected.".into(),
             Self::NoSchemas => "Pass NULL for all schemas, or name at least one.".into(),
             Self::OtherFormat { name, .. } => {
-                format!(
-                    "Capture it again: SELECT opdb.capture_schema({}).",
-                    crate::pg::name::literal(name)
-                )
+                format!("Capture it again: SELECT opdb.capture_schema({}).", crate::pg::name::literal(name))
             }
             Self::Unreadable { .. } => {
                 "Capture the schema again, or check the version of the other server.".into()

@@ -27,10 +27,7 @@ impl Scope<'_> {
             }
             Scope::Schemas(schemas) => format!("n.nspname IN ({})", literals(schemas)),
             Scope::Tables(tables) => {
-                format!(
-                    "pg_catalog.format('%I.%I', n.nspname, c.relname) IN ({})",
-                    literals(tables)
-                )
+                format!("pg_catalog.format('%I.%I', n.nspname, c.relname) IN ({})", literals(tables))
             }
         };
         FACTS.replace("/*tables*/", &condition)
@@ -39,26 +36,17 @@ impl Scope<'_> {
 
 /// Facts of this database, on the snapshot of the calling statement.
 pub fn local(scope: &Scope) -> Result<Vec<Fact>> {
-    let rows = spi::read(&scope.sql(), &[], |row| {
-        (1..=5).map(|column| row.get::<String>(column)).collect()
-    })?;
+    let rows = spi::read(&scope.sql(), &[], |row| (1..=5).map(|column| row.get::<String>(column)).collect())?;
     rows.into_iter().map(|row| fact("this database", row)).collect()
 }
 
 /// Facts of another server.
 pub fn remote(remote: &Remote, scope: &Scope) -> Result<Vec<Fact>> {
-    remote
-        .query(&scope.sql(), 5)?
-        .into_iter()
-        .map(|row| fact("the environment", row))
-        .collect()
+    remote.query(&scope.sql(), 5)?.into_iter().map(|row| fact("the environment", row)).collect()
 }
 
 fn fact(place: &str, row: Vec<Option<String>>) -> Result<Fact> {
-    let unreadable = |reason: String| SchemaError::Unreadable {
-        place: place.to_owned(),
-        reason,
-    };
+    let unreadable = |reason: String| SchemaError::Unreadable { place: place.to_owned(), reason };
     let [kind, schema, table, name, facets] = <[Option<String>; 5]>::try_from(row)
         .map(|row| row.map(Option::unwrap_or_default))
         .map_err(|row| unreadable(format!("{} columns", row.len())))?;
@@ -67,13 +55,7 @@ fn fact(place: &str, row: Vec<Option<String>>) -> Result<Fact> {
         .find(|known| known.as_str() == kind)
         .ok_or_else(|| unreadable(format!("kind \"{kind}\"")))?;
     let facets: Facets = serde_json::from_str(&facets).map_err(|error| unreadable(error.to_string()))?;
-    Ok(Fact {
-        kind,
-        schema,
-        table,
-        name,
-        facets,
-    })
+    Ok(Fact { kind, schema, table, name, facets })
 }
 
 fn literals(names: &[String]) -> String {

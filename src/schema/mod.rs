@@ -82,9 +82,7 @@ fn schema_fingerprint(
 fn validate_schema(
     expected: default!(Option<&str>, "'expected'"),
 ) -> std::result::Result<JsonB, ErrorReport> {
-    Ok(JsonB(
-        Validation::against(required("expected", expected)?)?.to_json(),
-    ))
+    Ok(JsonB(Validation::against(required("expected", expected)?)?.to_json()))
 }
 
 /// How the schema compares with a captured one.
@@ -111,12 +109,7 @@ impl Validation {
     }
 
     fn to_json(&self) -> Value {
-        let matches = |aspect: Aspect| {
-            !self
-                .differences
-                .iter()
-                .any(|difference| difference.aspect == aspect)
-        };
+        let matches = |aspect: Aspect| !self.differences.iter().any(|difference| difference.aspect == aspect);
         json!({
             "valid": self.is_valid(),
             "columns_match": matches(Aspect::Columns),
@@ -147,24 +140,14 @@ fn captured(name: &str) -> Result<(String, Option<Vec<String>>, Vec<Fact>)> {
         "SELECT fingerprint, schemas, format, facts FROM opdb.schema_snapshot WHERE name = $1",
         &[name.into()],
         |row| {
-            Ok((
-                row.get::<String>(1)?,
-                row.get::<Vec<String>>(2)?,
-                row.get::<i32>(3)?,
-                row.get::<JsonB>(4)?,
-            ))
+            Ok((row.get::<String>(1)?, row.get::<Vec<String>>(2)?, row.get::<i32>(3)?, row.get::<JsonB>(4)?))
         },
     )?;
     let Some((Some(fingerprint), schemas, Some(format), Some(facts))) = row else {
         return Err(SchemaError::UnknownSnapshot(name.to_owned()).into());
     };
     if format != FORMAT {
-        return Err(SchemaError::OtherFormat {
-            name: name.to_owned(),
-            found: format,
-            known: FORMAT,
-        }
-        .into());
+        return Err(SchemaError::OtherFormat { name: name.to_owned(), found: format, known: FORMAT }.into());
     }
     let facts = serde_json::from_value(facts.0).map_err(|error| SchemaError::Unreadable {
         place: format!("the schema captured as \"{name}\""),
@@ -179,10 +162,8 @@ fn facts_of(schemas: Option<&[String]>) -> Result<Vec<Fact>> {
 
 fn checked(schemas: Option<Vec<Option<String>>>) -> Result<Option<Vec<String>>> {
     let Some(schemas) = schemas else { return Ok(None) };
-    let schemas = schemas
-        .into_iter()
-        .map(|schema| required("schemas", schema))
-        .collect::<Result<Vec<_>>>()?;
+    let schemas =
+        schemas.into_iter().map(|schema| required("schemas", schema)).collect::<Result<Vec<_>>>()?;
     if schemas.is_empty() {
         return Err(SchemaError::NoSchemas.into());
     }
@@ -199,6 +180,7 @@ fn checked(schemas: Option<Vec<Option<String>>>) -> Result<Option<Vec<String>>> 
 
 #[cfg(any(test, feature = "pg_test"))]
 #[pg_schema]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use crate::pg::spi;
     use pgrx::prelude::*;
@@ -230,11 +212,7 @@ mod tests {
     fn each_change_fails_its_own_flag_and_undoing_it_passes_again() {
         fixture();
         for (change, undo, flag) in [
-            (
-                "ALTER TABLE app.t ADD c int",
-                "ALTER TABLE app.t DROP c",
-                "columns_match",
-            ),
+            ("ALTER TABLE app.t ADD c int", "ALTER TABLE app.t DROP c", "columns_match"),
             (
                 "ALTER TABLE app.t ALTER a SET DEFAULT 'x'",
                 "ALTER TABLE app.t ALTER a DROP DEFAULT",
@@ -255,25 +233,13 @@ mod tests {
                 "ALTER TABLE app.t DROP CONSTRAINT u",
                 "constraints_match",
             ),
-            (
-                "CREATE INDEX extra ON app.t (b)",
-                "DROP INDEX app.extra",
-                "indexes_match",
-            ),
-            (
-                "CREATE TABLE app.other ()",
-                "DROP TABLE app.other",
-                "objects_match",
-            ),
+            ("CREATE INDEX extra ON app.t (b)", "DROP INDEX app.extra", "indexes_match"),
+            ("CREATE TABLE app.other ()", "DROP TABLE app.other", "objects_match"),
         ] {
             spi::write(change, &[]).unwrap();
-            for other in [
-                "columns_match",
-                "data_types_match",
-                "constraints_match",
-                "indexes_match",
-                "objects_match",
-            ] {
+            for other in
+                ["columns_match", "data_types_match", "constraints_match", "indexes_match", "objects_match"]
+            {
                 assert_eq!(value(other), (other != flag).to_string(), "{change}: {other}");
             }
             assert_eq!(value("valid"), "false", "{change}");

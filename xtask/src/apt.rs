@@ -10,15 +10,8 @@ use crate::process::{as_root, capture, command, find, run};
 
 /// needrestart would restart other services after an installation.
 const ENVIRONMENT: [&str; 2] = ["DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1"];
-const INSTALL: [&str; 7] = [
-    "install",
-    "-y",
-    "-qq",
-    "--no-install-recommends",
-    "--no-upgrade",
-    "-o",
-    "Dpkg::Use-Pty=0",
-];
+const INSTALL: [&str; 7] =
+    ["install", "-y", "-qq", "--no-install-recommends", "--no-upgrade", "-o", "Dpkg::Use-Pty=0"];
 /// Debian's server package creates and starts a cluster unless it is told not to.
 const INSTALL_WITHOUT_CLUSTER: &str = r#"
 directory=/etc/postgresql-common/createcluster.d
@@ -39,20 +32,12 @@ pub struct Need {
 
 impl Need {
     pub fn new(package: impl Into<String>, why: &'static str, present: bool) -> Self {
-        Self {
-            package: package.into(),
-            why,
-            present,
-        }
+        Self { package: package.into(), why, present }
     }
 
     /// A package whose programs are on `PATH`, wherever they come from.
     pub fn programs(package: &str, why: &'static str, programs: &[&str]) -> Self {
-        Self::new(
-            package,
-            why,
-            programs.iter().all(|program| find(program).is_some()),
-        )
+        Self::new(package, why, programs.iter().all(|program| find(program).is_some()))
     }
 
     /// A package that installs this file.
@@ -87,8 +72,7 @@ impl Apt {
             "there is no apt-get here: install what Debian calls {} and run this again",
             packages.join(", ")
         );
-        self.install(&packages)
-            .with_context(|| format!("cannot install {}", packages.join(", ")))
+        self.install(&packages).with_context(|| format!("cannot install {}", packages.join(", ")))
     }
 
     fn install(&mut self, packages: &[&str]) -> anyhow::Result<()> {
@@ -122,9 +106,7 @@ impl Apt {
             return Ok(Some(major));
         }
         self.update()?;
-        offered_major()
-            .map(Some)
-            .context("apt-get knows no package `postgresql`")
+        offered_major().map(Some).context("apt-get knows no package `postgresql`")
     }
 }
 
@@ -135,28 +117,17 @@ fn apt_get(mut env: Command) -> Command {
 }
 
 fn is_server(package: &str) -> bool {
-    package
-        .strip_prefix("postgresql-")
-        .is_some_and(|rest| rest.parse::<u16>().is_ok())
+    package.strip_prefix("postgresql-").is_some_and(|rest| rest.parse::<u16>().is_ok())
 }
 
 fn offered_major() -> Option<u16> {
-    major_in(
-        &capture(
-            command("apt-cache")
-                .args(["depends", "postgresql"])
-                .env("LC_ALL", "C"),
-        )
-        .ok()?,
-    )
+    major_in(&capture(command("apt-cache").args(["depends", "postgresql"]).env("LC_ALL", "C")).ok()?)
 }
 
 /// The major version that the package `postgresql` depends on.
 fn major_in(dependencies: &str) -> Option<u16> {
     let prefix = "Depends: postgresql-";
-    dependencies
-        .lines()
-        .find_map(|line| line.trim().strip_prefix(prefix)?.parse().ok())
+    dependencies.lines().find_map(|line| line.trim().strip_prefix(prefix)?.parse().ok())
 }
 
 /// Without lists of packages, the lowest installed version is the best guess at the distribution's: others
@@ -164,9 +135,7 @@ fn major_in(dependencies: &str) -> Option<u16> {
 fn installed_major() -> Option<u16> {
     let names = fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
     let majors = names.filter(|entry| entry.path().join("bin/postgres").exists());
-    majors
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .min()
+    majors.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).min()
 }
 
 #[cfg(test)]

@@ -16,10 +16,8 @@ pub struct Cache {
 
 impl Cache {
     pub fn open() -> anyhow::Result<Self> {
-        let root = root(
-            |name| env::var_os(name).filter(|value| !value.is_empty()),
-            opdb_e2e::cluster::is_root()?,
-        )?;
+        let root =
+            root(|name| env::var_os(name).filter(|value| !value.is_empty()), opdb_e2e::cluster::is_root()?)?;
         let pgrx_home = root.join("pgrx");
         fs::create_dir_all(&pgrx_home).with_context(|| format!("cannot create {}", pgrx_home.display()))?;
         let lock = lock(root.join("lock"))?;
@@ -62,9 +60,7 @@ fn root(variable: impl Fn(&str) -> Option<OsString>, is_root: bool) -> anyhow::R
     }
     let cache = variable("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".cache")));
-    Ok(cache
-        .context("found no place for a cache: set OPDB_CACHE to a directory")?
-        .join("opdb"))
+    Ok(cache.context("found no place for a cache: set OPDB_CACHE to a directory")?.join("opdb"))
 }
 
 fn lock(path: PathBuf) -> anyhow::Result<File> {
@@ -86,12 +82,7 @@ mod tests {
     use std::path::Path;
 
     fn with(variables: &[(&str, &str)], is_root: bool) -> Option<PathBuf> {
-        let find = |name: &str| {
-            variables
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| value.into())
-        };
+        let find = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
         root(find, is_root).ok()
     }
 
@@ -99,18 +90,9 @@ mod tests {
     fn the_cache_is_where_its_user_can_keep_it() {
         let home = ("HOME", "/home/u");
         assert_eq!(with(&[home], true).as_deref(), Some(Path::new("/var/cache/opdb")));
-        assert_eq!(
-            with(&[home], false).as_deref(),
-            Some(Path::new("/home/u/.cache/opdb"))
-        );
-        assert_eq!(
-            with(&[home, ("XDG_CACHE_HOME", "/x")], false).as_deref(),
-            Some(Path::new("/x/opdb"))
-        );
-        assert_eq!(
-            with(&[home, ("OPDB_CACHE", "/o")], true).as_deref(),
-            Some(Path::new("/o"))
-        );
+        assert_eq!(with(&[home], false).as_deref(), Some(Path::new("/home/u/.cache/opdb")));
+        assert_eq!(with(&[home, ("XDG_CACHE_HOME", "/x")], false).as_deref(), Some(Path::new("/x/opdb")));
+        assert_eq!(with(&[home, ("OPDB_CACHE", "/o")], true).as_deref(), Some(Path::new("/o")));
         assert_eq!(with(&[], false), None);
     }
 }

@@ -17,25 +17,12 @@ const VERSION: &str = "0.18.1";
 /// The program, installed into the cache unless it is there or on `PATH`.
 pub fn ensure(cache: &Cache) -> anyhow::Result<PathBuf> {
     let own = cache.tools().join("bin/cargo-pgrx");
-    if let Some(program) = find("cargo-pgrx")
-        .into_iter()
-        .chain([own.clone()])
-        .find(|path| is_right(path))
-    {
+    if let Some(program) = find("cargo-pgrx").into_iter().chain([own.clone()]).find(|path| is_right(path)) {
         return Ok(program);
     }
     println!("installing cargo-pgrx {VERSION}: it builds and tests the extension (takes some minutes)");
     run(cargo()
-        .args([
-            "install",
-            "cargo-pgrx",
-            "--quiet",
-            "--locked",
-            "--force",
-            "--version",
-            VERSION,
-            "--root",
-        ])
+        .args(["install", "cargo-pgrx", "--quiet", "--locked", "--force", "--version", VERSION, "--root"])
         .arg(cache.tools()))?;
     Ok(own)
 }
@@ -62,22 +49,15 @@ fn merge(old: &str, major: u16, pg_config: &Path, exists: impl Fn(&Path) -> bool
     let mut configs: BTreeMap<String, PathBuf> = old
         .lines()
         .filter_map(|line| line.split_once('='))
-        .map(|(name, path)| {
-            (
-                name.trim().to_owned(),
-                PathBuf::from(path.trim().trim_matches('"')),
-            )
-        })
+        .map(|(name, path)| (name.trim().to_owned(), PathBuf::from(path.trim().trim_matches('"'))))
         .filter(|(name, path)| name.starts_with("pg") && exists(path))
         .collect();
     configs.insert(format!("pg{major}"), pg_config.to_owned());
-    configs
-        .iter()
-        .fold(String::from("[configs]\n"), |mut text, (name, path)| {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "{name} = \"{}\"", path.display());
-            text
-        })
+    configs.iter().fold(String::from("[configs]\n"), |mut text, (name, path)| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name} = \"{}\"", path.display());
+        text
+    })
 }
 
 #[cfg(test)]
@@ -86,10 +66,7 @@ mod tests {
 
     #[test]
     fn an_empty_list_gets_its_first_entry() {
-        assert_eq!(
-            merge("", 15, Path::new("/a"), |_| true),
-            "[configs]\npg15 = \"/a\"\n"
-        );
+        assert_eq!(merge("", 15, Path::new("/a"), |_| true), "[configs]\npg15 = \"/a\"\n");
     }
 
     #[test]

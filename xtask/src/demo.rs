@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use opdb_e2e::cluster::{Cluster, is_reachable, is_root, remove_left_over};
+use opdb_e2e::main_job::{self, DATABASE};
 
 use crate::extension;
 use crate::machine::Machine;
@@ -26,13 +27,13 @@ pub fn run(pg: Option<u16>, keep: bool) -> anyhow::Result<()> {
     let home = home()?;
     let start = |name: &str| {
         let cluster = Cluster::start(&machine.installation, &home.join(name), &[])?;
-        println!("  {name}: {}", cluster.psql_command(cluster.superuser()));
+        println!("  {name}: 127.0.0.1:{}", cluster.port());
         anyhow::Ok(cluster)
     };
     let [test, production] = CLUSTERS;
     let (test, production) = (start(test)?, start(production)?);
     println!("[4/4] doing the main job");
-    main_job(&test, &production)?;
+    main_job::run(&test, &production, &mut std::io::stdout())?;
     if keep {
         return keep_running([test, production]);
     }
@@ -42,21 +43,10 @@ pub fn run(pg: Option<u16>, keep: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn main_job(test: &Cluster, production: &Cluster) -> anyhow::Result<()> {
-    for cluster in [test, production] {
-        let version: String = cluster
-            .connect_as_superuser(cluster.superuser())?
-            .query_one("SELECT version()", &[])?
-            .try_get(0)?;
-        println!("  {version}");
-    }
-    Ok(())
-}
-
 fn keep_running(clusters: [Cluster; 2]) -> anyhow::Result<()> {
     println!("the clusters keep running; connect with");
     for cluster in &clusters {
-        println!("  {}", cluster.psql_command(cluster.superuser()));
+        println!("  {}", cluster.psql_command(DATABASE));
     }
     println!("stop and remove them with\n  {STOP}");
     clusters.into_iter().try_for_each(Cluster::keep)
@@ -72,10 +62,7 @@ pub fn stop() -> anyhow::Result<()> {
 
 fn remove_left_overs() -> anyhow::Result<usize> {
     let mut removed = 0;
-    for home in [Some(own_home()), other_home()?.filter(|home| is_ours(home))]
-        .into_iter()
-        .flatten()
-    {
+    for home in [Some(own_home()), other_home()?.filter(|home| is_ours(home))].into_iter().flatten() {
         for dir in CLUSTERS.map(|name| home.join(name)) {
             if remove_left_over(&dir)? {
                 println!("  stopped and removed {}", dir.display());
@@ -96,19 +83,11 @@ fn home() -> anyhow::Result<PathBuf> {
         return Ok(own);
     }
     let other = other_home()?.with_context(|| format!("the servers cannot reach {}", own.display()))?;
-    println!(
-        "  user postgres cannot reach {}: using {}",
-        own.display(),
-        other.display()
-    );
+    println!("  user postgres cannot reach {}: using {}", own.display(), other.display());
     if !other.exists() {
         fs::create_dir(&other).with_context(|| format!("cannot create {}", other.display()))?;
     }
-    anyhow::ensure!(
-        is_ours(&other),
-        "{} is not a directory of root's: remove it",
-        other.display()
-    );
+    anyhow::ensure!(is_ours(&other), "{} is not a directory of root's: remove it", other.display());
     Ok(other)
 }
 
@@ -122,11 +101,7 @@ fn other_home() -> anyhow::Result<Option<PathBuf>> {
         return Ok(None);
     }
     let temporary = env::temp_dir();
-    let place = if is_reachable(&temporary).unwrap_or(false) {
-        temporary
-    } else {
-        Path::new("/tmp").into()
-    };
+    let place = if is_reachable(&temporary).unwrap_or(false) { temporary } else { Path::new("/tmp").into() };
     Ok(Some(place.join("opdb-demo")))
 }
 

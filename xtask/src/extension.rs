@@ -12,9 +12,7 @@ const NAME: &str = "opdb";
 pub fn install(machine: &Machine) -> anyhow::Result<()> {
     remove_library(machine)?;
     let mut command = machine.cargo_pgrx();
-    command
-        .args(["install", "--release", "--pg-config"])
-        .arg(&machine.installation.pg_config);
+    command.args(["install", "--release", "--pg-config"]).arg(&machine.installation.pg_config);
     command.args(machine.features());
     if needs_root(machine) {
         command.arg("--sudo");
@@ -25,9 +23,7 @@ pub fn install(machine: &Machine) -> anyhow::Result<()> {
 /// Whether this user may not install extensions into this PostgreSQL.
 pub fn needs_root(machine: &Machine) -> bool {
     let extensions = machine.installation.share.join("extension");
-    [&machine.installation.pkglib, &extensions]
-        .into_iter()
-        .any(|dir| !is_writable(dir))
+    [&machine.installation.pkglib, &extensions].into_iter().any(|dir| !is_writable(dir))
 }
 
 /// Removes the installed library. Installing with sudo copies over the file that is there, and a server that

@@ -54,10 +54,7 @@ fn read(path: &Path) -> anyhow::Result<String> {
 fn render(privileges: &str, mut functions: Vec<Function>) -> anyhow::Result<String> {
     functions.sort_by(|a, b| a.name.cmp(&b.name));
     if let Some([a, _]) = functions.array_windows().find(|[a, b]| a.name == b.name) {
-        anyhow::bail!(
-            "two functions are called {}: COMMENT ON FUNCTION cannot tell them apart",
-            a.name
-        );
+        anyhow::bail!("two functions are called {}: COMMENT ON FUNCTION cannot tell them apart", a.name);
     }
     let mut text = HEADER.to_owned();
     if !privileges.trim().is_empty() {
@@ -76,11 +73,7 @@ fn render(privileges: &str, mut functions: Vec<Function>) -> anyhow::Result<Stri
 
 fn identifier(name: &str) -> String {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    if name.chars().all(plain) {
-        name.to_owned()
-    } else {
-        format!("\"{}\"", name.replace('"', "\"\""))
-    }
+    if name.chars().all(plain) { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
 #[cfg(test)]
@@ -88,19 +81,12 @@ mod tests {
     use super::*;
 
     fn function(name: &str, comment: &str) -> Function {
-        Function {
-            name: name.into(),
-            comment: comment.into(),
-        }
+        Function { name: name.into(), comment: comment.into() }
     }
 
     #[test]
     fn comments_are_sorted_and_quoted_after_the_privileges() {
-        let functions = vec![
-            function("b", "It's b."),
-            function("a", "One.\nTwo."),
-            function("C", "c"),
-        ];
+        let functions = vec![function("b", "It's b."), function("a", "One.\nTwo."), function("C", "c")];
         let text = render("REVOKE ALL;\n", functions).unwrap();
         let body = text.strip_prefix(HEADER).unwrap();
         assert_eq!(

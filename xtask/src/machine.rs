@@ -27,18 +27,10 @@ impl Machine {
         let mut apt = Apt::default();
         apt.ensure(&tools())?;
         let installation = postgresql(&cache, &mut apt, pg)?;
-        println!(
-            "using PostgreSQL {}: {}",
-            installation.major,
-            installation.pg_config.display()
-        );
+        println!("using PostgreSQL {}: {}", installation.major, installation.pg_config.display());
         let cargo_pgrx = cargo_pgrx::ensure(&cache)?;
         cargo_pgrx::register(&cache, &installation)?;
-        Ok(Self {
-            installation,
-            cache,
-            cargo_pgrx,
-        })
+        Ok(Self { installation, cache, cargo_pgrx })
     }
 
     /// `cargo`, which builds the extension with this machine's PostgreSQL.
@@ -54,9 +46,7 @@ impl Machine {
     }
 
     fn with_pgrx(&self, mut command: Command) -> Command {
-        command
-            .env("PGRX_HOME", self.cache.pgrx_home())
-            .env("CARGO_PGRX", &self.cargo_pgrx);
+        command.env("PGRX_HOME", self.cache.pgrx_home()).env("CARGO_PGRX", &self.cargo_pgrx);
         command
     }
 
@@ -90,16 +80,8 @@ fn tools() -> [Need; 4] {
     [
         Need::programs("build-essential", "it compiles and links C", &["cc", "make"]),
         Need::programs("pkg-config", "it finds C libraries", &["pkg-config"]),
-        Need::new(
-            "libclang-dev",
-            "pgrx reads PostgreSQL's headers with it",
-            libclang,
-        ),
-        Need::programs(
-            "sudo",
-            "cargo pgrx runs the tests' server under another account with it",
-            &["sudo"],
-        ),
+        Need::new("libclang-dev", "pgrx reads PostgreSQL's headers with it", libclang),
+        Need::programs("sudo", "cargo pgrx runs the tests' server under another account with it", &["sudo"]),
     ]
 }
 
@@ -146,11 +128,7 @@ fn server(major: u16) -> [Need; 2] {
     let program = format!("/usr/lib/postgresql/{major}/bin/postgres");
     let present = Path::new(&control).exists() && Path::new(&program).exists();
     [
-        Need::new(
-            format!("postgresql-{major}"),
-            "the server, with postgres_fdw and dblink",
-            present,
-        ),
+        Need::new(format!("postgresql-{major}"), "the server, with postgres_fdw and dblink", present),
         Need::file(
             format!("postgresql-server-dev-{major}"),
             "the server's headers, which the extension is built with",
@@ -163,11 +141,7 @@ fn server(major: u16) -> [Need; 2] {
 fn chosen_by_environment(wanted: Option<u16>) -> anyhow::Result<Option<Installation>> {
     let variable = env::var_os("PG_CONFIG").map(PathBuf::from);
     let without_apt = || {
-        if Apt::is_available() {
-            None
-        } else {
-            find("pg_config")
-        }
+        if Apt::is_available() { None } else { find("pg_config") }
     };
     let Some(pg_config) = variable.or_else(without_apt) else {
         return Ok(None);
@@ -175,11 +149,7 @@ fn chosen_by_environment(wanted: Option<u16>) -> anyhow::Result<Option<Installat
     let installation = complete(&pg_config)?;
     match wanted {
         Some(major) if major != installation.major => {
-            println!(
-                "{} is PostgreSQL {}, looking for {major}",
-                pg_config.display(),
-                installation.major
-            );
+            println!("{} is PostgreSQL {}, looking for {major}", pg_config.display(), installation.major);
             Ok(None)
         }
         _ => Ok(Some(installation)),

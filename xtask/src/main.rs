@@ -65,10 +65,7 @@ fn main() -> ExitCode {
     };
     // Not anyhow's own format, which shows a backtrace to whoever has RUST_BACKTRACE set.
     eprintln!("error: {error}");
-    error
-        .chain()
-        .skip(1)
-        .for_each(|cause| eprintln!("  because {cause}"));
+    error.chain().skip(1).for_each(|cause| eprintln!("  because {cause}"));
     ExitCode::FAILURE
 }
 

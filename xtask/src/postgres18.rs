@@ -14,12 +14,7 @@ use crate::machine::complete;
 use crate::process::{capture, command, run};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-const CONFIGURE: [&str; 4] = [
-    "--enable-cassert",
-    "--with-icu",
-    "--with-openssl",
-    "--without-readline",
-];
+const CONFIGURE: [&str; 4] = ["--enable-cassert", "--with-icu", "--with-openssl", "--without-readline"];
 
 /// The `pg_config` of the PostgreSQL 18 in the cache, built if it is not there.
 pub fn ensure(cache: &Cache, apt: &mut Apt) -> anyhow::Result<PathBuf> {
@@ -42,11 +37,7 @@ fn build_dependencies() -> [Need; 7] {
         Need::programs("bison", why, &["bison"]),
         Need::programs("flex", why, &["flex"]),
         Need::programs("perl", why, &["perl"]),
-        Need::programs(
-            "dpkg-dev",
-            "it unpacks the source of PostgreSQL 18",
-            &["dpkg-source"],
-        ),
+        Need::programs("dpkg-dev", "it unpacks the source of PostgreSQL 18", &["dpkg-source"]),
         Need::file("libicu-dev", why, "/usr/include/unicode/ucol.h"),
         Need::file("libssl-dev", why, "/usr/include/openssl/ssl.h"),
         Need::file("zlib1g-dev", why, "/usr/include/zlib.h"),
@@ -71,22 +62,11 @@ fn fetch(cache: &Cache, apt: &mut Apt, log: &Path) -> anyhow::Result<()> {
     fs::write(scratch.path().join("sources.list"), archive.source_line())?;
     let apt_get = |arguments: &[&str]| {
         let mut command = command("apt-get");
-        command
-            .current_dir(scratch.path())
-            .args(options(scratch.path()))
-            .args(arguments);
+        command.current_dir(scratch.path()).args(options(scratch.path())).args(arguments);
         command
     };
-    step(
-        "fetching the list of source packages",
-        log,
-        &mut apt_get(&["update"]),
-    )?;
-    step(
-        "fetching the source",
-        log,
-        &mut apt_get(&["source", "--only-source", "postgresql-18"]),
-    )?;
+    step("fetching the list of source packages", log, &mut apt_get(&["update"]))?;
+    step("fetching the source", log, &mut apt_get(&["source", "--only-source", "postgresql-18"]))?;
     let unpacked = unpacked(scratch.path()).context("apt-get source has unpacked nothing")?;
     remove(&cache.postgresql_18_source())?;
     Ok(fs::rename(unpacked, cache.postgresql_18_source())?)
@@ -108,11 +88,7 @@ fn options(scratch: &Path) -> Vec<String> {
 }
 
 fn unpacked(dir: &Path) -> Option<PathBuf> {
-    fs::read_dir(dir)
-        .ok()?
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| path.join("configure").is_file())
+    fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path()).find(|path| path.join("configure").is_file())
 }
 
 /// Builds and installs under another name first, so that an interrupted build is not taken for a complete one.
@@ -122,25 +98,11 @@ fn build(cache: &Cache, log: &Path) -> anyhow::Result<()> {
     remove(&staging)?;
     let cores = available_parallelism().map_or(1, usize::from);
     let mut configure = in_source(&source, "./configure");
-    configure
-        .arg(format!("--prefix={}", prefix.display()))
-        .args(CONFIGURE)
-        .arg("CFLAGS=-O2 -g1");
+    configure.arg(format!("--prefix={}", prefix.display())).args(CONFIGURE).arg("CFLAGS=-O2 -g1");
     step("configuring", log, &mut configure)?;
-    step(
-        "compiling",
-        log,
-        in_source(&source, "make")
-            .arg("-s")
-            .arg(format!("-j{cores}"))
-            .arg("world-bin"),
-    )?;
+    step("compiling", log, in_source(&source, "make").arg("-s").arg(format!("-j{cores}")).arg("world-bin"))?;
     let destination = format!("DESTDIR={}", staging.display());
-    step(
-        "installing",
-        log,
-        in_source(&source, "make").args(["-s", "install-world-bin", &destination]),
-    )?;
+    step("installing", log, in_source(&source, "make").args(["-s", "install-world-bin", &destination]))?;
     remove(&prefix)?;
     fs::rename(staging.join(prefix.strip_prefix("/")?), &prefix)?;
     remove(&staging)
@@ -149,9 +111,7 @@ fn build(cache: &Cache, log: &Path) -> anyhow::Result<()> {
 /// User `postgres` must be able to read what root builds, whatever root's umask is.
 fn in_source(source: &Path, program: &str) -> Command {
     let mut shell = command("sh");
-    shell
-        .current_dir(source)
-        .args(["-c", r#"umask 022 && exec "$@""#, "sh", program]);
+    shell.current_dir(source).args(["-c", r#"umask 022 && exec "$@""#, "sh", program]);
     shell
 }
 
@@ -166,9 +126,7 @@ fn step(what: &str, log: &Path, command: &mut Command) -> anyhow::Result<()> {
 }
 
 fn tail(log: &Path) -> String {
-    let text = fs::read(log)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default();
+    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(30)..].join("\n")
 }
@@ -189,22 +147,18 @@ struct Archive {
 
 impl Archive {
     fn source_line(&self) -> String {
-        format!(
-            "deb-src [signed-by={}] {} unstable main\n",
-            self.keyring, self.uri
-        )
+        format!("deb-src [signed-by={}] {} unstable main\n", self.keyring, self.uri)
     }
 }
 
 fn archive() -> anyhow::Result<Option<Archive>> {
-    let targets = capture(
-        command("apt-get")
-            .args(["indextargets", "--format", "$(REPO_URI) $(LABEL) $(SOURCESENTRY)"])
-            .args(["Created-By: Packages", "Origin: Debian", "Component: main"]),
-    )?;
-    Ok(choose(&targets, |path| {
-        fs::read_to_string(path).unwrap_or_default()
-    }))
+    let targets =
+        capture(
+            command("apt-get")
+                .args(["indextargets", "--format", "$(REPO_URI) $(LABEL) $(SOURCESENTRY)"])
+                .args(["Created-By: Packages", "Origin: Debian", "Component: main"]),
+        )?;
+    Ok(choose(&targets, |path| fs::read_to_string(path).unwrap_or_default()))
 }
 
 fn choose(targets: &str, read: impl Fn(&str) -> String) -> Option<Archive> {
@@ -217,24 +171,19 @@ fn choose(targets: &str, read: impl Fn(&str) -> String) -> Option<Archive> {
         }
         let entry = words.next().and_then(|entry| entry.rsplit_once(':'));
         let keyring = entry.and_then(|(path, _)| signed_by(&read(path)));
-        Some(Archive {
-            uri: uri.to_owned(),
-            keyring: keyring.unwrap_or_else(|| KEYRING.to_owned()),
-        })
+        Some(Archive { uri: uri.to_owned(), keyring: keyring.unwrap_or_else(|| KEYRING.to_owned()) })
     })
 }
 
 /// The keyring file that a list of sources names, in either of the two formats of such lists.
 fn signed_by(list: &str) -> Option<String> {
-    list.lines()
-        .filter(|line| !line.trim_start().starts_with('#'))
-        .find_map(|line| {
-            let lower = line.to_ascii_lowercase();
-            let start = lower.find("signed-by")? + "signed-by".len();
-            let value = line[start..].trim_start_matches(['=', ':', ' ']);
-            let path = value.split([' ', ']', ',']).next()?;
-            path.starts_with('/').then(|| path.to_owned())
-        })
+    list.lines().filter(|line| !line.trim_start().starts_with('#')).find_map(|line| {
+        let lower = line.to_ascii_lowercase();
+        let start = lower.find("signed-by")? + "signed-by".len();
+        let value = line[start..].trim_start_matches(['=', ':', ' ']);
+        let path = value.split([' ', ']', ',']).next()?;
+        path.starts_with('/').then(|| path.to_owned())
+    })
 }
 
 #[cfg(test)]
@@ -261,9 +210,6 @@ mod tests {
             signed_by("deb [arch=amd64 signed-by=/keys/b.gpg] u s m\n").as_deref(),
             Some("/keys/b.gpg")
         );
-        assert_eq!(
-            signed_by("Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n"),
-            None
-        );
+        assert_eq!(signed_by("Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n"), None);
     }
 }

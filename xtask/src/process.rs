@@ -51,10 +51,7 @@ pub fn as_root(program: &str) -> anyhow::Result<Command> {
     if opdb_e2e::cluster::is_root()? {
         return Ok(command(program));
     }
-    anyhow::ensure!(
-        find("sudo").is_some(),
-        "`{program}` must run as root, and there is no sudo here"
-    );
+    anyhow::ensure!(find("sudo").is_some(), "`{program}` must run as root, and there is no sudo here");
     let mut sudo = command("sudo");
     sudo.arg(program);
     Ok(sudo)
@@ -62,18 +59,14 @@ pub fn as_root(program: &str) -> anyhow::Result<Command> {
 
 /// Runs the command to its end, its output going where ours goes.
 pub fn run(command: &mut Command) -> anyhow::Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot run `{}`", line(command)))?;
+    let status = command.status().with_context(|| format!("cannot run `{}`", line(command)))?;
     anyhow::ensure!(status.success(), "`{}` ended with {status}", line(command));
     Ok(())
 }
 
 /// Runs the command to its end and returns what it wrote to its standard output.
 pub fn capture(command: &mut Command) -> anyhow::Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("cannot run `{}`", line(command)))?;
+    let output = command.output().with_context(|| format!("cannot run `{}`", line(command)))?;
     anyhow::ensure!(
         output.status.success(),
         "`{}` ended with {}\n{}",
@@ -87,21 +80,14 @@ pub fn capture(command: &mut Command) -> anyhow::Result<String> {
 /// The program of this name on `PATH`, or that of this absolute path.
 pub fn find(program: impl AsRef<Path>) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|dir| dir.join(&program))
-        .find(|candidate| candidate.is_file())
+    env::split_paths(&path).map(|dir| dir.join(&program)).find(|candidate| candidate.is_file())
 }
 
 /// The command as a person would read it.
 pub fn line(command: &Command) -> String {
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or(command.get_program());
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let words = std::iter::once(program).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -110,15 +96,9 @@ mod tests {
 
     #[test]
     fn children_inherit_no_noise() {
+        assert!(["RUST_BACKTRACE", "PGHOST", "PG_VERSION", "CARGO_PKG_NAME"].into_iter().all(disturbs));
         assert!(
-            ["RUST_BACKTRACE", "PGHOST", "PG_VERSION", "CARGO_PKG_NAME"]
-                .into_iter()
-                .all(disturbs)
-        );
-        assert!(
-            ["PATH", "CARGO_TARGET_DIR", "CARGO_HOME", "RUSTFLAGS"]
-                .into_iter()
-                .all(|name| !disturbs(name))
+            ["PATH", "CARGO_TARGET_DIR", "CARGO_HOME", "RUSTFLAGS"].into_iter().all(|name| !disturbs(name))
         );
     }
 

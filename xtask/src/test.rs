@@ -47,20 +47,11 @@ impl Tier {
 pub fn run(pg: Option<u16>, only: Option<Tier>) -> anyhow::Result<()> {
     let mut session = Session { pg, machine: None };
     let mut summary = Vec::new();
-    for tier in Tier::ALL
-        .into_iter()
-        .filter(|tier| only.is_none_or(|only| only == *tier))
-    {
+    for tier in Tier::ALL.into_iter().filter(|tier| only.is_none_or(|only| only == *tier)) {
         println!("\n== {} ==", tier.name());
         let started = Instant::now();
-        session
-            .run(tier)
-            .with_context(|| format!("tier `{}` failed", tier.name()))?;
-        summary.push(format!(
-            "{:<5} passed in {:>6.1} s",
-            tier.name(),
-            started.elapsed().as_secs_f64()
-        ));
+        session.run(tier).with_context(|| format!("tier `{}` failed", tier.name()))?;
+        summary.push(format!("{:<5} passed in {:>6.1} s", tier.name(), started.elapsed().as_secs_f64()));
     }
     println!("\n{}", summary.join("\n"));
     Ok(())
@@ -99,9 +90,7 @@ fn fmt() -> anyhow::Result<()> {
 fn lint(machine: &Machine) -> anyhow::Result<()> {
     ensure_rust_components()?;
     let mut clippy = machine.cargo();
-    clippy
-        .args(["clippy", "--workspace", "--all-targets"])
-        .args(machine.features());
+    clippy.args(["clippy", "--workspace", "--all-targets"]).args(machine.features());
     run_command(clippy.args(["--", "-D", "warnings"]))?;
     generate::check()
 }
@@ -114,12 +103,7 @@ fn pg(machine: &Machine) -> anyhow::Result<()> {
     extension::remove_library(machine)?;
     let data = temporary_directory()?;
     let mut command = machine.cargo_pgrx();
-    command
-        .arg("test")
-        .arg(machine.label())
-        .args(machine.features())
-        .arg("--pgdata")
-        .arg(data.path());
+    command.arg("test").arg(machine.label()).args(machine.features()).arg("--pgdata").arg(data.path());
     run_as(&mut command, server_user(machine)?.as_deref())?;
     let result = run_command(&mut command);
     // Tests that were killed have left their server.
@@ -155,12 +139,7 @@ fn own_name() -> anyhow::Result<String> {
 fn e2e(machine: &Machine) -> anyhow::Result<()> {
     extension::install(machine)?;
     let pg_config: &Path = &machine.installation.pg_config;
-    run_command(
-        machine
-            .cargo()
-            .args(["test", "-p", "opdb-e2e"])
-            .env("PG_CONFIG", pg_config),
-    )
+    run_command(machine.cargo().args(["test", "-p", "opdb-e2e"]).env("PG_CONFIG", pg_config))
 }
 
 #[cfg(test)]

@@ -14,12 +14,7 @@ pub fn misfit(column: &str, from: &ColumnType, to: &ColumnType) -> Option<String
             format!("pg_catalog.length({column}::text) > {limit}")
         }
         (Integer { .. }, Integer { bytes }) => outside(column, bytes),
-        (
-            Integer { .. },
-            Numeric {
-                precision_scale: Some((precision, scale)),
-            },
-        ) => {
+        (Integer { .. }, Numeric { precision_scale: Some((precision, scale)) }) => {
             format!("pg_catalog.abs({column}::numeric) >= 1e{}", precision - scale)
         }
         (Integer { .. }, Float { bytes: 4 }) => {
@@ -28,12 +23,7 @@ pub fn misfit(column: &str, from: &ColumnType, to: &ColumnType) -> Option<String
         (Integer { .. }, Float { .. }) => {
             format!("{column}::double precision::numeric <> {column}::numeric")
         }
-        (
-            Numeric { .. },
-            Numeric {
-                precision_scale: Some((precision, scale)),
-            },
-        ) => format!(
+        (Numeric { .. }, Numeric { precision_scale: Some((precision, scale)) }) => format!(
             "{column} <> 'NaN' AND (pg_catalog.round({column}, {scale}) <> {column} \
              OR pg_catalog.abs(pg_catalog.round({column}, {scale})) >= 1e{})",
             precision - scale
@@ -71,11 +61,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> ColumnType {
-        ColumnType {
-            text: text.into(),
-            kind: "b".into(),
-            labels: Vec::new(),
-        }
+        ColumnType { text: text.into(), kind: "b".into(), labels: Vec::new() }
     }
 
     #[test]

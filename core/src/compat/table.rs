@@ -65,10 +65,7 @@ impl Pair<'_> {
             Verdict::Identical,
             "the table exists there",
         )];
-        found.extend(
-            self.of(self.local, Kind::Column)
-                .map(|column| self.column(column)),
-        );
+        found.extend(self.of(self.local, Kind::Column).map(|column| self.column(column)));
         found.extend(self.columns_only_there());
         found.extend(self.indexes());
         found.extend(self.constraints());
@@ -77,9 +74,7 @@ impl Pair<'_> {
 
     fn of<'f>(&self, facts: &'f [Fact], kind: Kind) -> impl Iterator<Item = &'f Fact> {
         let table = self.table.to_owned();
-        facts
-            .iter()
-            .filter(move |fact| fact.kind == kind && fact.table == table)
+        facts.iter().filter(move |fact| fact.kind == kind && fact.table == table)
     }
 
     fn finding(&self, aspect: Aspect, object: &str, verdict: Verdict, detail: &str) -> Finding {
@@ -97,15 +92,8 @@ impl Pair<'_> {
 
     fn column(&self, local: &Fact) -> Finding {
         let sent = !self.kept_here.contains(&local.name) && local.text("generated").is_none();
-        let Some(remote) = self
-            .of(self.remote, Kind::Column)
-            .find(|column| column.name == local.name)
-        else {
-            let detail = if sent {
-                "the column does not exist there"
-            } else {
-                "the column is not sent"
-            };
+        let Some(remote) = self.of(self.remote, Kind::Column).find(|column| column.name == local.name) else {
+            let detail = if sent { "the column does not exist there" } else { "the column is not sent" };
             return Finding {
                 local: local.text("type").map(str::to_owned),
                 blocking: sent,
@@ -126,8 +114,12 @@ impl Pair<'_> {
             verdict = verdict.max(Verdict::Widening);
             details.push("the collation differs");
         }
-        if !sent {
-            details.push("the column is not sent");
+        match verdict {
+            _ if !sent => details.push("the column is not sent"),
+            Verdict::Narrowing if details.is_empty() => details.push("some values may be refused"),
+            Verdict::Lossy => details.push("some values may be altered"),
+            Verdict::Incompatible if details.is_empty() => details.push("there is no way to convert"),
+            _ => {}
         }
         Finding {
             local: Some(described(local)),
@@ -141,10 +133,7 @@ impl Pair<'_> {
         self.of(self.remote, Kind::Column)
             .filter(|remote| {
                 let sent = !self.kept_here.contains(&remote.name);
-                !(sent
-                    && self
-                        .of(self.local, Kind::Column)
-                        .any(|local| local.name == remote.name))
+                !(sent && self.of(self.local, Kind::Column).any(|local| local.name == remote.name))
             })
             .filter(|remote| needs_a_value(remote))
             .map(|remote| Finding {
@@ -177,30 +166,22 @@ impl Pair<'_> {
                     ..self.finding(Aspect::Indexes, &index.name, verdict, detail)
                 }
             })
-            .chain(
-                remote
-                    .iter()
-                    .filter(|other| other.flag("unique"))
-                    .filter_map(|other| {
-                        let here = self.of(self.local, Kind::Index).any(|index| {
-                            index.flag("unique") && other.text("definition") == index.text("definition")
-                        });
-                        (!here).then(|| Finding {
-                            remote: other.text("definition").map(str::to_owned),
-                            ..self.finding(Aspect::Indexes, &other.name, Verdict::Narrowing, ENFORCED_THERE)
-                        })
-                    }),
-            )
+            .chain(remote.iter().filter(|other| other.flag("unique")).filter_map(|other| {
+                let here = self.of(self.local, Kind::Index).any(|index| {
+                    index.flag("unique") && other.text("definition") == index.text("definition")
+                });
+                (!here).then(|| Finding {
+                    remote: other.text("definition").map(str::to_owned),
+                    ..self.finding(Aspect::Indexes, &other.name, Verdict::Narrowing, ENFORCED_THERE)
+                })
+            }))
             .collect()
     }
 
     /// The table's constraints, and what its triggers guarantee like one.
     fn guarantees(&self, facts: &[Fact]) -> Vec<Fact> {
         let by_trigger = self.of(facts, Kind::Table).filter_map(unique_by_trigger);
-        self.of(facts, Kind::Constraint)
-            .cloned()
-            .chain(by_trigger)
-            .collect()
+        self.of(facts, Kind::Constraint).cloned().chain(by_trigger).collect()
     }
 
     fn constraints(&self) -> Vec<Finding> {
@@ -224,12 +205,7 @@ impl Pair<'_> {
             .filter(|other| !local.iter().any(|constraint| same(constraint, other)))
             .map(|other| Finding {
                 remote: definition(other),
-                ..self.finding(
-                    Aspect::Constraints,
-                    &other.name,
-                    Verdict::Narrowing,
-                    ENFORCED_THERE,
-                )
+                ..self.finding(Aspect::Constraints, &other.name, Verdict::Narrowing, ENFORCED_THERE)
             });
         here.chain(only_there).collect()
     }
@@ -245,10 +221,7 @@ fn unique_by_trigger(table: &Fact) -> Option<Fact> {
         name: format!("{} (by trigger)", columns.join(", ")),
         facets: [
             ("type".to_owned(), "u".into()),
-            (
-                "definition".to_owned(),
-                format!("UNIQUE ({})", columns.join(", ")).into(),
-            ),
+            ("definition".to_owned(), format!("UNIQUE ({})", columns.join(", ")).into()),
             ("columns".to_owned(), columns.into()),
         ]
         .into(),
@@ -264,20 +237,14 @@ pub fn is_unique(facts: &[Fact], table: &str, columns: &[String]) -> bool {
         found.sort_unstable();
         found == wanted
     };
-    facts
-        .iter()
-        .filter(|fact| fact.table == table)
-        .any(|fact| match fact.kind {
-            Kind::Constraint => matches!(fact.text("type"), Some("p" | "u")) && same(fact.list("columns")),
-            Kind::Index => {
-                fact.flag("unique")
-                    && fact.flag("valid")
-                    && !fact.flag("partial")
-                    && same(fact.list("columns"))
-            }
-            Kind::Table => same(fact.list("unique_by_trigger")),
-            Kind::Column => false,
-        })
+    facts.iter().filter(|fact| fact.table == table).any(|fact| match fact.kind {
+        Kind::Constraint => matches!(fact.text("type"), Some("p" | "u")) && same(fact.list("columns")),
+        Kind::Index => {
+            fact.flag("unique") && fact.flag("valid") && !fact.flag("partial") && same(fact.list("columns"))
+        }
+        Kind::Table => same(fact.list("unique_by_trigger")),
+        Kind::Column => false,
+    })
 }
 
 /// Key constraints are the same if their columns are; others if their text is.
@@ -319,34 +286,19 @@ mod tests {
 
     fn fact(kind: Kind, name: &str, facets: serde_json::Value) -> Fact {
         let facets = facets.as_object().unwrap().clone().into_iter().collect();
-        Fact {
-            kind,
-            schema: "s".into(),
-            table: "s.t".into(),
-            name: name.into(),
-            facets,
-        }
+        Fact { kind, schema: "s".into(), table: "s.t".into(), name: name.into(), facets }
     }
 
     fn table(columns: &[(&str, &str, bool)]) -> Vec<Fact> {
         let mut facts = vec![fact(Kind::Table, "t", json!({}))];
         facts.extend(columns.iter().map(|(name, data_type, not_null)| {
-            fact(
-                Kind::Column,
-                name,
-                json!({"type": data_type, "type_kind": "b", "not_null": not_null}),
-            )
+            fact(Kind::Column, name, json!({"type": data_type, "type_kind": "b", "not_null": not_null}))
         }));
         facts
     }
 
     fn blocking(local: &[Fact], remote: &[Fact], kept_here: &[String]) -> Vec<(String, Verdict)> {
-        let pair = Pair {
-            table: "s.t",
-            local,
-            remote,
-            kept_here,
-        };
+        let pair = Pair { table: "s.t", local, remote, kept_here };
         pair.findings()
             .into_iter()
             .filter(|finding| finding.blocking)
@@ -363,14 +315,9 @@ mod tests {
 
     #[test]
     fn a_column_only_here_blocks_unless_it_is_not_sent() {
-        let (local, remote) = (
-            table(&[("a", "text", true), ("b", "text", false)]),
-            table(&[("a", "text", true)]),
-        );
-        assert_eq!(
-            blocking(&local, &remote, &[]),
-            [("b".to_owned(), Verdict::Missing)]
-        );
+        let (local, remote) =
+            (table(&[("a", "text", true), ("b", "text", false)]), table(&[("a", "text", true)]));
+        assert_eq!(blocking(&local, &remote, &[]), [("b".to_owned(), Verdict::Missing)]);
         assert!(blocking(&local, &remote, &["b".to_owned()]).is_empty());
     }
 
@@ -380,10 +327,7 @@ mod tests {
         let nullable = table(&[("a", "text", true), ("b", "text", false)]);
         let required = table(&[("a", "text", true), ("b", "text", true)]);
         assert!(blocking(&local, &nullable, &[]).is_empty());
-        assert_eq!(
-            blocking(&local, &required, &[]),
-            [("b".to_owned(), Verdict::Incompatible)]
-        );
+        assert_eq!(blocking(&local, &required, &[]), [("b".to_owned(), Verdict::Incompatible)]);
         // A column that exists on both sides but is not sent needs a default there just as well.
         assert_eq!(
             blocking(&required, &required, &["b".to_owned()]),

@@ -85,26 +85,12 @@ impl ColumnType {
             "double precision" => Family::Float { bytes: 8 },
             "text" => Family::Text { limit: None },
             "character varying" => Family::Text { limit: first },
-            "character" => Family::Char {
-                length: first.unwrap_or(1),
-            },
+            "character" => Family::Char { length: first.unwrap_or(1) },
             "date" => Family::Date,
-            "time without time zone" => Family::Time {
-                precision: first.unwrap_or(6),
-                zone: false,
-            },
-            "time with time zone" => Family::Time {
-                precision: first.unwrap_or(6),
-                zone: true,
-            },
-            "timestamp without time zone" => Family::Timestamp {
-                precision: first.unwrap_or(6),
-                zone: false,
-            },
-            "timestamp with time zone" => Family::Timestamp {
-                precision: first.unwrap_or(6),
-                zone: true,
-            },
+            "time without time zone" => Family::Time { precision: first.unwrap_or(6), zone: false },
+            "time with time zone" => Family::Time { precision: first.unwrap_or(6), zone: true },
+            "timestamp without time zone" => Family::Timestamp { precision: first.unwrap_or(6), zone: false },
+            "timestamp with time zone" => Family::Timestamp { precision: first.unwrap_or(6), zone: true },
             "json" => Family::Json,
             "jsonb" => Family::Jsonb,
             _ if self.kind == "e" => Family::Enum,
@@ -158,12 +144,7 @@ fn families(from: &ColumnType, to: &ColumnType) -> Verdict {
         (Integer { bytes: 2 }, Float { .. }) | (Integer { bytes: 4 }, Float { bytes: 8 }) => Widening,
         (Integer { .. }, Float { .. }) => Lossy,
         (Numeric { precision_scale: a }, Numeric { precision_scale: b }) => numeric(a, b),
-        (
-            Numeric {
-                precision_scale: Some((_, 0)),
-            },
-            Integer { .. },
-        ) => Narrowing,
+        (Numeric { precision_scale: Some((_, 0)) }, Integer { .. }) => Narrowing,
         (Numeric { .. }, Integer { .. } | Float { .. }) => Lossy,
         (Float { bytes: 4 }, Float { bytes: 8 }) => Widening,
         (Float { .. }, Integer { .. } | Numeric { .. } | Float { .. }) => Lossy,
@@ -177,36 +158,13 @@ fn families(from: &ColumnType, to: &ColumnType) -> Verdict {
         }
         (Char { .. }, Text { .. }) | (Text { .. }, Char { .. }) => Lossy,
         (Enum, Text { limit }) => {
-            let longest = from
-                .labels
-                .iter()
-                .map(|label| label.chars().count())
-                .max()
-                .unwrap_or(0);
+            let longest = from.labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
             fits(i32::try_from(longest).ok(), limit)
         }
         (Enum, Enum) => labels(from, to).max(Widening),
         (Date, Timestamp { zone: false, .. }) => Widening,
-        (
-            Timestamp {
-                precision: a,
-                zone: za,
-            },
-            Timestamp {
-                precision: b,
-                zone: zb,
-            },
-        )
-        | (
-            Time {
-                precision: a,
-                zone: za,
-            },
-            Time {
-                precision: b,
-                zone: zb,
-            },
-        ) => {
+        (Timestamp { precision: a, zone: za }, Timestamp { precision: b, zone: zb })
+        | (Time { precision: a, zone: za }, Time { precision: b, zone: zb }) => {
             if za == zb && b >= a {
                 Widening
             } else {
@@ -240,11 +198,7 @@ fn numeric(from: Option<(i32, i32)>, to: Option<(i32, i32)>) -> Verdict {
         (None, Some(_)) => Lossy,
         (Some((_, scale)), Some((_, to_scale))) if to_scale < scale => Lossy,
         (Some((precision, scale)), Some((to_precision, to_scale))) => {
-            if to_precision - to_scale >= precision - scale {
-                Widening
-            } else {
-                Narrowing
-            }
+            if to_precision - to_scale >= precision - scale { Widening } else { Narrowing }
         }
     }
 }
@@ -262,11 +216,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> ColumnType {
-        ColumnType {
-            text: text.into(),
-            kind: "b".into(),
-            labels: Vec::new(),
-        }
+        ColumnType { text: text.into(), kind: "b".into(), labels: Vec::new() }
     }
 
     fn mood(labels: &[&str]) -> ColumnType {
@@ -306,11 +256,7 @@ mod tests {
             ("date", "timestamp with time zone", Lossy),
             ("timestamp without time zone", "timestamp with time zone", Lossy),
             ("timestamp with time zone", "timestamp(3) with time zone", Lossy),
-            (
-                "timestamp(0) with time zone",
-                "timestamp(3) with time zone",
-                Widening,
-            ),
+            ("timestamp(0) with time zone", "timestamp(3) with time zone", Widening),
             ("json", "jsonb", Lossy),
             ("jsonb", "json", Widening),
             ("text", "uuid", Narrowing),

@@ -31,10 +31,7 @@ impl Account {
         if !is_root()? {
             return Ok(Self::Own);
         }
-        Ok(Self::Postgres {
-            uid: id(&["-u", SERVER_USER])?,
-            gid: id(&["-g", SERVER_USER])?,
-        })
+        Ok(Self::Postgres { uid: id(&["-u", SERVER_USER])?, gid: id(&["-g", SERVER_USER])? })
     }
 
     /// The program under this account, with a clean environment and a working directory it may enter.
@@ -48,11 +45,7 @@ impl Account {
             }
         };
         command.env_clear().current_dir("/");
-        command.envs(
-            INHERITED
-                .iter()
-                .filter_map(|name| Some((name, env::var_os(name)?))),
-        );
+        command.envs(INHERITED.iter().filter_map(|name| Some((name, env::var_os(name)?))));
         command
     }
 
@@ -91,10 +84,7 @@ pub fn is_root() -> anyhow::Result<bool> {
 pub fn is_reachable(dir: &Path) -> anyhow::Result<bool> {
     let account = Account::current()?;
     let dir = std::path::absolute(dir)?;
-    Ok(dir
-        .ancestors()
-        .find(|path| path.exists())
-        .is_some_and(|path| account.may("-x", path)))
+    Ok(dir.ancestors().find(|path| path.exists()).is_some_and(|path| account.may("-x", path)))
 }
 
 /// A new directory that belongs to the account that servers run under. Its path is short enough for a
@@ -116,7 +106,5 @@ pub fn temporary_directory() -> anyhow::Result<TempDir> {
 
 fn id(arguments: &[&str]) -> anyhow::Result<u32> {
     let text = command::run(Command::new("id").args(arguments))?;
-    text.trim()
-        .parse()
-        .with_context(|| format!("id {} printed {text:?}", arguments.join(" ")))
+    text.trim().parse().with_context(|| format!("id {} printed {text:?}", arguments.join(" ")))
 }

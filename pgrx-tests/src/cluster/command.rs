@@ -7,19 +7,11 @@ use anyhow::Context;
 /// Runs the command to its end and returns what it printed; if it fails, what it printed is in the error.
 pub(super) fn run(command: &mut Command) -> anyhow::Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run {program}"))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {program}"))?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
         let text = format!("{stdout}{}", String::from_utf8_lossy(&output.stderr));
-        anyhow::bail!(
-            "{} ended with {}\n{}",
-            line(command),
-            output.status,
-            tail(&text, 20)
-        );
+        anyhow::bail!("{} ended with {}\n{}", line(command), output.status, tail(&text, 20));
     }
     Ok(stdout)
 }
@@ -32,10 +24,7 @@ pub(super) fn tail(text: &str, count: usize) -> String {
 
 fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -46,10 +35,7 @@ mod tests {
     fn a_failure_tells_the_command_and_its_output() {
         let error = run(Command::new("sh").args(["-c", "echo reason >&2; exit 3"])).unwrap_err();
         let text = error.to_string();
-        assert!(
-            text.contains("sh -c") && text.contains("reason") && text.contains('3'),
-            "{text}"
-        );
+        assert!(text.contains("sh -c") && text.contains("reason") && text.contains('3'), "{text}");
     }
 
     #[test]

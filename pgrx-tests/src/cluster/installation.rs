@@ -28,13 +28,7 @@ pub struct Installation {
 impl Installation {
     /// Asks the given `pg_config`.
     pub fn from_pg_config(pg_config: &Path) -> anyhow::Result<Self> {
-        let questions = [
-            "--version",
-            "--bindir",
-            "--sharedir",
-            "--pkglibdir",
-            "--includedir-server",
-        ];
+        let questions = ["--version", "--bindir", "--sharedir", "--pkglibdir", "--includedir-server"];
         let answers = command::run(Command::new(pg_config).args(questions))?;
         let installation = Self::parse(pg_config, &answers)
             .with_context(|| format!("{} printed something unexpected:\n{answers}", pg_config.display()))?;
@@ -75,9 +69,7 @@ impl Installation {
 
 /// The major version in what PostgreSQL's programs print for `--version`.
 fn major(version: &str) -> Option<u16> {
-    let number = version
-        .split_whitespace()
-        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    let number = version.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
     let digits = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
     number[..digits].parse().ok()
 }
@@ -101,9 +93,6 @@ mod tests {
         assert_eq!(installation.major, 18);
         assert_eq!(installation.bin, Path::new("/p/bin"));
         assert_eq!(installation.include_server, Path::new("/p/include/server"));
-        assert_eq!(
-            Installation::parse(Path::new("pg_config"), "PostgreSQL 18.1\n/p/bin\n"),
-            None
-        );
+        assert_eq!(Installation::parse(Path::new("pg_config"), "PostgreSQL 18.1\n/p/bin\n"), None);
     }
 }

@@ -14,13 +14,7 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// The process id of the postmaster of a data directory, if it runs or did not say goodbye.
 pub(super) fn pid(data: &Path) -> Option<u32> {
-    fs::read_to_string(data.join("postmaster.pid"))
-        .ok()?
-        .lines()
-        .next()?
-        .trim()
-        .parse()
-        .ok()
+    fs::read_to_string(data.join("postmaster.pid")).ok()?.lines().next()?.trim().parse().ok()
 }
 
 /// Kills the postmaster with SIGKILL and waits until its backends have noticed and left.
@@ -49,9 +43,7 @@ pub(super) fn works_in(pid: &str, data: &Path) -> bool {
 
 fn is_in_use(data: &Path) -> bool {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes
-        .into_iter()
-        .any(|entry| entry.file_name().to_str().is_some_and(|pid| works_in(pid, data)))
+    processes.into_iter().any(|entry| entry.file_name().to_str().is_some_and(|pid| works_in(pid, data)))
 }
 
 /// Sends a signal. `kill` is a shell builtin, whereas the program of that name may not be installed.
@@ -80,11 +72,7 @@ mod tests {
     fn the_pid_file_names_the_process() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(pid(dir.path()), None);
-        fs::write(
-            dir.path().join("postmaster.pid"),
-            "4711\n/data\n1700000000\n5433\n\n",
-        )
-        .unwrap();
+        fs::write(dir.path().join("postmaster.pid"), "4711\n/data\n1700000000\n5433\n\n").unwrap();
         assert_eq!(pid(dir.path()), Some(4711));
     }
 }

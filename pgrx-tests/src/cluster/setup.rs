@@ -32,22 +32,13 @@ pub(super) fn initialize(
     password: &str,
 ) -> anyhow::Result<()> {
     let password_file = dir.join("password");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&password_file)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&password_file)?;
     file.write_all(password.as_bytes())?;
     account.give(&password_file)?;
     command::run(
         account
             .command(&installation.bin.join("initdb"))
-            .args([
-                "--auth=scram-sha-256",
-                "--encoding=UTF8",
-                "--no-sync",
-                "--no-instructions",
-            ])
+            .args(["--auth=scram-sha-256", "--encoding=UTF8", "--no-sync", "--no-instructions"])
             .arg(format!("--locale={}", locale()))
             .arg(format!("--username={superuser}"))
             .arg("--pwfile")
@@ -73,11 +64,7 @@ pub(super) fn configure(data: &Path, settings: &[(&str, &str)]) -> anyhow::Resul
 fn lines(settings: &[(&str, &str)]) -> String {
     settings.iter().fold(String::new(), |mut text, (name, value)| {
         // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "{name} = '{}'",
-            value.replace('\\', r"\\").replace('\'', "''")
-        );
+        let _ = writeln!(text, "{name} = '{}'", value.replace('\\', r"\\").replace('\'', "''"));
         text
     })
 }
@@ -97,11 +84,7 @@ pub(super) fn free_port() -> anyhow::Result<u16> {
 
 fn locale() -> &'static str {
     let known = command::run(Command::new("locale").arg("-a")).unwrap_or_default();
-    if known.lines().any(|name| matches!(name, "C.UTF-8" | "C.utf8")) {
-        "C.UTF-8"
-    } else {
-        "C"
-    }
+    if known.lines().any(|name| matches!(name, "C.UTF-8" | "C.utf8")) { "C.UTF-8" } else { "C" }
 }
 
 #[cfg(test)]
@@ -110,10 +93,7 @@ mod tests {
 
     #[test]
     fn values_reach_the_server_as_they_are() {
-        assert_eq!(
-            lines(&[("a.b", "it's"), ("path", r"c:\x")]),
-            "a.b = 'it''s'\npath = 'c:\\\\x'\n"
-        );
+        assert_eq!(lines(&[("a.b", "it's"), ("path", r"c:\x")]), "a.b = 'it''s'\npath = 'c:\\\\x'\n");
     }
 
     #[test]

@@ -15,14 +15,7 @@ const STATE: &str = "SELECT
 fn every_bad_input_is_an_error_that_names_the_thing_and_says_what_to_do() {
     let mut pair = Pair::with_plain_production();
     let there = pair.there_name.clone();
-    register(
-        &mut pair.here,
-        "wrong_password",
-        "staging",
-        &there,
-        "postgres",
-        "not the password",
-    );
+    register(&mut pair.here, "wrong_password", "staging", &there, "postgres", "not the password");
     execute(
         &mut pair.here,
         r#"SELECT opdb.register_environment('down', 'staging', '{"host": "127.0.0.1", "port": 1}', '{"user": "x", "password": "y"}');
@@ -39,10 +32,7 @@ fn every_bad_input_is_an_error_that_names_the_thing_and_says_what_to_do() {
         let refusal = refused(&mut pair.here, &format!("SELECT {call}"));
         assert_eq!(refusal.sqlstate, *sqlstate, "{call}: {refusal:?}");
         assert!(refusal.message.contains(named), "{call}: {refusal:?}");
-        let native = matches!(
-            *named,
-            "relation \"nowhere\" does not exist" | "invalid input syntax"
-        );
+        let native = matches!(*named, "relation \"nowhere\" does not exist" | "invalid input syntax");
         assert!(native || !refusal.hint.is_empty(), "no hint: {call}: {refusal:?}");
         assert_eq!(text(&mut pair.here, STATE), before, "{call} left something");
     }
@@ -54,31 +44,15 @@ const CASES: &[(&str, &str, &str)] = &[
     ("opdb.check_environment('nowhere')", "42704", "\"nowhere\""),
     ("opdb.drop_environment('nowhere')", "42704", "\"nowhere\""),
     ("opdb.check_compatibility('nowhere')", "42704", "\"nowhere\""),
-    (
-        "opdb.verify_column_mapping('nowhere', 'good')",
-        "42704",
-        "\"nowhere\"",
-    ),
-    (
-        "opdb.pre_deployment_check('nowhere', '{good}')",
-        "42704",
-        "\"nowhere\"",
-    ),
+    ("opdb.verify_column_mapping('nowhere', 'good')", "42704", "\"nowhere\""),
+    ("opdb.pre_deployment_check('nowhere', '{good}')", "42704", "\"nowhere\""),
     ("opdb.deploy('nowhere', '{good}')", "42704", "\"nowhere\""),
     ("opdb.check_compatibility('down')", "08001", "\"down\""),
     ("opdb.verify_column_mapping('down', 'good')", "08001", "\"down\""),
     ("opdb.pre_deployment_check('down', '{good}')", "08001", "\"down\""),
     ("opdb.deploy('down', '{good}')", "08001", "\"down\""),
-    (
-        "opdb.check_compatibility('wrong_password')",
-        "28P01",
-        "\"wrong_password\"",
-    ),
-    (
-        "opdb.deploy('wrong_password', '{good}')",
-        "28P01",
-        "\"wrong_password\"",
-    ),
+    ("opdb.check_compatibility('wrong_password')", "28P01", "\"wrong_password\""),
+    ("opdb.deploy('wrong_password', '{good}')", "28P01", "\"wrong_password\""),
     ("opdb.deploy('no_mapping', '{good}')", "28000", "\"no_mapping\""),
     // Environments.
     ("opdb.set_environment('x', 'prod')", "22023", "\"prod\""),
@@ -87,57 +61,17 @@ const CASES: &[(&str, &str, &str)] = &[
     ("opdb.set_environment('x', NULL)", "22004", "\"kind\""),
     ("opdb.check_environment(NULL)", "22004", "\"name\""),
     ("opdb.drop_environment(NULL)", "22004", "\"name\""),
-    (
-        "opdb.register_environment('x', 'test', NULL)",
-        "22004",
-        "\"options\"",
-    ),
-    (
-        "opdb.register_environment(NULL, 'test', '{}')",
-        "22004",
-        "\"name\"",
-    ),
-    (
-        "opdb.register_environment('x', 'prod', '{}')",
-        "22023",
-        "\"prod\"",
-    ),
+    ("opdb.register_environment('x', 'test', NULL)", "22004", "\"options\""),
+    ("opdb.register_environment(NULL, 'test', '{}')", "22004", "\"name\""),
+    ("opdb.register_environment('x', 'prod', '{}')", "22023", "\"prod\""),
     ("opdb.register_environment('x', 'test', '[]')", "22023", "options"),
-    (
-        "opdb.register_environment('x', 'test', '{}', '7')",
-        "22023",
-        "credentials",
-    ),
-    (
-        "opdb.register_environment('x', 'test', '{\"host\": [1]}')",
-        "22023",
-        "\"host\"",
-    ),
-    (
-        "opdb.register_environment('x', 'test', '{\"hots\": \"a\"}')",
-        "HV00D",
-        "\"hots\"",
-    ),
-    (
-        "opdb.register_environment('x', 'test', '{\"password\": \"a\"}')",
-        "HV00D",
-        "\"password\"",
-    ),
-    (
-        "opdb.register_environment('x', 'test', '{}', '{\"pasword\": \"a\"}')",
-        "HV00D",
-        "\"pasword\"",
-    ),
-    (
-        "opdb.register_environment('taken', 'test', '{}')",
-        "42710",
-        "\"taken\"",
-    ),
-    (
-        "opdb.register_environment(repeat('x', 64), 'test', '{}')",
-        "42602",
-        "xxxx",
-    ),
+    ("opdb.register_environment('x', 'test', '{}', '7')", "22023", "credentials"),
+    ("opdb.register_environment('x', 'test', '{\"host\": [1]}')", "22023", "\"host\""),
+    ("opdb.register_environment('x', 'test', '{\"hots\": \"a\"}')", "HV00D", "\"hots\""),
+    ("opdb.register_environment('x', 'test', '{\"password\": \"a\"}')", "HV00D", "\"password\""),
+    ("opdb.register_environment('x', 'test', '{}', '{\"pasword\": \"a\"}')", "HV00D", "\"pasword\""),
+    ("opdb.register_environment('taken', 'test', '{}')", "42710", "\"taken\""),
+    ("opdb.register_environment(repeat('x', 64), 'test', '{}')", "42602", "xxxx"),
     // Event tables and ingestion.
     ("opdb.create_event_table(NULL)", "22004", "\"name\""),
     ("opdb.create_event_table('e', NULL)", "22004", "\"every\""),
@@ -149,38 +83,18 @@ const CASES: &[(&str, &str, &str)] = &[
     ("opdb.create_event_table('events')", "42P07", "events"),
     ("opdb.create_event_table('e', '2 days')", "0A000", "2 days"),
     ("opdb.create_event_table(repeat('x', 60))", "42622", "xxxx"),
-    (
-        "opdb.create_event_table('e', start_at => 'infinity')",
-        "22023",
-        "start_at",
-    ),
+    ("opdb.create_event_table('e', start_at => 'infinity')", "22023", "start_at"),
     ("opdb.ingest('events', NULL)", "22004", "\"records\""),
     ("opdb.ingest(NULL, '[]')", "22004", "\"table\""),
-    (
-        "opdb.ingest('nowhere', '[]')",
-        "42P01",
-        "relation \"nowhere\" does not exist",
-    ),
+    ("opdb.ingest('nowhere', '[]')", "42P01", "relation \"nowhere\" does not exist"),
     ("opdb.ingest('good', '[]')", "42809", "public.good"),
     ("opdb.ingest('a_view', '[]')", "42809", "public.a_view"),
-    (
-        "opdb.ingest('events_2024_03_01', '[]')",
-        "42809",
-        "events_2024_03_01",
-    ),
+    ("opdb.ingest('events_2024_03_01', '[]')", "42809", "events_2024_03_01"),
     ("opdb.ingest('events', '{}')", "22023", "object"),
     ("opdb.ingest('events', 'null')", "22023", "null"),
     ("opdb.ingest('events', '[')", "22P02", "invalid input syntax"),
-    (
-        "opdb.create_event_partitions('good', '{now}')",
-        "42809",
-        "public.good",
-    ),
-    (
-        "opdb.create_event_partitions('events', NULL)",
-        "22004",
-        "\"moments\"",
-    ),
+    ("opdb.create_event_partitions('good', '{now}')", "42809", "public.good"),
+    ("opdb.create_event_partitions('events', NULL)", "22004", "\"moments\""),
     // Schema.
     ("opdb.capture_schema(NULL)", "22004", "\"name\""),
     ("opdb.capture_schema('')", "42602", "\"\""),
@@ -194,64 +108,28 @@ const CASES: &[(&str, &str, &str)] = &[
     ("opdb.quality_score(NULL)", "22004", "\"table\""),
     ("opdb.quality_score('good', NULL)", "22004", "\"options\""),
     ("opdb.quality_score('a_view')", "42809", "public.a_view"),
-    (
-        "opdb.quality_score('good', '{\"treshold\": 1}')",
-        "22023",
-        "\"treshold\"",
-    ),
-    (
-        "opdb.quality_score('good', '{\"threshold\": 2}')",
-        "22023",
-        "\"threshold\"",
-    ),
-    (
-        "opdb.quality_score('good', '{\"weights\": {\"accuracy\": 0}}')",
-        "22023",
-        "\"weights\"",
-    ),
+    ("opdb.quality_score('good', '{\"treshold\": 1}')", "22023", "\"treshold\""),
+    ("opdb.quality_score('good', '{\"threshold\": 2}')", "22023", "\"threshold\""),
+    ("opdb.quality_score('good', '{\"weights\": {\"accuracy\": 0}}')", "22023", "\"weights\""),
     ("opdb.quality_score('good', '[]')", "22023", "options"),
     ("opdb.quality_report(NULL)", "22004", "\"run_id\""),
     ("opdb.quality_report(4711)", "42704", "4711"),
-    (
-        "opdb.add_quality_rule('good', 'beauty', 'not_null', '{a}')",
-        "22023",
-        "\"beauty\"",
-    ),
-    (
-        "opdb.add_quality_rule('good', 'accuracy', 'is_nice', '{a}')",
-        "22023",
-        "\"is_nice\"",
-    ),
-    (
-        "opdb.add_quality_rule('good', 'accuracy', 'not_null', '{b}')",
-        "42703",
-        "\"b\"",
-    ),
-    (
-        "opdb.add_quality_rule('good', 'accuracy', 'not_null', '{}')",
-        "22023",
-        "\"not_null\"",
-    ),
-    (
-        "opdb.add_quality_rule('good', 'accuracy', 'range', '{a}')",
-        "22023",
-        "\"range\"",
-    ),
+    ("opdb.add_quality_rule('good', 'beauty', 'not_null', '{a}')", "22023", "\"beauty\""),
+    ("opdb.add_quality_rule('good', 'accuracy', 'is_nice', '{a}')", "22023", "\"is_nice\""),
+    ("opdb.add_quality_rule('good', 'accuracy', 'not_null', '{b}')", "42703", "\"b\""),
+    ("opdb.add_quality_rule('good', 'accuracy', 'not_null', '{}')", "22023", "\"not_null\""),
+    ("opdb.add_quality_rule('good', 'accuracy', 'range', '{a}')", "22023", "\"range\""),
     (
         "opdb.add_quality_rule('good', 'accuracy', 'range', '{id}', '{\"min\": \"x\"}')",
         "42611",
         "public.good",
     ),
     (
-        "opdb.add_quality_rule('good', 'accuracy', 'regex', '{a}', '{\"regex\": \"(\"}')",
+        "opdb.add_quality_rule('good', 'accuracy', 'regex', '{a}', '{\"pattern\": \"(\"}')",
         "42611",
         "public.good",
     ),
-    (
-        "opdb.add_quality_rule('good', 'accuracy', 'not_null', '{a}', '{\"min\": 1}')",
-        "22023",
-        "\"min\"",
-    ),
+    ("opdb.add_quality_rule('good', 'accuracy', 'not_null', '{a}', '{\"min\": 1}')", "22023", "\"min\""),
     (
         "opdb.add_quality_rule('good', 'accuracy', 'expression', '{}', '{\"expression\": \"a >\"}')",
         "42601",
@@ -262,135 +140,39 @@ const CASES: &[(&str, &str, &str)] = &[
         "42601",
         "one expression",
     ),
-    (
-        "opdb.add_quality_rule('good', 'accuracy', 'not_null', '{a}', weight => 0)",
-        "22023",
-        "weight",
-    ),
-    (
-        "opdb.add_quality_rule('good', 'accuracy', 'not_null', '{a}', weight => 'NaN')",
-        "22023",
-        "weight",
-    ),
-    (
-        "opdb.add_quality_rule('good', 'accuracy', 'not_null', '{a}', threshold => 1.5)",
-        "22023",
-        "threshold",
-    ),
+    ("opdb.add_quality_rule('good', 'accuracy', 'not_null', '{a}', weight => 0)", "22023", "weight"),
+    ("opdb.add_quality_rule('good', 'accuracy', 'not_null', '{a}', weight => 'NaN')", "22023", "weight"),
+    ("opdb.add_quality_rule('good', 'accuracy', 'not_null', '{a}', threshold => 1.5)", "22023", "threshold"),
     (
         "opdb.add_quality_rule('good', 'accuracy', 'not_null', '{a}', severity => 'fatal')",
         "22023",
         "severity",
     ),
-    (
-        "opdb.add_quality_rule(NULL, 'accuracy', 'not_null', '{a}')",
-        "22004",
-        "\"table\"",
-    ),
-    (
-        "opdb.add_quality_rule('good', 'accuracy', 'not_null', '{NULL}')",
-        "22004",
-        "\"columns\"",
-    ),
+    ("opdb.add_quality_rule(NULL, 'accuracy', 'not_null', '{a}')", "22004", "\"table\""),
+    ("opdb.add_quality_rule('good', 'accuracy', 'not_null', '{NULL}')", "22004", "\"columns\""),
     // Comparing and deploying.
     ("opdb.check_compatibility(NULL)", "22004", "\"environment\""),
     ("opdb.check_compatibility('production', '{}')", "22023", "empty"),
-    (
-        "opdb.check_compatibility('production', '{NULL}')",
-        "22004",
-        "\"tables\"",
-    ),
-    (
-        "opdb.check_compatibility('production', '{nowhere}')",
-        "42P01",
-        "\"nowhere\"",
-    ),
-    (
-        "opdb.check_compatibility('production', '{a b}')",
-        "42602",
-        "\"a b\"",
-    ),
-    (
-        "opdb.check_compatibility('production', '{a_view}')",
-        "42809",
-        "public.a_view",
-    ),
-    (
-        "opdb.verify_column_mapping('production', NULL)",
-        "22004",
-        "\"table\"",
-    ),
-    (
-        "opdb.verify_column_mapping('production', 'good')",
-        "42P01",
-        "public.good",
-    ),
-    (
-        "opdb.verify_column_mapping('production', 'a_sequence')",
-        "42809",
-        "public.a_sequence",
-    ),
-    (
-        "opdb.pre_deployment_check('production', NULL)",
-        "22004",
-        "\"tables\"",
-    ),
-    (
-        "opdb.pre_deployment_check('production', '{keyless}')",
-        "42P16",
-        "public.keyless",
-    ),
+    ("opdb.check_compatibility('production', '{NULL}')", "22004", "\"tables\""),
+    ("opdb.check_compatibility('production', '{nowhere}')", "42P01", "\"nowhere\""),
+    ("opdb.check_compatibility('production', '{a b}')", "42602", "\"a b\""),
+    ("opdb.check_compatibility('production', '{a_view}')", "42809", "public.a_view"),
+    ("opdb.verify_column_mapping('production', NULL)", "22004", "\"table\""),
+    ("opdb.verify_column_mapping('production', 'good')", "42P01", "public.good"),
+    ("opdb.verify_column_mapping('production', 'a_sequence')", "42809", "public.a_sequence"),
+    ("opdb.pre_deployment_check('production', NULL)", "22004", "\"tables\""),
+    ("opdb.pre_deployment_check('production', '{keyless}')", "42P16", "public.keyless"),
     ("opdb.deploy(NULL, '{good}')", "22004", "\"environment\""),
     ("opdb.deploy('production', NULL)", "22004", "\"tables\""),
-    (
-        "opdb.deploy('production', '{good}', NULL)",
-        "22004",
-        "\"options\"",
-    ),
-    (
-        "opdb.deploy('production', '{keyless}')",
-        "42P16",
-        "public.keyless",
-    ),
+    ("opdb.deploy('production', '{good}', NULL)", "22004", "\"options\""),
+    ("opdb.deploy('production', '{keyless}')", "42P16", "public.keyless"),
     ("opdb.deploy('production', '{a_view}')", "42809", "public.a_view"),
-    (
-        "opdb.deploy('production', '{pg_class}')",
-        "42809",
-        "pg_catalog.pg_class",
-    ),
-    (
-        "opdb.deploy('production', '{events_2024_03_01}')",
-        "42809",
-        "events_2024_03_01",
-    ),
-    (
-        "opdb.deploy('production', '{good}', '{\"kee\": 1}')",
-        "22023",
-        "\"kee\"",
-    ),
-    (
-        "opdb.deploy('production', '{good}', '{\"key\": []}')",
-        "22023",
-        "\"key\"",
-    ),
-    (
-        "opdb.deploy('production', '{good}', '{\"key\": [\"b\"]}')",
-        "42703",
-        "\"b\"",
-    ),
-    (
-        "opdb.deploy('production', '{good}', '{\"batch_size\": 0}')",
-        "22023",
-        "\"batch_size\"",
-    ),
-    (
-        "opdb.deploy('production', '{good}', '{\"max_change_ratio\": 2}')",
-        "22023",
-        "\"max_change_ratio\"",
-    ),
-    (
-        "opdb.deploy('production', '{good}', '{\"where\": \"true) OR (\"}')",
-        "42601",
-        "true) OR (",
-    ),
+    ("opdb.deploy('production', '{pg_class}')", "42809", "pg_catalog.pg_class"),
+    ("opdb.deploy('production', '{events_2024_03_01}')", "42809", "events_2024_03_01"),
+    ("opdb.deploy('production', '{good}', '{\"kee\": 1}')", "22023", "\"kee\""),
+    ("opdb.deploy('production', '{good}', '{\"key\": []}')", "22023", "\"key\""),
+    ("opdb.deploy('production', '{good}', '{\"key\": [\"b\"]}')", "42703", "\"b\""),
+    ("opdb.deploy('production', '{good}', '{\"batch_size\": 0}')", "22023", "\"batch_size\""),
+    ("opdb.deploy('production', '{good}', '{\"max_change_ratio\": 2}')", "22023", "\"max_change_ratio\""),
+    ("opdb.deploy('production', '{good}', '{\"where\": \"true) OR (\"}')", "42601", "true) OR ("),
 ];

@@ -70,11 +70,7 @@ fn the_data_decides_what_the_types_leave_open() {
             ["small", "narrowing", "safe for this data: all 2 rows fit"],
             ["big", "narrowing", "1 of 2 rows do not fit, for example 70000"],
             ["money", "lossy", "1 of 2 rows do not fit, for example 1.255"],
-            [
-                "empty",
-                "narrowing",
-                "1 of 2 rows are NULL, which is refused there"
-            ],
+            ["empty", "narrowing", "1 of 2 rows are NULL, which is refused there"],
         ]
     );
 }
@@ -82,10 +78,7 @@ fn the_data_decides_what_the_types_leave_open() {
 #[test]
 fn without_tables_named_all_are_compared_and_only_the_users() {
     let mut pair = Pair::with_opdb_on_both();
-    execute(
-        &mut pair.here,
-        "SELECT opdb.create_event_table('events'); CREATE TABLE t (id int PRIMARY KEY)",
-    );
+    execute(&mut pair.here, "SELECT opdb.create_event_table('events'); CREATE TABLE t (id int PRIMARY KEY)");
     execute(&mut pair.there, "SELECT opdb.create_event_table('events')");
     let found = rows(
         &mut pair.here,
@@ -101,10 +94,7 @@ fn settings_of_the_session_do_not_matter() {
     execute(&mut pair.here, table);
     execute(&mut pair.there, table);
     let there = pair.there_name.clone();
-    execute(
-        &mut pair.there,
-        &format!("ALTER DATABASE {there} SET TimeZone = 'Asia/Tokyo'"),
-    );
+    execute(&mut pair.there, &format!("ALTER DATABASE {there} SET TimeZone = 'Asia/Tokyo'"));
     execute(
         &mut pair.here,
         "SET search_path = s; SET DateStyle = 'German'; SET TimeZone = 'America/New_York'",

@@ -6,10 +6,7 @@ use crate::fixture::{Pair, execute, ingest, on_test, records, refused, role, row
 
 /// Deploys and returns state, inserted, updated, unchanged and error.
 fn deploy(client: &mut Client, tables: &str, options: &str) -> [String; 5] {
-    let id = text(
-        client,
-        &format!("SELECT opdb.deploy('production', '{tables}', '{options}')"),
-    );
+    let id = text(client, &format!("SELECT opdb.deploy('production', '{tables}', '{options}')"));
     let sql = format!(
         "SELECT state, inserted, updated, unchanged, error FROM opdb.deployments WHERE deployment_id = {id}"
     );
@@ -17,13 +14,7 @@ fn deploy(client: &mut Client, tables: &str, options: &str) -> [String; 5] {
 }
 
 fn applied(inserted: i64, updated: i64, unchanged: i64) -> [String; 5] {
-    [
-        "applied".into(),
-        inserted.to_string(),
-        updated.to_string(),
-        unchanged.to_string(),
-        "NULL".into(),
-    ]
+    ["applied".into(), inserted.to_string(), updated.to_string(), unchanged.to_string(), "NULL".into()]
 }
 
 /// Everything in a table, whatever its columns.
@@ -68,10 +59,7 @@ fn an_event_table_goes_into_an_event_table_of_another_opdb() {
         "SELECT opdb.set_environment('live', 'production'); SELECT opdb.create_event_table('events')",
     );
     ingest(&mut pair.there, "events", &records(5));
-    execute(
-        &mut pair.there,
-        "UPDATE events SET processed = true WHERE source_id = 'event-1'",
-    );
+    execute(&mut pair.there, "UPDATE events SET processed = true WHERE source_id = 'event-1'");
     execute(&mut pair.here, "SELECT opdb.create_event_table('events')");
     ingest(&mut pair.here, "events", &records(100));
     execute(&mut pair.here, "SELECT opdb.capture_schema()");
@@ -86,11 +74,7 @@ fn an_event_table_goes_into_an_event_table_of_another_opdb() {
         "ids and what was processed are the target's own"
     );
     assert_eq!(text(&mut pair.there, "SELECT count(*) FROM events_keys"), "100");
-    assert_eq!(
-        ingest(&mut pair.there, "events", &records(101)),
-        (1, 100, 0),
-        "the target goes on by itself"
-    );
+    assert_eq!(ingest(&mut pair.there, "events", &records(101)), (1, 100, 0), "the target goes on by itself");
 }
 
 #[test]
@@ -117,10 +101,7 @@ fn every_value_arrives_as_it_was() {
     );
     let loose = r#"{"raise": true}"#;
     let score = text(&mut pair.here, "SELECT reason FROM opdb.quality_score('zoo')");
-    assert!(
-        score.contains("isfinite") || score.contains("below") || score.contains("rules"),
-        "{score}"
-    );
+    assert!(score.contains("isfinite") || score.contains("below") || score.contains("rules"), "{score}");
     execute(&mut pair.here, "DELETE FROM opdb.quality_rule");
     execute(
         &mut pair.here,
@@ -130,10 +111,7 @@ fn every_value_arrives_as_it_was() {
     assert_eq!(deploy(&mut pair.here, "{zoo}", loose), applied(3, 0, 0));
     execute(&mut pair.here, "RESET ALL");
     assert_eq!(content(&mut pair.here, "zoo"), content(&mut pair.there, "zoo"));
-    assert_eq!(
-        text(&mut pair.there, "SELECT j::text FROM zoo WHERE id = 1"),
-        r#"{"a" : 1, "a":2}"#
-    );
+    assert_eq!(text(&mut pair.there, "SELECT j::text FROM zoo WHERE id = 1"), r#"{"a" : 1, "a":2}"#);
     assert_eq!(
         text(&mut pair.there, "SELECT jb::text FROM zoo WHERE id = 2"),
         "null",
@@ -196,42 +174,12 @@ fn a_failed_check_refuses_with_the_reason_and_changes_nothing() {
             "SELECT 1",
             "production itself",
         ),
-        (
-            "source_environment",
-            "DELETE FROM opdb.own_environment",
-            "SELECT 1",
-            "set_environment",
-        ),
-        (
-            "session_target",
-            "SET opdb.target = 'staging'",
-            "SELECT 1",
-            "staging",
-        ),
-        (
-            "compatible",
-            "SELECT 1",
-            "ALTER TABLE t DROP a",
-            "does not exist there",
-        ),
-        (
-            "compatible",
-            "SELECT 1",
-            "ALTER TABLE t ADD needed int NOT NULL",
-            "needed",
-        ),
-        (
-            "compatible",
-            "SELECT 1",
-            "DROP TABLE t",
-            "the table does not exist there",
-        ),
-        (
-            "key_unique_there",
-            "SELECT 1",
-            "ALTER TABLE t DROP CONSTRAINT t_pkey",
-            "(id)",
-        ),
+        ("source_environment", "DELETE FROM opdb.own_environment", "SELECT 1", "set_environment"),
+        ("session_target", "SET opdb.target = 'staging'", "SELECT 1", "staging"),
+        ("compatible", "SELECT 1", "ALTER TABLE t DROP a", "does not exist there"),
+        ("compatible", "SELECT 1", "ALTER TABLE t ADD needed int NOT NULL", "needed"),
+        ("compatible", "SELECT 1", "DROP TABLE t", "the table does not exist there"),
+        ("key_unique_there", "SELECT 1", "ALTER TABLE t DROP CONSTRAINT t_pkey", "(id)"),
     ];
     for (check, here, there, reason) in SPOILS {
         let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
@@ -242,12 +190,7 @@ fn a_failed_check_refuses_with_the_reason_and_changes_nothing() {
             &mut pair.here,
             "SELECT check_name, detail FROM opdb.pre_deployment_check('production', '{t}') WHERE NOT passed",
         );
-        assert!(
-            failed
-                .iter()
-                .any(|row| row[0] == check && row[1].contains(reason)),
-            "{check}: {failed:?}"
-        );
+        assert!(failed.iter().any(|row| row[0] == check && row[1].contains(reason)), "{check}: {failed:?}");
         let [state, .., error] = deploy(&mut pair.here, "{t}", "{}");
         assert_eq!(state, "refused", "{check}");
         assert!(error.contains(check) && error.contains(reason), "{error}");
@@ -259,14 +202,8 @@ fn a_failed_check_refuses_with_the_reason_and_changes_nothing() {
 
 #[test]
 fn raise_makes_a_refusal_an_error() {
-    let mut pair = pair_with(
-        "CREATE TABLE t (id int PRIMARY KEY)",
-        "CREATE TABLE t (id int PRIMARY KEY)",
-    );
-    let refusal = refused(
-        &mut pair.here,
-        r#"SELECT opdb.deploy('production', '{t}', '{"raise": true}')"#,
-    );
+    let mut pair = pair_with("CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE t (id int PRIMARY KEY)");
+    let refusal = refused(&mut pair.here, r#"SELECT opdb.deploy('production', '{t}', '{"raise": true}')"#);
     assert_eq!(refusal.sqlstate, "55000");
     assert!(refusal.message.contains("the table is empty"), "{refusal:?}");
     assert_eq!(text(&mut pair.here, "SELECT count(*) FROM opdb.deployments"), "0");
@@ -277,10 +214,7 @@ fn a_target_that_says_it_is_something_else_is_refused() {
     let mut pair = Pair::with_opdb_on_both();
     let table = "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)";
     execute(&mut pair.here, table);
-    execute(
-        &mut pair.there,
-        &format!("{table}; SELECT opdb.set_environment('dr', 'disaster_recovery')"),
-    );
+    execute(&mut pair.there, &format!("{table}; SELECT opdb.set_environment('dr', 'disaster_recovery')"));
     execute(&mut pair.here, "SELECT opdb.capture_schema()");
     let [state, .., error] = deploy(&mut pair.here, "{t}", "{}");
     assert_eq!(state, "refused");
@@ -289,10 +223,7 @@ fn a_target_that_says_it_is_something_else_is_refused() {
 
 #[test]
 fn a_database_is_not_deployed_to_itself() {
-    let mut pair = pair_with(
-        "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)",
-        "SELECT 1",
-    );
+    let mut pair = pair_with("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)", "SELECT 1");
     let test = &servers().test;
     let options =
         serde_json::json!({"host": test.host(), "port": test.port(), "dbname": pair.here_name}).to_string();
@@ -319,10 +250,7 @@ fn more_changes_than_allowed_are_refused_there() {
     assert_eq!(state, "failed");
     assert!(error.contains("6 of 10 rows"), "{error}");
     assert_eq!(content(&mut pair.there, "t"), before);
-    assert_eq!(
-        deploy(&mut pair.here, "{t}", r#"{"max_change_ratio": 0.6}"#),
-        applied(0, 6, 4)
-    );
+    assert_eq!(deploy(&mut pair.here, "{t}", r#"{"max_change_ratio": 0.6}"#), applied(0, 6, 4));
 }
 
 #[test]
@@ -371,10 +299,7 @@ fn odd_names_and_other_schemas_are_deployed() {
     );
     let tables = r#"{"\"Söme \"\"schema\".\"T ''x''\""}"#;
     assert_eq!(deploy(&mut pair.here, tables, "{}"), applied(1, 0, 0));
-    assert_eq!(
-        deploy(&mut pair.here, r#"{"\"T ''x''\""}"#, "{}"),
-        applied(0, 0, 1)
-    );
+    assert_eq!(deploy(&mut pair.here, r#"{"\"T ''x''\""}"#, "{}"), applied(0, 0, 1));
 }
 
 #[test]
@@ -382,10 +307,7 @@ fn a_transaction_block_is_refused_because_it_could_not_be_rolled_back() {
     let table = "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)";
     let mut pair = pair_with(table, "CREATE TABLE t (id int PRIMARY KEY)");
     execute(&mut pair.here, "BEGIN");
-    assert_eq!(
-        refused(&mut pair.here, "SELECT opdb.deploy('production', '{t}')").sqlstate,
-        "25001"
-    );
+    assert_eq!(refused(&mut pair.here, "SELECT opdb.deploy('production', '{t}')").sqlstate, "25001");
     execute(&mut pair.here, "ROLLBACK");
     assert_eq!(text(&mut pair.there, "SELECT count(*) FROM t"), "0");
 }
@@ -393,18 +315,12 @@ fn a_transaction_block_is_refused_because_it_could_not_be_rolled_back() {
 #[test]
 fn two_deployments_at_once_both_end_well() {
     let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
-    let mut pair = pair_with(
-        &format!("{table}; INSERT INTO t SELECT i, 'x' FROM generate_series(1, 2000) i"),
-        table,
-    );
+    let mut pair =
+        pair_with(&format!("{table}; INSERT INTO t SELECT i, 'x' FROM generate_series(1, 2000) i"), table);
     let states: Vec<[String; 5]> = std::thread::scope(|scope| {
-        let sessions: Vec<_> = (0..3)
-            .map(|_| scope.spawn(|| deploy(&mut on_test(&pair.here_name), "{t}", "{}")))
-            .collect();
-        sessions
-            .into_iter()
-            .map(|session| session.join().unwrap())
-            .collect()
+        let sessions: Vec<_> =
+            (0..3).map(|_| scope.spawn(|| deploy(&mut on_test(&pair.here_name), "{t}", "{}"))).collect();
+        sessions.into_iter().map(|session| session.join().unwrap()).collect()
     });
     assert!(states.iter().all(|state| state[0] == "applied"), "{states:?}");
     let inserted: i64 = states.iter().map(|state| state[1].parse::<i64>().unwrap()).sum();
@@ -416,11 +332,7 @@ fn two_deployments_at_once_both_end_well() {
 fn a_deployment_that_waits_can_be_cancelled_and_leaves_nothing() {
     let table = "CREATE TABLE t (id int PRIMARY KEY)";
     let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1)"), table);
-    let Pair {
-        there_name,
-        here_name,
-        ..
-    } = &pair;
+    let Pair { there_name, here_name, .. } = &pair;
     let mut blocker = servers().production.connect_as_superuser(there_name).unwrap();
     execute(&mut blocker, "BEGIN; LOCK TABLE t");
     let mut session = on_test(here_name);
@@ -453,7 +365,7 @@ fn what_is_scored_is_what_is_sent() {
         &mut pair.here,
         r#"CREATE FUNCTION wait_for_lock(int) RETURNS bool LANGUAGE plpgsql AS
                'BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN true; END';
-           SELECT opdb.add_quality_rule('t', 'accuracy', 'expression', '{}', '{"expression": "wait_for_lock(id)"}')"#,
+           SELECT opdb.add_quality_rule('t', 'accuracy', 'expression', '{}', '{"expression": "public.wait_for_lock(id)"}')"#,
     );
     let mut other = on_test(&pair.here_name);
     execute(&mut other, "SELECT pg_advisory_lock(4711)");
@@ -463,17 +375,11 @@ fn what_is_scored_is_what_is_sent() {
         while text(&mut other, waits) == "0" {
             std::thread::sleep(Duration::from_millis(20));
         }
-        execute(
-            &mut other,
-            "INSERT INTO t VALUES (2, NULL); SELECT pg_advisory_unlock(4711)",
-        );
+        execute(&mut other, "INSERT INTO t VALUES (2, NULL); SELECT pg_advisory_unlock(4711)");
         deploying.join().unwrap()
     });
     assert_eq!(state, applied(1, 0, 0));
-    assert_eq!(
-        text(&mut pair.there, "SELECT string_agg(id::text, ',') FROM t"),
-        "1"
-    );
+    assert_eq!(text(&mut pair.there, "SELECT string_agg(id::text, ',') FROM t"), "1");
 }
 
 #[test]
@@ -481,10 +387,7 @@ fn a_role_with_few_rights_there_is_enough() {
     let deployer = role(&servers().production, &[]);
     let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
     let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1, 'x')"), table);
-    execute(
-        &mut pair.there,
-        &format!("GRANT SELECT, INSERT, UPDATE ON t TO {deployer}"),
-    );
+    execute(&mut pair.there, &format!("GRANT SELECT, INSERT, UPDATE ON t TO {deployer}"));
     let mut pair = pair.register("production", "production", &deployer, &deployer);
     assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(1, 0, 0));
 }

@@ -33,61 +33,26 @@ fn a_dump_by_a_role_that_owns_nothing_restores_a_working_database() {
     let superuser = servers().test.superuser();
     pg(
         "psql",
-        &[
-            "-X",
-            "-q",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-U",
-            superuser,
-            "-d",
-            &restored,
-        ],
+        &["-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", superuser, "-d", &restored],
         servers().test.password(),
         Some(&dump),
     );
 
     let mut client = on_test(&restored);
-    assert_eq!(
-        text(&mut client, "SELECT name FROM opdb.current_environment()"),
-        "test"
-    );
-    assert_eq!(
-        text(&mut client, "SELECT opdb.validate_schema() ->> 'valid'"),
-        "true"
-    );
-    assert_eq!(
-        ingest(&mut client, "events", &records(60)),
-        (30, 30, 0),
-        "it knows what it has"
-    );
+    assert_eq!(text(&mut client, "SELECT name FROM opdb.current_environment()"), "test");
+    assert_eq!(text(&mut client, "SELECT opdb.validate_schema() ->> 'valid'"), "true");
+    assert_eq!(ingest(&mut client, "events", &records(60)), (30, 30, 0), "it knows what it has");
     assert_eq!(ingest(&mut client, "events", "[1, 3]"), (0, 0, 2));
-    assert_eq!(
-        text(
-            &mut client,
-            "SELECT string_agg(id || ' ' || attempts, ',' ORDER BY id) FROM opdb.dead_letters"
-        ),
-        "1 2,2 1,4 1"
-    );
-    assert_eq!(
-        text(
-            &mut client,
-            "SELECT run_id > 1 AND passed FROM opdb.quality_score('events')"
-        ),
-        "t"
-    );
+    let letters = "SELECT count(*) || ' ' || max(attempts) || ' ' || (max(id) > 2) FROM opdb.dead_letters";
+    assert_eq!(text(&mut client, letters), "3 2 true", "one known, one new with a new id");
+    assert_eq!(text(&mut client, "SELECT run_id > 1 AND passed FROM opdb.quality_score('events')"), "t");
 }
 
 fn pg(program: &str, args: &[&str], password: &str, input: Option<&str>) -> String {
     use std::io::Write;
     use std::process::Stdio;
     let mut child = Command::new(installation().bin.join(program))
-        .args([
-            "-h",
-            servers().test.host(),
-            "-p",
-            &servers().test.port().to_string(),
-        ])
+        .args(["-h", servers().test.host(), "-p", &servers().test.port().to_string()])
         .args(args)
         .env("PGPASSWORD", password)
         .stdin(Stdio::piped())

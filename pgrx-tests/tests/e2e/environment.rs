@@ -11,19 +11,9 @@ fn a_reachable_environment_is_described_and_an_unreachable_one_is_a_row() {
     let database = pair.there_name.as_str();
     assert_eq!(found, [["t", "t", "f", "f", database, "postgres", "f", "NULL"]]);
 
-    register(
-        &mut pair.here,
-        "wrong",
-        "staging",
-        database,
-        "postgres",
-        "not the password",
-    );
-    let wrong = rows(
-        &mut pair.here,
-        "SELECT reachable, detail FROM opdb.check_environment('wrong')",
-    )
-    .remove(0);
+    register(&mut pair.here, "wrong", "staging", database, "postgres", "not the password");
+    let wrong =
+        rows(&mut pair.here, "SELECT reachable, detail FROM opdb.check_environment('wrong')").remove(0);
     assert_eq!(wrong[0], "f");
     assert!(wrong[1].contains("password authentication failed"), "{wrong:?}");
 
@@ -31,11 +21,7 @@ fn a_reachable_environment_is_described_and_an_unreachable_one_is_a_row() {
         &mut pair.here,
         r#"SELECT opdb.register_environment('down', 'staging', '{"host": "127.0.0.1", "port": 1}', '{"user": "x", "password": "y"}')"#,
     );
-    let down = rows(
-        &mut pair.here,
-        "SELECT reachable, detail FROM opdb.check_environment('down')",
-    )
-    .remove(0);
+    let down = rows(&mut pair.here, "SELECT reachable, detail FROM opdb.check_environment('down')").remove(0);
     assert_eq!(down[0], "f");
     assert!(down[1].contains("port 1"), "{down:?}");
 }
@@ -45,18 +31,9 @@ fn a_read_only_target_is_seen() {
     let mut pair = Pair::with_plain_production();
     execute(
         &mut pair.there,
-        &format!(
-            "ALTER DATABASE {} SET default_transaction_read_only = on",
-            pair.there_name
-        ),
+        &format!("ALTER DATABASE {} SET default_transaction_read_only = on", pair.there_name),
     );
-    assert_eq!(
-        text(
-            &mut pair.here,
-            "SELECT read_only FROM opdb.check_environment('production')"
-        ),
-        "t"
-    );
+    assert_eq!(text(&mut pair.here, "SELECT read_only FROM opdb.check_environment('production')"), "t");
 }
 
 #[test]
@@ -65,17 +42,8 @@ fn dropping_an_environment_leaves_nothing_unless_something_needs_it() {
     execute(&mut pair.here, "CREATE FOREIGN TABLE f (a int) SERVER production");
     let refusal = refused(&mut pair.here, "SELECT opdb.drop_environment('production')");
     assert_eq!(refusal.sqlstate, "2BP01");
-    assert_eq!(
-        text(
-            &mut pair.here,
-            "SELECT reachable FROM opdb.check_environment('production')"
-        ),
-        "t"
-    );
-    execute(
-        &mut pair.here,
-        "DROP FOREIGN TABLE f; SELECT opdb.drop_environment('production')",
-    );
+    assert_eq!(text(&mut pair.here, "SELECT reachable FROM opdb.check_environment('production')"), "t");
+    execute(&mut pair.here, "DROP FOREIGN TABLE f; SELECT opdb.drop_environment('production')");
     assert_eq!(
         text(
             &mut pair.here,
@@ -90,22 +58,11 @@ fn dropping_an_environment_leaves_nothing_unless_something_needs_it() {
 fn odd_environment_names_work() {
     let mut client = on_test(&database(&servers().test));
     let name = r#"Prod "1" ü's"#;
-    register(
-        &mut client,
-        name,
-        "production",
-        "postgres",
-        "postgres",
-        servers().production.password(),
-    );
-    let reachable: bool = client
-        .query_one("SELECT reachable FROM opdb.check_environment($1)", &[&name])
-        .unwrap()
-        .get(0);
+    register(&mut client, name, "production", "postgres", "postgres", servers().production.password());
+    let reachable: bool =
+        client.query_one("SELECT reachable FROM opdb.check_environment($1)", &[&name]).unwrap().get(0);
     assert!(reachable);
-    client
-        .execute("SELECT opdb.drop_environment($1)", &[&name])
-        .unwrap();
+    client.execute("SELECT opdb.drop_environment($1)", &[&name]).unwrap();
     assert_eq!(text(&mut client, "SELECT count(*) FROM pg_foreign_server"), "0");
 }
 
@@ -116,34 +73,18 @@ fn no_connection_outlives_the_call() {
         "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND pid <> pg_backend_pid()",
         pair.there_name
     );
-    text(
-        &mut pair.here,
-        "SELECT reachable FROM opdb.check_environment('production')",
-    );
+    text(&mut pair.here, "SELECT reachable FROM opdb.check_environment('production')");
     assert_eq!(
-        refused(
-            &mut pair.here,
-            "SELECT opdb.verify_column_mapping('production', 'opdb.environment')"
-        )
-        .sqlstate,
+        refused(&mut pair.here, "SELECT opdb.verify_column_mapping('production', 'opdb.environment')")
+            .sqlstate,
         "42809"
     );
     execute(&mut pair.here, "CREATE TABLE only_here (a int PRIMARY KEY)");
     assert_eq!(
-        refused(
-            &mut pair.here,
-            "SELECT opdb.verify_column_mapping('production', 'only_here')"
-        )
-        .sqlstate,
+        refused(&mut pair.here, "SELECT opdb.verify_column_mapping('production', 'only_here')").sqlstate,
         "42P01"
     );
-    assert_eq!(
-        text(
-            &mut pair.here,
-            "SELECT coalesce(array_length(dblink_get_connections(), 1), 0)"
-        ),
-        "0"
-    );
+    assert_eq!(text(&mut pair.here, "SELECT coalesce(array_length(dblink_get_connections(), 1), 0)"), "0");
     // The other server notices a closed connection a moment later.
     for _ in 0..200 {
         if text(&mut pair.there, &open) == "0" {

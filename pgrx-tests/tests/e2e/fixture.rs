@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use opdb_e2e::cluster::{Cluster, Installation};
-use postgres::{Client, Row, SimpleQueryMessage};
+use postgres::{Client, SimpleQueryMessage};
 
 pub struct Servers {
     pub test: Cluster,
@@ -25,10 +25,7 @@ pub fn servers() -> &'static Servers {
         let production = start(&[("max_connections", "200")]);
         for cluster in [&test, &production] {
             cluster.create_database("with_opdb").unwrap();
-            execute(
-                &mut cluster.connect_as_superuser("with_opdb").unwrap(),
-                "CREATE EXTENSION opdb CASCADE",
-            );
+            execute(&mut cluster.connect_as_superuser("with_opdb").unwrap(), "CREATE EXTENSION opdb CASCADE");
         }
         Servers { test, production }
     })
@@ -52,9 +49,7 @@ fn new_database(cluster: &Cluster, template: &str) -> String {
     // A template may not be in use, by another CREATE DATABASE either.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
-    let _guard = ONE_AT_A_TIME
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let name = format!("t{}", NUMBER.fetch_add(1, Ordering::Relaxed));
     execute(
         &mut cluster.connect_as_superuser("postgres").unwrap(),
@@ -68,10 +63,7 @@ pub fn role(cluster: &Cluster, member_of: &[&str]) -> String {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let name = format!("role{}", NUMBER.fetch_add(1, Ordering::Relaxed));
     let mut client = cluster.connect_as_superuser("postgres").unwrap();
-    execute(
-        &mut client,
-        &format!("CREATE ROLE {name} LOGIN PASSWORD '{name}'"),
-    );
+    execute(&mut client, &format!("CREATE ROLE {name} LOGIN PASSWORD '{name}'"));
     for group in member_of {
         execute(&mut client, &format!("GRANT {group} TO {name}"));
     }
@@ -110,19 +102,9 @@ impl Pair {
         let here_name = database(&servers().test);
         let mut here = on_test(&here_name);
         execute(&mut here, "SELECT opdb.set_environment('test', 'test')");
-        let pair = Self {
-            here,
-            there: on_production(&there_name),
-            here_name,
-            there_name,
-        };
+        let pair = Self { here, there: on_production(&there_name), here_name, there_name };
         let production = &servers().production;
-        pair.register(
-            "production",
-            "production",
-            production.superuser(),
-            production.password(),
-        )
+        pair.register("production", "production", production.superuser(), production.password())
     }
 
     /// Registers the production database once more, under another name or role.
@@ -147,9 +129,7 @@ pub fn register(client: &mut Client, name: &str, kind: &str, dbname: &str, user:
 }
 
 pub fn execute(client: &mut Client, sql: &str) {
-    client
-        .batch_execute(sql)
-        .unwrap_or_else(|error| panic!("{sql}\n{}", describe(&error)));
+    client.batch_execute(sql).unwrap_or_else(|error| panic!("{sql}\n{}", describe(&error)));
 }
 
 /// The first column of the first row, as text; "NULL" for none.
@@ -163,24 +143,14 @@ pub fn text(client: &mut Client, sql: &str) -> String {
 
 /// All rows, every value as text.
 pub fn rows(client: &mut Client, sql: &str) -> Vec<Vec<String>> {
-    let messages = client
-        .simple_query(sql)
-        .unwrap_or_else(|error| panic!("{sql}\n{}", describe(&error)));
+    let messages = client.simple_query(sql).unwrap_or_else(|error| panic!("{sql}\n{}", describe(&error)));
     let row = |message| match message {
-        SimpleQueryMessage::Row(row) => Some(
-            (0..row.len())
-                .map(|column| row.get(column).unwrap_or("NULL").to_owned())
-                .collect(),
-        ),
+        SimpleQueryMessage::Row(row) => {
+            Some((0..row.len()).map(|column| row.get(column).unwrap_or("NULL").to_owned()).collect())
+        }
         _ => None,
     };
     messages.into_iter().filter_map(row).collect()
-}
-
-pub fn one(client: &mut Client, sql: &str) -> Row {
-    client
-        .query_one(sql, &[])
-        .unwrap_or_else(|error| panic!("{sql}\n{}", describe(&error)))
 }
 
 /// What a failing statement says.
@@ -188,7 +158,6 @@ pub fn one(client: &mut Client, sql: &str) -> Row {
 pub struct Refusal {
     pub sqlstate: String,
     pub message: String,
-    pub detail: String,
     pub hint: String,
     /// Everything that reaches the client.
     pub whole: String,
@@ -199,23 +168,18 @@ pub fn refused(client: &mut Client, sql: &str) -> Refusal {
         Ok(()) => panic!("no error: {sql}"),
         Err(error) => error,
     };
-    let Some(database) = error.as_db_error() else {
-        panic!("{sql}: {error}")
-    };
+    let Some(database) = error.as_db_error() else { panic!("{sql}: {error}") };
     let owned = |text: Option<&str>| text.unwrap_or_default().to_owned();
     Refusal {
         sqlstate: database.code().code().to_owned(),
         message: database.message().to_owned(),
-        detail: owned(database.detail()),
         hint: owned(database.hint()),
         whole: format!("{database:?}"),
     }
 }
 
 fn describe(error: &postgres::Error) -> String {
-    error
-        .as_db_error()
-        .map_or_else(|| error.to_string(), |error| format!("{error:?}"))
+    error.as_db_error().map_or_else(|| error.to_string(), |error| format!("{error:?}"))
 }
 
 /// A few well-formed records, source_id event-1 to event-`count`, an hour apart from `2024-03-01T00:00Z`.
@@ -236,10 +200,7 @@ pub fn records(count: usize) -> String {
 /// Ingests records and returns (inserted, duplicates, rejected).
 pub fn ingest(client: &mut Client, table: &str, records: &str) -> (i64, i64, i64) {
     let row = client
-        .query_one(
-            "SELECT * FROM opdb.ingest($1::text::regclass, $2::text::jsonb)",
-            &[&table, &records],
-        )
+        .query_one("SELECT * FROM opdb.ingest($1::text::regclass, $2::text::jsonb)", &[&table, &records])
         .unwrap_or_else(|error| panic!("{}", describe(&error)));
     (row.get(0), row.get(1), row.get(2))
 }

@@ -6,10 +6,7 @@ use crate::fixture::{database, execute, ingest, on_test, records, refused, role,
 #[test]
 fn two_sessions_with_the_same_records_write_each_once() {
     let name = database(&servers().test);
-    execute(
-        &mut on_test(&name),
-        "SELECT opdb.create_event_table('events', start_at => '2024-03-01')",
-    );
+    execute(&mut on_test(&name), "SELECT opdb.create_event_table('events', start_at => '2024-03-01')");
     let (start, feed) = (Barrier::new(4), records(300));
     let totals: Vec<(i64, i64, i64)> = thread::scope(|scope| {
         let sessions: Vec<_> = (0..4)
@@ -21,27 +18,13 @@ fn two_sessions_with_the_same_records_write_each_once() {
                 })
             })
             .collect();
-        sessions
-            .into_iter()
-            .map(|session| session.join().unwrap())
-            .collect()
+        sessions.into_iter().map(|session| session.join().unwrap()).collect()
     });
-    assert_eq!(
-        totals.iter().map(|(inserted, ..)| inserted).sum::<i64>(),
-        300,
-        "{totals:?}"
-    );
-    assert_eq!(
-        totals.iter().map(|(_, duplicates, _)| duplicates).sum::<i64>(),
-        900,
-        "{totals:?}"
-    );
+    assert_eq!(totals.iter().map(|(inserted, ..)| inserted).sum::<i64>(), 300, "{totals:?}");
+    assert_eq!(totals.iter().map(|(_, duplicates, _)| duplicates).sum::<i64>(), 900, "{totals:?}");
     let mut client = on_test(&name);
     assert_eq!(
-        text(
-            &mut client,
-            "SELECT count(*) || ' ' || count(DISTINCT source_id) FROM events"
-        ),
+        text(&mut client, "SELECT count(*) || ' ' || count(DISTINCT source_id) FROM events"),
         "300 300"
     );
     assert_eq!(text(&mut client, "SELECT count(*) FROM events_keys"), "300");
@@ -50,16 +33,10 @@ fn two_sessions_with_the_same_records_write_each_once() {
 #[test]
 fn who_writes_directly_cannot_write_twice_either() {
     let mut client = on_test(&database(&servers().test));
-    execute(
-        &mut client,
-        "SELECT opdb.create_event_table('events', start_at => '2024-03-01')",
-    );
+    execute(&mut client, "SELECT opdb.create_event_table('events', start_at => '2024-03-01')");
     ingest(&mut client, "events", &records(2));
     let values = "(source, source_id, occurred_at, payload) VALUES ('x', 'event-1', '2024-03-01', '{}')";
-    assert_eq!(
-        refused(&mut client, &format!("INSERT INTO events {values}")).sqlstate,
-        "23505"
-    );
+    assert_eq!(refused(&mut client, &format!("INSERT INTO events {values}")).sqlstate, "23505");
     let partition =
         "(id, source, source_id, occurred_at, payload) VALUES (99, 'x', 'event-1', '2024-03-01', '{}')";
     let direct = refused(&mut client, &format!("INSERT INTO events_2024_03_01 {partition}"));
@@ -72,10 +49,7 @@ fn who_writes_directly_cannot_write_twice_either() {
 #[test]
 fn keys_follow_their_rows() {
     let mut client = on_test(&database(&servers().test));
-    execute(
-        &mut client,
-        "SELECT opdb.create_event_table('events', start_at => '2024-03-01')",
-    );
+    execute(&mut client, "SELECT opdb.create_event_table('events', start_at => '2024-03-01')");
     ingest(&mut client, "events", &records(30));
     let keys_are_right = "SELECT (SELECT count(*) FROM events) = (SELECT count(*) FROM events_keys)
         AND NOT EXISTS (SELECT FROM events e WHERE NOT EXISTS (
@@ -105,21 +79,14 @@ fn a_record_that_the_table_refuses_is_kept_and_the_others_go_in() {
          ALTER TABLE events ADD CONSTRAINT small CHECK ((payload ->> 'n')::int NOT IN (7, 200, 201))",
     );
     assert_eq!(ingest(&mut client, "events", &records(300)), (297, 0, 3));
-    let letters = rows(
-        &mut client,
-        "SELECT source_id, sqlstate, error FROM opdb.dead_letters ORDER BY source_id",
-    );
+    let letters =
+        rows(&mut client, "SELECT source_id, sqlstate, error FROM opdb.dead_letters ORDER BY source_id");
     assert_eq!(
-        letters
-            .iter()
-            .map(|letter| letter[0].as_str())
-            .collect::<Vec<_>>(),
+        letters.iter().map(|letter| letter[0].as_str()).collect::<Vec<_>>(),
         ["event-200", "event-201", "event-7"]
     );
     assert!(
-        letters
-            .iter()
-            .all(|letter| letter[1] == "23514" && letter[2].contains("\"small\"")),
+        letters.iter().all(|letter| letter[1] == "23514" && letter[2].contains("\"small\"")),
         "{letters:?}"
     );
 }
@@ -140,16 +107,8 @@ fn a_broken_record_sent_again_is_the_same_dead_letter() {
         );
     }
     assert_eq!(text(&mut client, "SELECT count(*) FROM opdb.dead_letters"), "5");
-    let errors = rows(&mut client, "SELECT error FROM opdb.dead_letters ORDER BY id")
-        .concat()
-        .join("\n");
-    for part in [
-        "number",
-        "UTC offset: 2024-03-01T10:00:00",
-        "extra",
-        "\"source\"",
-        "\"payload\"",
-    ] {
+    let errors = rows(&mut client, "SELECT error FROM opdb.dead_letters ORDER BY id").concat().join("\n");
+    for part in ["number", "UTC offset: 2024-03-01T10:00:00", "extra", "\"source\"", "\"payload\""] {
         assert!(errors.contains(part), "{part} in {errors}");
     }
 }
@@ -176,14 +135,8 @@ fn partitions_are_whole_days_in_utc_whatever_the_session_says() {
     assert_eq!(
         bounds,
         [
-            [
-                "events_2024_03_10",
-                "FOR VALUES FROM ('2024-03-10 00:00:00+00') TO ('2024-03-11 00:00:00+00')"
-            ],
-            [
-                "events_2024_04_01",
-                "FOR VALUES FROM ('2024-04-01 00:00:00+00') TO ('2024-04-02 00:00:00+00')"
-            ],
+            ["events_2024_03_10", "FOR VALUES FROM ('2024-03-10 00:00:00+00') TO ('2024-03-11 00:00:00+00')"],
+            ["events_2024_04_01", "FOR VALUES FROM ('2024-04-01 00:00:00+00') TO ('2024-04-02 00:00:00+00')"],
         ]
     );
 }
@@ -191,92 +144,56 @@ fn partitions_are_whole_days_in_utc_whatever_the_session_says() {
 #[test]
 fn other_periods_have_names_as_fine_as_they_need() {
     let mut client = on_test(&database(&servers().test));
-    for (every, partition) in [
-        ("1 hour", "e0_2024_03_10_15"),
-        ("7 days", "e1_2024_03_04"),
-        ("1 month", "e2_2024_03"),
-    ] {
+    for (every, partition) in
+        [("1 hour", "e0_2024_03_10_15"), ("7 days", "e1_2024_03_04"), ("1 month", "e2_2024_03")]
+    {
         let table = &partition[..2];
         execute(
             &mut client,
             &format!("SELECT opdb.create_event_table('{table}', '{every}', false, '2024-03-10 15:30Z')"),
         );
-        assert_eq!(
-            text(&mut client, &format!("SELECT to_regclass('{partition}')")),
-            partition
-        );
+        assert_eq!(text(&mut client, &format!("SELECT to_regclass('{partition}')")), partition);
     }
     assert_eq!(ingest(&mut client, "e0", &records(3)), (3, 0, 0));
-    assert_eq!(
-        ingest(&mut client, "e0", &records(3)),
-        (3, 0, 0),
-        "no key table was asked for"
-    );
+    assert_eq!(ingest(&mut client, "e0", &records(3)), (3, 0, 0), "no key table was asked for");
 }
 
 #[test]
 fn odd_names_are_names() {
     let mut client = on_test(&database(&servers().test));
-    execute(
-        &mut client,
-        r#"CREATE SCHEMA "My ""Schema"; SET search_path = "My ""Schema""#,
-    );
-    let created = text(
-        &mut client,
-        r#"SELECT opdb.create_event_table('"Räw ''Events"', start_at => '2024-03-01')"#,
-    );
+    execute(&mut client, r#"CREATE SCHEMA "My ""Schema"; SET search_path = "My ""Schema""#);
+    let created =
+        text(&mut client, r#"SELECT opdb.create_event_table('"Räw ''Events"', start_at => '2024-03-01')"#);
     assert_eq!(created, r#""Räw 'Events""#);
     assert_eq!(ingest(&mut client, r#""Räw 'Events""#, &records(30)), (30, 0, 0));
     assert_eq!(ingest(&mut client, r#""Räw 'Events""#, &records(30)), (0, 30, 0));
-    assert_eq!(
-        text(
-            &mut client,
-            r#"SELECT passed FROM opdb.quality_score('"Räw ''Events"')"#
-        ),
-        "t"
-    );
+    assert_eq!(text(&mut client, r#"SELECT passed FROM opdb.quality_score('"Räw ''Events"')"#), "t");
 }
 
 #[test]
 fn a_writer_needs_insert_on_the_table_and_nothing_else() {
     let name = database(&servers().test);
     let mut owner = on_test(&name);
-    execute(
-        &mut owner,
-        "SELECT opdb.create_event_table('events', start_at => '2024-03-01')",
-    );
+    execute(&mut owner, "SELECT opdb.create_event_table('events', start_at => '2024-03-01')");
     let writer = role(&servers().test, &["opdb_operator"]);
     let mut session = servers().test.connect(&name, &writer, &writer).unwrap();
     let call = format!("SELECT opdb.ingest('events', '{}')", records(3));
     let refusal = refused(&mut session, &call);
     assert_eq!(refusal.sqlstate, "42501");
-    assert!(
-        refusal.hint.contains("GRANT INSERT ON public.events"),
-        "{refusal:?}"
-    );
+    assert!(refusal.hint.contains("GRANT INSERT ON public.events"), "{refusal:?}");
     execute(&mut owner, &format!("GRANT INSERT ON events TO {writer}"));
-    assert_eq!(
-        ingest(&mut session, "events", &records(60)),
-        (60, 0, 0),
-        "new partitions included"
-    );
+    assert_eq!(ingest(&mut session, "events", &records(60)), (60, 0, 0), "new partitions included");
     assert_eq!(refused(&mut session, "SELECT * FROM events").sqlstate, "42501");
 }
 
 #[test]
 fn an_event_table_keeps_its_promise_without_opdb() {
     let mut client = on_test(&database(&servers().test));
-    execute(
-        &mut client,
-        "SELECT opdb.create_event_table('events', start_at => '2024-03-01')",
-    );
+    execute(&mut client, "SELECT opdb.create_event_table('events', start_at => '2024-03-01')");
     ingest(&mut client, "events", &records(2));
     execute(&mut client, "DROP EXTENSION opdb");
     let values = "(source, source_id, occurred_at, payload) VALUES ('x', 'event-1', '2024-03-01', '{}')";
-    assert_eq!(
-        refused(&mut client, &format!("INSERT INTO events {values}")).sqlstate,
-        "23505"
-    );
+    assert_eq!(refused(&mut client, &format!("INSERT INTO events {values}")).sqlstate, "23505");
 }
 
 #[test]
@@ -289,10 +206,7 @@ fn a_partition_that_somebody_made_under_another_name_is_used() {
     );
     assert_eq!(ingest(&mut client, "events", &records(200)), (200, 0, 0));
     assert_eq!(
-        text(
-            &mut client,
-            "SELECT count(*) FROM pg_inherits WHERE inhparent = 'events'::regclass"
-        ),
+        text(&mut client, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'events'::regclass"),
         "2"
     );
 }

@@ -6,6 +6,7 @@
 mod bad_input;
 mod compat;
 mod deploy;
+mod docs;
 mod dump;
 mod environment;
 mod fixture;

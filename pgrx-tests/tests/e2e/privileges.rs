@@ -59,19 +59,9 @@ fn a_reader_looks_and_does_not_touch() {
     );
     let reader = role(&servers().test, &["opdb_reader"]);
     let mut session = servers().test.connect(&name, &reader, &reader).unwrap();
-    assert_eq!(
-        text(&mut session, "SELECT opdb.validate_schema() ->> 'valid'"),
-        "true"
-    );
-    assert_eq!(
-        text(&mut session, "SELECT how FROM opdb.current_environment()"),
-        "unset"
-    );
-    assert_eq!(
-        text(&mut session, "SELECT count(*) FROM opdb.dead_letters"),
-        "0",
-        "not its table"
-    );
+    assert_eq!(text(&mut session, "SELECT opdb.validate_schema() ->> 'valid'"), "true");
+    assert_eq!(text(&mut session, "SELECT how FROM opdb.current_environment()"), "unset");
+    assert_eq!(text(&mut session, "SELECT count(*) FROM opdb.dead_letters"), "0", "not its table");
     for statement in [
         "SELECT opdb.set_environment('x', 'test')",
         "SELECT opdb.ingest('events', '[]')",
@@ -82,10 +72,7 @@ fn a_reader_looks_and_does_not_touch() {
     ] {
         assert_eq!(refused(&mut session, statement).sqlstate, "42501", "{statement}");
     }
-    execute(
-        &mut on_test(&name),
-        &format!("GRANT SELECT ON events TO {reader}"),
-    );
+    execute(&mut on_test(&name), &format!("GRANT SELECT ON events TO {reader}"));
     assert_eq!(text(&mut session, "SELECT count(*) FROM opdb.dead_letters"), "1");
 }
 
@@ -102,32 +89,14 @@ fn an_ordinary_admin_and_operator_do_the_whole_job() {
         ),
     );
     let name = database(&servers().test);
-    let (admin, operator) = (
-        role(&servers().test, &["opdb_admin"]),
-        role(&servers().test, &["opdb_operator"]),
-    );
-    execute(
-        &mut on_test(&name),
-        &format!("GRANT CREATE ON SCHEMA public TO {operator}"),
-    );
+    let (admin, operator) =
+        (role(&servers().test, &["opdb_admin"]), role(&servers().test, &["opdb_operator"]));
+    execute(&mut on_test(&name), &format!("GRANT CREATE ON SCHEMA public TO {operator}"));
 
     let mut session = servers().test.connect(&name, &admin, &admin).unwrap();
     execute(&mut session, "SELECT opdb.set_environment('test', 'test')");
-    register(
-        &mut session,
-        "production",
-        "production",
-        &production,
-        &deployer,
-        &deployer,
-    );
-    assert_eq!(
-        text(
-            &mut session,
-            "SELECT reachable FROM opdb.check_environment('production')"
-        ),
-        "t"
-    );
+    register(&mut session, "production", "production", &production, &deployer, &deployer);
+    assert_eq!(text(&mut session, "SELECT reachable FROM opdb.check_environment('production')"), "t");
 
     let mut session = servers().test.connect(&name, &operator, &operator).unwrap();
     let refusal = refused(&mut session, "SELECT opdb.check_compatibility('production')");
@@ -138,10 +107,7 @@ fn an_ordinary_admin_and_operator_do_the_whole_job() {
             "CREATE USER MAPPING FOR {operator} SERVER production OPTIONS (user '{deployer}', password '{deployer}')"
         ),
     );
-    execute(
-        &mut session,
-        "SELECT opdb.create_event_table('events', start_at => '2024-03-01')",
-    );
+    execute(&mut session, "SELECT opdb.create_event_table('events', start_at => '2024-03-01')");
     assert_eq!(ingest(&mut session, "events", &records(30)), (30, 0, 0));
     execute(&mut session, "SELECT opdb.capture_schema()");
     let failed = rows(
@@ -176,8 +142,5 @@ fn missing_rights_on_production_are_named_before_anything_is_sent() {
         &mut pair.here,
         "SELECT detail FROM opdb.pre_deployment_check('limited', '{t}') WHERE check_name = 'privileges' AND NOT passed",
     );
-    assert!(
-        detail.contains("INSERT, UPDATE") && detail.contains("public.t"),
-        "{detail}"
-    );
+    assert!(detail.contains("INSERT, UPDATE") && detail.contains("public.t"), "{detail}");
 }

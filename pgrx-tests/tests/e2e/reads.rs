@@ -10,10 +10,7 @@ fn reading_functions_assign_no_transaction_id() {
         "CREATE TABLE t (id int PRIMARY KEY, a text); INSERT INTO t VALUES (1, 'x');
          SELECT opdb.capture_schema(); SELECT opdb.quality_score('t')",
     );
-    execute(
-        &mut pair.there,
-        "CREATE TABLE t (id int PRIMARY KEY, a varchar(1))",
-    );
+    execute(&mut pair.there, "CREATE TABLE t (id int PRIMARY KEY, a varchar(1))");
     for call in [
         "opdb.current_environment()",
         "opdb.schema_fingerprint()",
@@ -25,16 +22,8 @@ fn reading_functions_assign_no_transaction_id() {
         "opdb.verify_column_mapping('production', 't')",
     ] {
         execute(&mut pair.here, "BEGIN READ ONLY");
-        assert_ne!(
-            text(&mut pair.here, &format!("SELECT count(*) FROM {call}")),
-            "0",
-            "{call}"
-        );
-        assert_eq!(
-            text(&mut pair.here, "SELECT pg_current_xact_id_if_assigned()"),
-            "NULL",
-            "{call}"
-        );
+        assert_ne!(text(&mut pair.here, &format!("SELECT count(*) FROM {call}")), "0", "{call}");
+        assert_eq!(text(&mut pair.here, "SELECT pg_current_xact_id_if_assigned()"), "NULL", "{call}");
         execute(&mut pair.here, "ROLLBACK");
     }
 }

@@ -12,14 +12,8 @@ fn no_error_view_or_log_shows_a_password() {
     let call = |name: &str, options: &str, credentials: &str| {
         format!("SELECT opdb.register_environment('{name}', 'staging', '{options}', {credentials})")
     };
-    execute(
-        &mut client,
-        &call("fine", r#"{"host": "127.0.0.1", "port": 1}"#, &good),
-    );
-    execute(
-        &mut client,
-        &call("fine", r#"{"host": "127.0.0.1", "port": 1}"#, &good),
-    );
+    execute(&mut client, &call("fine", r#"{"host": "127.0.0.1", "port": 1}"#, &good));
+    execute(&mut client, &call("fine", r#"{"host": "127.0.0.1", "port": 1}"#, &good));
 
     let unknown_option = format!(r#"'{{"user": "u", "passwort": "{SECRET}"}}'"#);
     let in_function = format!(
@@ -38,13 +32,7 @@ fn no_error_view_or_log_shows_a_password() {
         assert!(!refusal.whole.contains(SECRET), "{refusal:?}");
     }
 
-    assert_eq!(
-        rows(
-            &mut client,
-            "SELECT reachable FROM opdb.check_environment('fine')"
-        ),
-        [["f"]]
-    );
+    assert_eq!(rows(&mut client, "SELECT reachable FROM opdb.check_environment('fine')"), [["f"]]);
     for view in [
         "opdb.environments",
         "opdb.environment",
@@ -53,9 +41,7 @@ fn no_error_view_or_log_shows_a_password() {
         "pg_stat_activity",
         "pg_stat_statements",
     ] {
-        let shown = rows(&mut client, &format!("SELECT v::text FROM {view} v"))
-            .concat()
-            .join("\n");
+        let shown = rows(&mut client, &format!("SELECT v::text FROM {view} v")).concat().join("\n");
         assert!(!shown.contains(SECRET), "{view}: {shown}");
     }
     assert!(!servers().test.log().contains(SECRET), "the server's log");
@@ -65,10 +51,7 @@ fn no_error_view_or_log_shows_a_password() {
 fn the_error_after_a_call_with_credentials_still_has_its_statement() {
     let mut client = on_test(&database(&servers().test));
     let credentials = format!(r#"'{{"user": "u", "password": "{SECRET}"}}'"#);
-    execute(
-        &mut client,
-        &format!("SELECT opdb.register_environment('e', 'test', '{{}}', {credentials})"),
-    );
+    execute(&mut client, &format!("SELECT opdb.register_environment('e', 'test', '{{}}', {credentials})"));
     refused(&mut client, "SELECT 'marker of the next statement' / 0");
     assert!(servers().test.log().contains("marker of the next statement"));
 }

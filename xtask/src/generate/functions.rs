@@ -69,11 +69,7 @@ fn read_module(
 
 /// The SQL function that a Rust function becomes, if it becomes one.
 fn read_function(item: &ItemFn) -> anyhow::Result<Option<Function>> {
-    let Some(attribute) = item
-        .attrs
-        .iter()
-        .find(|attribute| is_named(attribute, "pg_extern"))
-    else {
+    let Some(attribute) = item.attrs.iter().find(|attribute| is_named(attribute, "pg_extern")) else {
         return Ok(None);
     };
     let rust_name = item.sig.ident.unraw().to_string();
@@ -86,10 +82,7 @@ fn read_function(item: &ItemFn) -> anyhow::Result<Option<Function>> {
         !comment.is_empty(),
         "function {rust_name} is a #[pg_extern] without a doc comment, which `\\df+` would show"
     );
-    Ok(Some(Function {
-        name: options.name.unwrap_or(rust_name),
-        comment,
-    }))
+    Ok(Some(Function { name: options.name.unwrap_or(rust_name), comment }))
 }
 
 #[derive(Default)]
@@ -123,38 +116,25 @@ fn options(attribute: &Attribute) -> syn::Result<Options> {
 fn doc_comment(attributes: &[Attribute]) -> String {
     let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
         Meta::NameValue(doc) if doc.path.is_ident("doc") => match &doc.value {
-            Expr::Lit(ExprLit {
-                lit: Lit::Str(text), ..
-            }) => Some(text.value()),
+            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
             _ => None,
         },
         _ => None,
     });
     let text = lines.collect::<Vec<_>>().join("\n");
-    text.lines()
-        .map(str::trim)
-        .collect::<Vec<_>>()
-        .join("\n")
-        .trim()
-        .to_owned()
+    text.lines().map(str::trim).collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
 fn text(value: &Expr) -> Option<String> {
     match value {
-        Expr::Lit(ExprLit {
-            lit: Lit::Str(text), ..
-        }) => Some(text.value()),
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
         _ => None,
     }
 }
 
 /// Whether the attribute is this one, by whatever path it is called.
 fn is_named(attribute: &Attribute, name: &str) -> bool {
-    attribute
-        .path()
-        .segments
-        .last()
-        .is_some_and(|segment| segment.ident == name)
+    attribute.path().segments.last().is_some_and(|segment| segment.ident == name)
 }
 
 /// Whether the attribute is a `cfg` that holds in builds for tests and not in others.
@@ -190,21 +170,14 @@ mod tests {
     }
 
     fn names(source: &str) -> Vec<String> {
-        in_source(&[("lib.rs", source)])
-            .unwrap()
-            .into_iter()
-            .map(|function| function.name)
-            .collect()
+        in_source(&[("lib.rs", source)]).unwrap().into_iter().map(|function| function.name).collect()
     }
 
     #[test]
     fn the_doc_comment_is_the_comment() {
         let source =
             "/// Tells it.\n///\n///   Twice.  \n#[pg_extern(stable)]\nfn tell() {}\n/// No.\nfn other() {}";
-        let expected = Function {
-            name: "tell".into(),
-            comment: "Tells it.\n\nTwice.".into(),
-        };
+        let expected = Function { name: "tell".into(), comment: "Tells it.\n\nTwice.".into() };
         assert_eq!(in_source(&[("lib.rs", source)]).unwrap(), [expected]);
     }
 
@@ -214,10 +187,7 @@ mod tests {
             names("/// x\n#[pg_extern(immutable, name = \"other\", requires = [a, b])]\nfn f() {}"),
             ["other"]
         );
-        assert_eq!(
-            names("/// x\n#[pgrx::pg_extern(sql = false)]\nfn f() {}"),
-            [""; 0]
-        );
+        assert_eq!(names("/// x\n#[pgrx::pg_extern(sql = false)]\nfn f() {}"), [""; 0]);
         assert_eq!(names("/// x\n#[pg_extern]\nfn r#match() {}"), ["match"]);
     }
 
@@ -238,22 +208,16 @@ mod tests {
     #[test]
     fn tests_are_left_out() {
         let function = "#[pg_extern] fn f() {}";
-        for condition in [
-            "test",
-            "any(test, feature = \"pg_test\")",
-            "feature = \"pg_test\"",
-            "all(unix, test)",
-        ] {
+        for condition in
+            ["test", "any(test, feature = \"pg_test\")", "feature = \"pg_test\"", "all(unix, test)"]
+        {
             assert_eq!(
                 names(&format!("#[cfg({condition})] mod tests {{ {function} }}")),
                 [""; 0],
                 "{condition}"
             );
         }
-        assert_eq!(
-            names(&format!("#[cfg(not(test))] mod m {{ /** x */ {function} }}")),
-            ["f"]
-        );
+        assert_eq!(names(&format!("#[cfg(not(test))] mod m {{ /** x */ {function} }}")), ["f"]);
         assert_eq!(names("#[cfg(test)] mod tests;"), [""; 0]);
     }
 

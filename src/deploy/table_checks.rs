@@ -1,0 +1,143 @@
+//! The checks that look at each table on both sides.
+
+use opdb_core::compat::Verdict;
+use opdb_core::compat::table::is_unique;
+
+use super::checks::{Check, unless};
+use super::shipment::Shipment;
+use crate::compat::{Compared, LocalTable};
+use crate::pg::error::Result;
+use crate::pg::name::literal;
+use crate::pg::remote::Remote;
+
+/// `tables` and `shipments` go together, place by place.
+pub fn run(
+    remote: &Remote,
+    tables: &[LocalTable],
+    shipments: &[Shipment],
+    compared: &Compared,
+) -> Result<[Check; 4]> {
+    let (there, missing): (Vec<_>, Vec<_>) =
+        tables.iter().zip(shipments).partition(|(table, _)| compared.exists_there(table));
+    // What is not there was not looked at, and is nothing to pass.
+    let unknown: Vec<String> =
+        missing.iter().map(|(_, shipment)| format!("{} does not exist there", shipment.table)).collect();
+    Ok([
+        compatible(tables, shipments, compared),
+        column_mapping(&there, unknown.clone(), compared)?,
+        unique_there(&there, unknown.clone(), compared),
+        privileges(remote, shipments, unknown)?,
+    ])
+}
+
+type There<'a> = [(&'a LocalTable, &'a Shipment)];
+
+/// Structure only; whether narrower types matter is for the next check to say.
+fn compatible(tables: &[LocalTable], shipments: &[Shipment], compared: &Compared) -> Check {
+    let wrong: Vec<String> = tables
+        .iter()
+        .zip(shipments)
+        .flat_map(|(table, shipment)| compared.findings(table, &shipment.kept_here))
+        .filter(|finding| finding.blocking && finding.verdict >= Verdict::Incompatible)
+        .map(|finding| match finding.object == finding.table {
+            true => format!("{}: {}", finding.table, finding.detail),
+            false => format!("{}.{}: {}", finding.table, finding.object, finding.detail),
+        })
+        .collect();
+    unless("compatible", &wrong, "tables and columns have their counterparts")
+}
+
+fn column_mapping(there: &There, mut wrong: Vec<String>, compared: &Compared) -> Result<Check> {
+    let mut narrower = 0;
+    for (table, shipment) in there {
+        for column in compared.mapping(table, &shipment.kept_here, shipment.condition.as_deref())? {
+            if column.verdict <= Verdict::Widening || shipment.kept_here.contains(&column.local_column) {
+                continue;
+            }
+            narrower += 1;
+            if column.fits == Some(false) && column.verdict < Verdict::Incompatible {
+                wrong.push(format!(
+                    "{}.{}: {} -> {} is {}, {}",
+                    shipment.table,
+                    column.local_column,
+                    column.local_type,
+                    column.remote_type.as_deref().unwrap_or("nothing"),
+                    column.verdict.as_str(),
+                    column.evidence
+                ));
+            }
+        }
+    }
+    let fine = match narrower {
+        0 => "every value fits by its type".to_owned(),
+        _ => format!("{narrower} columns are narrower there, no value is known not to fit"),
+    };
+    Ok(unless("column_mapping", &wrong, fine))
+}
+
+fn unique_there(there: &There, mut wrong: Vec<String>, compared: &Compared) -> Check {
+    wrong.extend(
+        there
+            .iter()
+            .filter(|(_, shipment)| !is_unique(&compared.remote, &shipment.table, &shipment.key))
+            .map(|(_, shipment)| {
+                let key = shipment.key.join(", ");
+                format!("{} has no unique constraint or index on ({key}) there", shipment.table)
+            }),
+    );
+    unless("key_unique_there", &wrong, "the target holds each key once")
+}
+
+/// What the role there lacks: the tables, their schemas, the sequences that are drawn from or moved on, and
+/// for an event table the right to make partitions.
+const LACKING: &str = "
+    WITH shipment (name, sent, is_event_table) AS (VALUES /*shipments*/),
+    target AS (
+        SELECT s.*, c.oid, n.oid AS schema_oid, n.nspname
+        FROM shipment s, pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE pg_catalog.format('%I.%I', n.nspname, c.relname) = s.name
+    ), lacking (privilege, object) AS (
+        SELECT DISTINCT 'USAGE', 'schema ' || pg_catalog.quote_ident(t.nspname) FROM target t
+        WHERE NOT pg_catalog.has_schema_privilege(t.schema_oid, 'USAGE')
+        UNION ALL
+        SELECT pg_catalog.string_agg(p.privilege, ', '), t.name
+        FROM target t, (VALUES ('SELECT'), ('INSERT'), ('UPDATE')) p (privilege)
+        WHERE NOT pg_catalog.has_table_privilege(t.oid, p.privilege) GROUP BY t.name
+        UNION ALL
+        SELECT p.privilege, 'sequence ' || pg_catalog.quote_ident(q.relname)
+        FROM target t
+        JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = t.oid
+             AND d.classid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i')
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
+        JOIN pg_catalog.pg_class q ON q.oid = d.objid AND q.relkind = 'S'
+        CROSS JOIN LATERAL (SELECT CASE WHEN a.attname = ANY (t.sent) THEN 'UPDATE'
+                                        WHEN d.deptype = 'a' THEN 'USAGE' END) p (privilege)
+        WHERE p.privilege IS NOT NULL
+          AND NOT pg_catalog.has_sequence_privilege(q.oid, p.privilege)
+        UNION ALL
+        SELECT 'EXECUTE', 'function opdb.create_event_partitions (GRANT opdb_operator)'
+        WHERE EXISTS (SELECT FROM target t WHERE t.is_event_table)
+          AND NOT coalesce((SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+                                   AND pg_catalog.has_function_privilege(f.oid, 'EXECUTE')
+                            FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_proc f ON f.pronamespace = n.oid
+                            WHERE n.nspname = 'opdb' AND f.proname = 'create_event_partitions'), false)
+    )
+    SELECT current_user || ' lacks ' || privilege || ' on ' || object FROM lacking";
+
+fn privileges(remote: &Remote, shipments: &[Shipment], mut wrong: Vec<String>) -> Result<Check> {
+    let values: Vec<String> = shipments
+        .iter()
+        .map(|shipment| {
+            let sent: Vec<String> = shipment.sent_columns().map(literal).collect();
+            format!(
+                "({}, ARRAY[{}]::text[], {})",
+                literal(&shipment.table),
+                sent.join(", "),
+                shipment.is_event_table_there
+            )
+        })
+        .collect();
+    let rows = remote.query(&LACKING.replace("/*shipments*/", &values.join(", ")), 1)?;
+    wrong.extend(rows.into_iter().flatten().flatten());
+    Ok(unless("privileges", &wrong, "the role there has every right it needs"))
+}
