@@ -201,7 +201,7 @@ impl<'a> Job<'a> {
             r#"SELECT opdb.add_quality_rule('raw_events', 'accuracy', 'expression', '{}',
                    '{"expression": "(payload ->> ''mag'')::numeric BETWEEN -2 AND 10"}', threshold => 0.999);
                SELECT opdb.add_quality_rule('raw_events', 'completeness', 'expression', '{}',
-                   '{"expression": "payload ->> ''place'' <> '''' IS TRUE"}', threshold => 0.99)"#,
+                   '{"expression": "coalesce(payload ->> ''place'', '''') <> ''''"}', threshold => 0.99)"#,
         )?;
         self.show(
             "SELECT r.run_id, r.rows, r.completeness, r.accuracy, r.consistency, r.integrity, r.score, r.coverage,

@@ -147,8 +147,10 @@ fn upsert(remote: &Remote, shipment: &Shipment, digest: RowDigest, options: &Opt
     let updated = shipment.update().map_or(Ok(0), |update| remote.execute(&update))?;
     check_change_ratio(remote, shipment, updated, options)?;
     let inserted = remote.execute(&shipment.insert())?;
-    for advance in shipment.advance_sequences() {
-        remote.query(&advance, 1)?;
+    if inserted > 0 {
+        for advance in shipment.advance_sequences() {
+            remote.query(&advance, 1)?;
+        }
     }
     Ok(Applied { table: shipment.table.clone(), rows: digest.rows, inserted, updated, digest: digest.hex() })
 }

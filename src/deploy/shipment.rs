@@ -193,22 +193,22 @@ impl Shipment {
         )
     }
 
-    /// Moves the target's sequences past the values that were sent, so that its own next row finds a free one.
+    /// Moves the target's sequences past the values that were sent, so that its own next row finds a free
+    /// one. Needs UPDATE on the sequence, and may skip a value.
     pub fn advance_sequences(&self) -> Vec<String> {
         self.columns
             .iter()
             .filter(|column| column.has_sequence_there)
             .map(|column| {
                 format!(
-                    "SELECT pg_catalog.setval(q.name::regclass, m.high) \
-                     FROM (SELECT pg_catalog.pg_get_serial_sequence({table_text}, {column_text}) AS name) q, \
-                          (SELECT pg_catalog.max({column}) AS high FROM {stage}) m, \
-                          LATERAL (SELECT pg_catalog.pg_sequence_last_value(q.name::regclass) AS last) l \
-                     WHERE q.name IS NOT NULL AND m.high > coalesce(l.last, 0)",
-                    table_text = literal(&self.table),
-                    column_text = literal(&column.name),
-                    column = identifier(&column.name),
-                    stage = self.stage,
+                    "SELECT pg_catalog.setval(q.name::regclass, greatest(m.high, pg_catalog.nextval(q.name::regclass)))
+                     FROM (SELECT pg_catalog.pg_get_serial_sequence({}, {}) AS name) q,
+                          (SELECT pg_catalog.max({}) AS high FROM {}) m
+                     WHERE q.name IS NOT NULL",
+                    literal(&self.table),
+                    literal(&column.name),
+                    identifier(&column.name),
+                    self.stage,
                 )
             })
             .collect()

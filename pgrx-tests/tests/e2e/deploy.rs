@@ -391,3 +391,79 @@ fn a_role_with_few_rights_there_is_enough() {
     let mut pair = pair.register("production", "production", &deployer, &deployer);
     assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(1, 0, 0));
 }
+
+#[test]
+fn what_a_role_there_lacks_is_named_before_anything_is_sent() {
+    let mut pair = Pair::with_opdb_on_both();
+    let tables = "CREATE SCHEMA app; CREATE TABLE app.hidden (id int PRIMARY KEY);
+        CREATE TABLE sent (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY);
+        CREATE TABLE unsent (id serial PRIMARY KEY, code text UNIQUE);
+        SELECT opdb.create_event_table('events')";
+    execute(&mut pair.here, tables);
+    execute(
+        &mut pair.here,
+        "INSERT INTO app.hidden VALUES (1); INSERT INTO sent DEFAULT VALUES; INSERT INTO unsent (code) VALUES ('a');
+         SELECT opdb.capture_schema()",
+    );
+    ingest(&mut pair.here, "events", &records(3));
+    execute(&mut pair.there, tables);
+    let deployer = role(&servers().production, &[]);
+    execute(
+        &mut pair.there,
+        &format!("GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public, app TO {deployer}"),
+    );
+    let mut pair = pair.register("production", "production", &deployer, &deployer);
+    for (table, options, lacking, grant) in [
+        ("app.hidden", "{}", "USAGE on schema app", "USAGE ON SCHEMA app"),
+        ("sent", "{}", "UPDATE on sequence sent_id_seq", "UPDATE ON SEQUENCE sent_id_seq"),
+        (
+            "unsent",
+            r#"{"key": ["code"], "exclude_columns": ["id"]}"#,
+            "USAGE on sequence unsent_id_seq",
+            "USAGE ON SEQUENCE unsent_id_seq",
+        ),
+        ("events", "{}", "EXECUTE on function opdb.create_event_partitions", "opdb_operator"),
+    ] {
+        let check = format!(
+            "SELECT string_agg(detail, ' ') FROM opdb.pre_deployment_check('production', '{{{table}}}', '{options}') WHERE NOT passed"
+        );
+        let detail = text(&mut pair.here, &check);
+        assert!(detail.contains(lacking), "{table}: {detail}");
+        execute(&mut pair.there, &format!("GRANT {grant} TO {deployer}"));
+        assert_eq!(text(&mut pair.here, &check), "NULL", "{table}");
+        let [state, .., error] = deploy(&mut pair.here, &format!("{{{table}}}"), options);
+        assert_eq!(state, "applied", "{table}: {error}");
+    }
+}
+
+#[test]
+fn a_condition_limits_what_is_judged_to_what_is_sent() {
+    let mut pair = pair_with(
+        "CREATE TABLE t (id int PRIMARY KEY, a text); INSERT INTO t VALUES (1, 'abc'), (2, 'far too long')",
+        "CREATE TABLE t (id int PRIMARY KEY, a varchar(3))",
+    );
+    execute(
+        &mut pair.here,
+        r#"SELECT opdb.add_quality_rule('t', 'accuracy', 'length', '{a}', '{"max": 3}', threshold => 1)"#,
+    );
+    let [state, .., error] = deploy(&mut pair.here, "{t}", "{}");
+    assert_eq!(state, "refused");
+    assert!(error.contains("rule 1 (length a): 0.5000") && error.contains("far too long"), "{error}");
+    assert_eq!(deploy(&mut pair.here, "{t}", r#"{"where": "id = 1"}"#), applied(1, 0, 0));
+}
+
+#[test]
+fn a_quality_rule_that_no_longer_fits_refuses_and_says_which() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
+    let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1, 'x')"), table);
+    execute(
+        &mut pair.here,
+        "SELECT opdb.add_quality_rule('t', 'accuracy', 'not_null', '{a}'); ALTER TABLE t RENAME a TO b",
+    );
+    let run = rows(&mut pair.here, "SELECT passed, reason FROM opdb.quality_score('t')").remove(0);
+    assert_eq!(run[0], "f");
+    assert!(run[1].contains("rule 1 (not_null a) is broken"), "{run:?}");
+    let [state, .., error] = deploy(&mut pair.here, "{t}", "{}");
+    assert_eq!(state, "refused");
+    assert!(error.contains("rule 1"), "{error}");
+}

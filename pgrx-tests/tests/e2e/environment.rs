@@ -1,4 +1,4 @@
-use crate::fixture::{Pair, database, execute, on_test, refused, register, rows, servers, text};
+use crate::fixture::{Pair, database, execute, on_test, refused, register, role, rows, servers, text};
 
 #[test]
 fn a_reachable_environment_is_described_and_an_unreachable_one_is_a_row() {
@@ -93,4 +93,23 @@ fn no_connection_outlives_the_call() {
         text(&mut pair.there, "SELECT pg_sleep(0.05)");
     }
     panic!("a connection is still open");
+}
+
+#[test]
+fn every_role_adds_its_own_credentials_and_only_the_owner_changes_the_server() {
+    let mut pair = Pair::with_plain_production();
+    let (operator, deployer) = (role(&servers().test, &["opdb_operator"]), role(&servers().production, &[]));
+    let mut session = servers().test.connect(&pair.here_name, &operator, &operator).unwrap();
+    let refusal = refused(&mut session, "SELECT opdb.check_compatibility('production')");
+    assert_eq!(refusal.sqlstate, "28000");
+    register(&mut session, "production", "production", &pair.there_name, &deployer, &deployer);
+    let role_there = "SELECT role FROM opdb.check_environment('production')";
+    assert_eq!(text(&mut session, role_there), deployer);
+    assert_eq!(text(&mut pair.here, role_there), "postgres", "the first one's credentials are untouched");
+    let other = r#"SELECT opdb.register_environment('production', 'production', '{"host": "elsewhere"}')"#;
+    let refusal = refused(&mut session, other);
+    assert_eq!(refusal.sqlstate, "42501");
+    assert!(refusal.message.contains("\"production\"") && !refusal.hint.is_empty(), "{refusal:?}");
+    let other_kind = "SELECT opdb.register_environment('production', 'staging', '{}')";
+    assert_eq!(refused(&mut session, other_kind).sqlstate, "42501");
 }

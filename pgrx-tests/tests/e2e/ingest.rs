@@ -210,3 +210,29 @@ fn a_partition_that_somebody_made_under_another_name_is_used() {
         "2"
     );
 }
+
+#[test]
+fn what_a_dropped_event_table_left_is_named_and_then_the_name_is_free() {
+    let mut client = on_test(&database(&servers().test));
+    execute(&mut client, "SELECT opdb.create_event_table('events'); DROP TABLE events");
+    for (left, remedy) in [
+        ("public.events_keys", "DROP TABLE events_keys"),
+        ("events_keep_keys()", "DROP FUNCTION events_keep_keys()"),
+    ] {
+        let refusal = refused(&mut client, "SELECT opdb.create_event_table('events')");
+        assert_eq!(refusal.sqlstate, "42P07");
+        assert!(refusal.message.contains(left) && refusal.hint.contains("_keep_keys"), "{refusal:?}");
+        execute(&mut client, remedy);
+    }
+    execute(&mut client, "SELECT opdb.create_event_table('events')");
+    assert_eq!(text(&mut client, "SELECT string_agg(table_name::text, ',') FROM opdb.event_table"), "events");
+}
+
+#[test]
+fn thirty_days_are_not_a_month() {
+    let mut client = on_test(&database(&servers().test));
+    for every in ["30 days", "24 hours", "-1 day", "0", "1 year"] {
+        let refusal = refused(&mut client, &format!("SELECT opdb.create_event_table('e', '{every}')"));
+        assert_eq!(refusal.sqlstate, "0A000", "{every}");
+    }
+}
