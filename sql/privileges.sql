@@ -1,4 +1,5 @@
--- Who may do what. Nothing is granted to PUBLIC; each role has what the one before has, and more.
+-- Who may do what. Nothing is granted to PUBLIC; each role has what the one before has, and more. Nobody may
+-- write to opdb's tables but its functions: what stands there is acted upon.
 REVOKE ALL ON ALL ROUTINES IN SCHEMA opdb FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA opdb FROM PUBLIC;
 
@@ -27,16 +28,11 @@ GRANT EXECUTE ON FUNCTION
     opdb.check_compatibility, opdb.verify_column_mapping,
     opdb.pre_deployment_check, opdb.deploy
 TO opdb_operator;
-GRANT INSERT, UPDATE ON opdb.event_table, opdb.schema_snapshot TO opdb_operator;
-GRANT DELETE ON opdb.event_table TO opdb_operator;
-GRANT INSERT ON opdb.quality_rule, opdb.quality_run, opdb.quality_result TO opdb_operator;
-GRANT SELECT, INSERT, UPDATE (state) ON opdb.deployment TO opdb_operator;
--- Records are somebody's data: the view shows them to whoever may read the table they were meant for.
-GRANT INSERT, SELECT (table_name, record_digest, attempts, sqlstate, error, fingerprint),
-      UPDATE (attempts, last_at, sqlstate, error, fingerprint) ON opdb.dead_letter TO opdb_operator;
+GRANT SELECT ON opdb.deployment TO opdb_operator;
 
--- opdb_admin decides what this database is and which others it knows, and dumps all of it.
+-- opdb_admin decides what this database is and which others it knows, dumps all of it, and tidies up.
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA opdb TO opdb_admin;
-GRANT ALL ON ALL TABLES IN SCHEMA opdb TO opdb_admin;
+GRANT SELECT ON ALL TABLES IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA opdb TO opdb_admin;
+GRANT DELETE ON opdb.dead_letter, opdb.quality_rule, opdb.quality_run, opdb.deployment TO opdb_admin;
 GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO opdb_admin;

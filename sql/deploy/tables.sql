@@ -15,7 +15,7 @@ CREATE TABLE opdb.deployment (
     error         text,
     details       jsonb NOT NULL DEFAULT '[]',
     remote_xid    text,
-    deployed_by   name NOT NULL DEFAULT current_user
+    deployed_by   text NOT NULL
 );
 SELECT pg_catalog.pg_extension_config_dump('opdb.deployment', '');
 SELECT pg_catalog.pg_extension_config_dump('opdb.deployment_deployment_id_seq', '');

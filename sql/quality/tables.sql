@@ -10,7 +10,7 @@ CREATE TABLE opdb.quality_rule (
     threshold  numeric,
     severity   text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-    created_by name NOT NULL DEFAULT current_user
+    created_by text NOT NULL
 );
 CREATE INDEX quality_rule_table_idx ON opdb.quality_rule (table_name);
 SELECT pg_catalog.pg_extension_config_dump('opdb.quality_rule', '');

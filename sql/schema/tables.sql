@@ -6,7 +6,7 @@ CREATE TABLE opdb.schema_snapshot (
     format      integer NOT NULL,
     facts       jsonb NOT NULL,
     captured_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-    captured_by name NOT NULL DEFAULT current_user
+    captured_by text NOT NULL
 );
 SELECT pg_catalog.pg_extension_config_dump('opdb.schema_snapshot', '');
 

@@ -17,7 +17,7 @@ pub enum DeployError {
     #[error("option \"{option}\" must be {needs}")]
     InvalidOption { option: String, needs: &'static str },
     #[error("deployment to \"{environment}\" refused: {reasons}")]
-    Refused { environment: String, tables: Vec<String>, reasons: String },
+    Refused { environment: String, tables: Vec<String>, options: String, reasons: String },
     #[error("tables reference each other in a circle: {0}")]
     ReferenceCycle(String),
     #[error("{table}: what was staged is not what was sent ({staged} of {sent} rows, digest {digest})")]
@@ -54,12 +54,13 @@ impl Report for DeployError {
             Self::NoKey(_) => "Add a primary key, or pass the option key: '{\"key\": [\"column\", …]}'.".into(),
             Self::KeyColumn { .. } => "The option key names columns that are sent, as they stand in the catalog.".into(),
             Self::UnknownOption(_) | Self::InvalidOption { .. } => format!("Options: {}.", Options::HELP),
-            Self::Refused { environment, tables, .. } => {
+            Self::Refused { environment, tables, options, .. } => {
                 let names: Vec<String> = tables.iter().map(literal).collect();
                 format!(
-                    "Nothing was changed. See SELECT * FROM opdb.pre_deployment_check({}, ARRAY[{}])",
+                    "Nothing was changed. See SELECT * FROM opdb.pre_deployment_check({}, ARRAY[{}], {})",
                     literal(environment),
-                    names.join(", ")
+                    names.join(", "),
+                    literal(options)
                 )
             }
             Self::ReferenceCycle(_) => "Deploy them one at a time, with the constraint dropped there meanwhile.".into(),

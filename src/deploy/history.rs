@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::apply::{Applied, was_committed};
 use crate::pg::error::Result;
-use crate::pg::spi;
+use crate::pg::{own, spi};
 
 /// What is known of a deployment when it ends.
 pub struct Entry<'a> {
@@ -32,10 +32,10 @@ pub fn record(entry: Entry) -> Result<i64> {
     };
     let digests: Vec<String> = entry.applied.iter().map(|table| table.digest.clone()).collect();
     let digest = (!digests.is_empty()).then(|| combined(&digests));
-    let id = spi::write_value::<i64>(
+    let id = own::write_value::<i64>(
         "INSERT INTO opdb.deployment (environment, tables, state, rows, inserted, updated, unchanged,
-                                      quality_score, digest, started_at, error, details, remote_xid)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::numeric, $9, $10, $11, $12, $13)
+                                      quality_score, digest, started_at, error, details, remote_xid, deployed_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::numeric, $9, $10, $11, $12, $13, $14)
          RETURNING deployment_id",
         &[
             entry.environment.into(),
@@ -51,6 +51,7 @@ pub fn record(entry: Entry) -> Result<i64> {
             entry.error.into(),
             JsonB(Value::Array(entry.applied.iter().map(Applied::to_json).collect())).into(),
             entry.remote_xid.into(),
+            own::caller()?.into(),
         ],
     )?;
     Ok(id.unwrap_or_default())
@@ -86,7 +87,7 @@ pub fn settle(environment: &str) -> Result<()> {
             Some(false) => "failed",
             None => continue,
         };
-        spi::write(
+        own::write(
             "UPDATE opdb.deployment SET state = $2 WHERE deployment_id = $1",
             &[id.into(), state.into()],
         )?;

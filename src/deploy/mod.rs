@@ -90,6 +90,7 @@ fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Result<i6
         let refusal = Failure::from(DeployError::Refused {
             environment: environment.to_owned(),
             tables: tables.iter().map(|table| table.name.sql()).collect(),
+            options: options.given.to_string(),
             reasons: reasons.clone(),
         });
         return unsuccessful(refusal, options, entry("refused", &[], Some(reasons)));

@@ -7,6 +7,8 @@ use crate::pg::error::Result;
 use crate::pg::expression;
 
 pub struct Options {
+    /// As the caller wrote them.
+    pub given: Value,
     /// Columns to match rows by, instead of the primary key.
     pub key: Option<Vec<String>>,
     /// Which rows to send: a condition in parentheses.
@@ -32,6 +34,7 @@ impl Options {
         };
         let object = options.as_object().ok_or_else(|| invalid("options", "a JSON object"))?;
         let mut read = Self {
+            given: options.clone(),
             key: None,
             condition: None,
             exclude_columns: Vec::new(),

@@ -62,7 +62,7 @@ fn look(remote: &Remote) -> Result<Finding> {
     };
     Ok(Finding {
         reachable: true,
-        latency_ms: latency.iter().min().map(|fastest| fastest.as_secs_f64() * 1000.0),
+        latency_ms: latency.iter().min().map(|fastest| fastest.as_micros() as f64 / 1000.0),
         server_version,
         in_recovery,
         read_only,

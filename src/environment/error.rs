@@ -15,6 +15,8 @@ pub enum EnvironmentError {
     NotAScalar { argument: &'static str, option: String },
     #[error("option \"{0}\" is a credential")]
     CredentialInOptions(String),
+    #[error("permission denied to register environment \"{0}\"")]
+    NotAdmin(String),
     #[error("must be owner of the server of environment \"{0}\" to change it")]
     NotOwner(String),
     #[error("a foreign server \"{0}\" exists that opdb did not make")]
@@ -29,7 +31,7 @@ impl Report for EnvironmentError {
             }
             Self::InvalidName(_) => PgSqlErrorCode::ERRCODE_INVALID_NAME,
             Self::CredentialInOptions(_) => PgSqlErrorCode::ERRCODE_FDW_INVALID_OPTION_NAME,
-            Self::NotOwner(_) => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Self::NotAdmin(_) | Self::NotOwner(_) => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             Self::ServerExists(_) => PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
         }
     }
@@ -49,9 +51,13 @@ impl Report for EnvironmentError {
             Self::CredentialInOptions(_) => {
                 "Server options can be read by everybody: pass it in the argument \"credentials\".".into()
             }
+            Self::NotAdmin(_) => {
+                "A new environment takes a foreign server: have a member of opdb_admin register it first."
+                    .into()
+            }
             Self::NotOwner(_) => {
                 "To give it credentials of your own only, pass the kind and the options that it has \
-                                  (opdb.environments shows them)."
+                                  (\\des+ in psql shows them)."
                     .into()
             }
             Self::ServerExists(server) => {

@@ -10,7 +10,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::pg::error::{Result, required};
-use crate::pg::{secret, spi};
+use crate::pg::{own, secret, spi};
 use crate::settings;
 use error::EnvironmentError;
 
@@ -25,7 +25,7 @@ fn set_environment(name: Option<&str>, kind: Option<&str>) -> std::result::Resul
     let (name, kind) = (required("name", name)?, required("kind", kind)?);
     check_kind(kind)?;
     registry::check_name(name)?;
-    spi::write(
+    own::write(
         "INSERT INTO opdb.own_environment (name, kind) VALUES ($1, $2)
          ON CONFLICT (one) DO UPDATE SET name = excluded.name, kind = excluded.kind",
         &[name.into(), kind.into()],

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::pg::error::Result;
 use crate::pg::name::{MAX_IDENTIFIER_BYTES, identifier, literal};
 use crate::pg::remote::RemoteError;
-use crate::pg::{spi, user_mapping};
+use crate::pg::{own, spi, user_mapping};
 
 use super::error::EnvironmentError;
 
@@ -39,7 +39,7 @@ pub fn register(name: &str, kind: &str, options: &Value, credentials: Option<&Va
 }
 
 pub fn drop(name: &str) -> Result<()> {
-    let mapped = spi::write_returning(
+    let mapped = own::write_returning(
         "DELETE FROM opdb.environment e WHERE e.name = $1
          RETURNING ARRAY(SELECT CASE WHEN m.umuser = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(m.usename) END
                          FROM pg_catalog.pg_user_mappings m WHERE m.srvname = e.server)",
@@ -94,6 +94,13 @@ fn same_options(known: &Options, wanted: &Options) -> bool {
 }
 
 fn create_server(name: &str, kind: &str, options: &Options) -> Result<()> {
+    let may = spi::read_value::<bool>(
+        "SELECT pg_catalog.has_foreign_data_wrapper_privilege('postgres_fdw', 'USAGE')",
+        &[],
+    )?;
+    if may != Some(true) {
+        return Err(EnvironmentError::NotAdmin(name.to_owned()).into());
+    }
     let foreign = spi::read_value::<bool>(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_foreign_server WHERE srvname = $1)",
         &[name.into()],
@@ -108,7 +115,7 @@ fn create_server(name: &str, kind: &str, options: &Options) -> Result<()> {
         &format!("CREATE SERVER {server} FOREIGN DATA WRAPPER postgres_fdw OPTIONS ({})", list.join(", ")),
         &[],
     )?;
-    spi::write(
+    own::write(
         "INSERT INTO opdb.environment (name, kind, server) VALUES ($1, $2, $1)",
         &[name.into(), kind.into()],
     )?;
@@ -122,7 +129,7 @@ fn replace(name: &str, kind: &str, known: &Registered, options: &Options) -> Res
     if !known.is_own {
         return Err(EnvironmentError::NotOwner(name.to_owned()).into());
     }
-    spi::write("UPDATE opdb.environment SET kind = $2 WHERE name = $1", &[name.into(), kind.into()])?;
+    own::write("UPDATE opdb.environment SET kind = $2 WHERE name = $1", &[name.into(), kind.into()])?;
     let is_kept = |name: &String| options.iter().any(|(option, _)| option == name);
     let is_known = |name: &String| known.options.iter().any(|(option, _)| option == name);
     let dropped = known.options.iter().filter(|(option, _)| !is_kept(option));

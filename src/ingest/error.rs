@@ -2,6 +2,7 @@ use opdb_core::partition::Period;
 use pgrx::PgSqlErrorCode;
 
 use crate::pg::error::Report;
+use crate::pg::name::identifier;
 
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
@@ -11,6 +12,8 @@ pub enum IngestError {
     NotAnArray(String),
     #[error("permission denied to ingest into {0}")]
     NoRight(String),
+    #[error("the owner of {table}, {owner}, may not ingest")]
+    OwnerIsNoOperator { table: String, owner: String },
     #[error("events cannot be partitioned by {0}")]
     UnsupportedPeriod(String),
     #[error("{0} already exists")]
@@ -24,7 +27,9 @@ impl Report for IngestError {
         match self {
             Self::NotAnEventTable(_) => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
             Self::NotAnArray(_) | Self::InfiniteStart => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            Self::NoRight(_) => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Self::NoRight(_) | Self::OwnerIsNoOperator { .. } => {
+                PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
+            }
             Self::UnsupportedPeriod(_) => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::Exists(_) => PgSqlErrorCode::ERRCODE_DUPLICATE_TABLE,
         }
@@ -39,6 +44,9 @@ impl Report for IngestError {
             }
             Self::NotAnArray(_) => {
                 "Pass '[{\"source\": …, \"source_id\": …, \"occurred_at\": …, \"payload\": {…}}, …]'.".into()
+            }
+            Self::OwnerIsNoOperator { owner, .. } => {
+                format!("Events are written as the table's owner: GRANT opdb_operator TO {}.", identifier(owner))
             }
             Self::NoRight(table) => format!("GRANT INSERT ON {table} TO this role."),
             Self::UnsupportedPeriod(_) => format!(

@@ -9,7 +9,7 @@ use crate::partition;
 use crate::pg::error::Result;
 use crate::pg::name::{MAX_IDENTIFIER_BYTES, NameError, Qualified, identifier};
 use crate::pg::types::Regclass;
-use crate::pg::{name, role, spi};
+use crate::pg::{name, own, role, spi};
 
 /// How many hash partitions hold the keys: enough that a large table's key index stays in reach of vacuum.
 const KEY_PARTITIONS: usize = 8;
@@ -62,12 +62,20 @@ impl EventTable {
     /// from the owner, provided the caller may INSERT. With row security the policies are the caller's, so
     /// the caller writes in person.
     pub fn as_writer<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let allowed = spi::read_value::<bool>(
-            "SELECT pg_catalog.has_table_privilege($1::oid, 'INSERT')",
-            &[self.table.0.into()],
+        let rights = spi::read_one(
+            "SELECT pg_catalog.has_table_privilege($1::oid, 'INSERT'),
+                    pg_catalog.has_function_privilege($2, 'opdb.event_records(jsonb)', 'EXECUTE'),
+                    pg_catalog.pg_get_userbyid($2)::text",
+            &[self.table.0.into(), self.owner.into()],
+            |row| Ok((row.get::<bool>(1)?, row.get::<bool>(2)?, row.get::<String>(3)?)),
         )?;
+        let (allowed, owner_may, owner) = rights.unwrap_or_default();
         if allowed != Some(true) {
             return Err(IngestError::NoRight(self.name.sql()).into());
+        }
+        if owner_may != Some(true) {
+            let owner = owner.unwrap_or_default();
+            return Err(IngestError::OwnerIsNoOperator { table: self.name.sql(), owner }.into());
         }
         if self.row_security { work() } else { role::acting_as(self.owner, work) }
     }
@@ -134,12 +142,12 @@ fn register(
     start_at: Option<TimestampWithTimeZone>,
 ) -> Result<Regclass> {
     // Tables that were dropped since.
-    spi::write(
+    own::write(
         "DELETE FROM opdb.event_table e
          WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = e.table_name)",
         &[],
     )?;
-    let row = spi::write_returning(
+    let row = own::write_returning(
         "INSERT INTO opdb.event_table (table_name, key_table, period) VALUES ($1::regclass, $2::regclass, $3)
          ON CONFLICT (table_name) DO UPDATE SET key_table = excluded.key_table, period = excluded.period
          RETURNING table_name, (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = table_name)",

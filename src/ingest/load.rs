@@ -1,10 +1,12 @@
 //! One call of `opdb.ingest`: partitions, keys and rows in a few statements, however many records.
 
+use pgrx::datum::DatumWithOid;
+
 use super::error::IngestError;
 use super::event_table::EventTable;
 use crate::pg::error::{Failure, Result};
 use crate::pg::types::RawJsonb;
-use crate::pg::{spi, subtransaction};
+use crate::pg::{own, spi, subtransaction};
 
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Counts {
@@ -24,48 +26,62 @@ pub fn load(events: &EventTable, records: RawJsonb) -> Result<Counts> {
     let Some(length) = length else {
         return Err(IngestError::NotAnArray(kind.unwrap_or_default()).into());
     };
-    let mut failed = Vec::new();
+    let mut refused = Vec::new();
     let inserted = events.as_writer(|| {
         events.create_partitions(
             "SELECT occurred_at FROM opdb.event_records($1) WHERE error IS NULL",
             &[records.into()],
         )?;
-        insert(events, records, 1, length, &mut failed)
+        insert(events, records, &mut refused)
     })?;
     let malformed = bury_malformed(events, records)?;
-    for (position, failure) in &failed {
-        bury(events, records, *position, failure)?;
+    for (record, failure) in &refused {
+        bury(events, record, failure)?;
     }
-    let rejected = malformed + i64::try_from(failed.len()).unwrap_or(i64::MAX);
+    let rejected = malformed + i64::try_from(refused.len()).unwrap_or(i64::MAX);
     Ok(Counts { inserted, duplicates: length - inserted - rejected, rejected })
 }
 
-/// Inserts the well-formed records at positions first..=last and returns how many were new. If one of them
-/// is refused by the data itself (a constraint or a trigger of the user's), the halves are tried apart until
-/// the culprits are alone; any other error is the caller's.
-fn insert(
+/// A record, as JSON text, that the table refused, and why.
+type Refused = (String, Failure);
+
+/// Inserts the well-formed records and returns how many were new.
+fn insert(events: &EventTable, records: RawJsonb, refused: &mut Vec<Refused>) -> Result<i64> {
+    match subtransaction::run(|| insert_once(events, records.into())) {
+        Err(failure) if is_about_the_data(&failure) => {
+            let texts = spi::read(
+                "SELECT r.record::text FROM opdb.event_records($1) r WHERE r.error IS NULL ORDER BY r.position",
+                &[records.into()],
+                |row| row.get::<String>(1),
+            )?;
+            let texts: Vec<String> = texts.into_iter().flatten().collect();
+            insert_halves(events, &texts, failure, refused)
+        }
+        result => result,
+    }
+}
+
+/// What some record made fail is tried again in halves, until the culprits are alone.
+fn insert_halves(
     events: &EventTable,
-    records: RawJsonb,
-    first: i64,
-    last: i64,
-    failed: &mut Vec<(i64, Failure)>,
+    records: &[String],
+    failure: Failure,
+    refused: &mut Vec<Refused>,
 ) -> Result<i64> {
-    if first > last {
+    if let [culprit] = records {
+        refused.push((culprit.clone(), failure));
         return Ok(0);
     }
-    match subtransaction::run(|| insert_once(events, records, first, last)) {
-        Ok(inserted) => Ok(inserted),
-        Err(failure) if !is_about_the_data(&failure) => Err(failure),
-        Err(failure) if first == last => {
-            failed.push((first, failure));
-            Ok(0)
-        }
-        Err(_) => {
-            let middle = first + (last - first) / 2;
-            let left = insert(events, records, first, middle, failed)?;
-            Ok(left + insert(events, records, middle + 1, last, failed)?)
-        }
+    let (left, right) = records.split_at(records.len() / 2);
+    let mut inserted = 0;
+    for half in [left, right] {
+        let array = format!("[{}]", half.join(","));
+        inserted += match subtransaction::run(|| insert_once(events, array.into())) {
+            Err(failure) if is_about_the_data(&failure) => insert_halves(events, half, failure, refused)?,
+            result => result?,
+        };
     }
+    Ok(inserted)
 }
 
 /// Data exceptions, integrity violations and exceptions raised by PL/pgSQL.
@@ -75,19 +91,19 @@ fn is_about_the_data(failure: &Failure) -> bool {
 
 /// Keys are claimed in the order of source_id, so that two sessions with the same records wait for each
 /// other instead of deadlocking.
-fn insert_once(events: &EventTable, records: RawJsonb, first: i64, last: i64) -> Result<i64> {
+fn insert_once(events: &EventTable, records: DatumWithOid) -> Result<i64> {
     let table = events.name.sql();
     let sql = match &events.keys {
         Some(keys) => format!(
             "WITH record AS MATERIALIZED (
                  SELECT DISTINCT ON (r.source_id) r.source, r.source_id, r.occurred_at, r.payload
-                 FROM opdb.event_records($1) r
-                 WHERE r.error IS NULL AND r.position BETWEEN $2 AND $3
+                 FROM opdb.event_records($1::jsonb) r
+                 WHERE r.error IS NULL
                  ORDER BY r.source_id, r.position
              ), claimed AS (
                  INSERT INTO {keys} (source_id, occurred_at, id)
                  SELECT r.source_id, r.occurred_at,
-                        pg_catalog.nextval(pg_catalog.pg_get_serial_sequence($4, 'id')::regclass)
+                        pg_catalog.nextval(pg_catalog.pg_get_serial_sequence($2, 'id')::regclass)
                  FROM record r
                  WHERE NOT EXISTS (SELECT FROM {keys} k WHERE k.source_id = r.source_id)
                  ORDER BY r.source_id
@@ -106,15 +122,14 @@ fn insert_once(events: &EventTable, records: RawJsonb, first: i64, last: i64) ->
             "WITH inserted AS (
                  INSERT INTO {table} (source, source_id, occurred_at, payload)
                  SELECT r.source, r.source_id, r.occurred_at, r.payload
-                 FROM opdb.event_records($1) r
-                 WHERE r.error IS NULL AND r.position BETWEEN $2 AND $3 AND $4 IS NOT NULL
+                 FROM opdb.event_records($1::jsonb) r
+                 WHERE r.error IS NULL AND $2 IS NOT NULL
                  RETURNING 1
              )
              SELECT count(*) FROM inserted"
         ),
     };
-    let args = [records.into(), first.into(), last.into(), table.as_str().into()];
-    Ok(spi::write_value::<i64>(&sql, &args)?.unwrap_or(0))
+    Ok(spi::write_value::<i64>(&sql, &[records, table.as_str().into()])?.unwrap_or(0))
 }
 
 const BURY: &str = "
@@ -136,19 +151,18 @@ fn bury_malformed(events: &EventTable, records: RawJsonb) -> Result<i64> {
                          r.sqlstate, r.error
                   FROM opdb.event_records($2) r WHERE r.error IS NOT NULL";
     let sql = format!("WITH bad AS MATERIALIZED ({source}), buried AS ({BURY}) SELECT count(*) FROM bad");
-    Ok(spi::write_value::<i64>(&sql, &args)?.unwrap_or(0))
+    Ok(own::write_value::<i64>(&sql, &args)?.unwrap_or(0))
 }
 
 /// Keeps one well-formed record that the table refused.
-fn bury(events: &EventTable, records: RawJsonb, position: i64, failure: &Failure) -> Result<()> {
-    let source = "SELECT r.record, r.source, r.source_id, $4::text AS sqlstate, $5::text AS error
-                  FROM opdb.event_records($2) r WHERE r.position = $3";
-    spi::write(
+fn bury(events: &EventTable, record: &str, failure: &Failure) -> Result<()> {
+    let source = "SELECT r.record, r.source, r.source_id, $3::text AS sqlstate, $4::text AS error
+                  FROM opdb.event_records(pg_catalog.jsonb_build_array($2::jsonb)) r";
+    own::write(
         &format!("WITH bad AS ({source}) {BURY}"),
         &[
             events.table.into(),
-            records.into(),
-            position.into(),
+            record.into(),
             failure.sqlstate_text().into(),
             failure.message.as_str().into(),
         ],

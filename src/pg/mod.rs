@@ -3,6 +3,7 @@
 pub mod error;
 pub mod expression;
 pub mod name;
+pub mod own;
 pub mod remote;
 pub mod role;
 pub mod secret;

@@ -4,7 +4,7 @@ use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys;
 pub use pgrx::spi::{quote_identifier as identifier, quote_literal as literal};
 
-use super::error::{Failure, Report, Result};
+use super::error::{Report, Result};
 use super::types::Regclass;
 use super::{spi, subtransaction};
 
@@ -79,15 +79,21 @@ impl Report for NameError {
 
 crate::reported!(NameError);
 
-/// Parses `table` or `schema.table` as PostgreSQL does (case folding, double quotes). A name without a
-/// schema goes to the first schema of the caller's `search_path`, as CREATE TABLE would put it.
-pub fn parse_new(text: &str) -> Result<Qualified> {
-    let invalid = |_: Failure| NameError::Invalid(text.to_owned());
+/// The identifiers that `text` consists of, read as PostgreSQL does (case folding, double quotes).
+fn parse(text: &str) -> Result<Vec<String>> {
     let parts = subtransaction::run(|| {
         spi::read_value::<Vec<String>>("SELECT pg_catalog.parse_ident($1)", &[text.into()])
-    })
-    .map_err(invalid)?
-    .unwrap_or_default();
+    });
+    match parts {
+        Ok(Some(parts)) if matches!(parts.len(), 1 | 2) => Ok(parts),
+        _ => Err(NameError::Invalid(text.to_owned()).into()),
+    }
+}
+
+/// Parses `table` or `schema.table`. A name without a schema goes to the first schema of the caller's
+/// `search_path`, as CREATE TABLE would put it.
+pub fn parse_new(text: &str) -> Result<Qualified> {
+    let parts = parse(text)?;
     let too_long = parts.iter().find(|part| part.len() > MAX_IDENTIFIER_BYTES);
     if let Some(name) = too_long {
         return Err(NameError::TooLong {
@@ -119,8 +125,8 @@ pub fn parse_new(text: &str) -> Result<Qualified> {
 
 /// The relation that `text` names in the caller's `search_path`.
 pub fn find(text: &str) -> Result<Regclass> {
-    subtransaction::run(|| spi::read_value::<Regclass>("SELECT pg_catalog.to_regclass($1)", &[text.into()]))
-        .map_err(|_| NameError::Invalid(text.to_owned()))?
+    parse(text)?;
+    spi::read_value::<Regclass>("SELECT pg_catalog.to_regclass($1)", &[text.into()])?
         .ok_or_else(|| NameError::NoRelation(text.to_owned()).into())
 }
 

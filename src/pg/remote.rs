@@ -14,6 +14,10 @@ const STATEMENT_TIMEOUT: &str = "15min";
 const LOCK_TIMEOUT: &str = "10s";
 /// How long the other server keeps a transaction of a session that went away without a word.
 const IDLE_IN_TRANSACTION_TIMEOUT: &str = "1min";
+/// Makes the other server look every five seconds whether this one is still there while it works on a
+/// statement; only some systems can.
+const CHECK_CONNECTION: &str = "pg_catalog.set_config('client_connection_check_interval',
+    CASE WHEN pg_catalog.version() LIKE '%linux%' THEN '5s' ELSE '0' END, false)";
 
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
@@ -97,7 +101,7 @@ pub fn with<T>(environment: &str, work: impl FnOnce(&Remote) -> Result<T>) -> Re
         remote.pin_settings()?;
         work(&remote)
     });
-    let closed = remote.close(result.is_err());
+    let closed = remote.close();
     let value = result?;
     closed?;
     Ok(value)
@@ -168,7 +172,7 @@ impl Remote {
             .chain(&limits)
             .map(|(name, value)| format!("pg_catalog.set_config('{name}', '{value}', false)"))
             .collect();
-        self.query(&format!("SELECT pg_catalog.concat({})", calls.join(", ")), 1)?;
+        self.query(&format!("SELECT pg_catalog.concat({}, {CHECK_CONNECTION})", calls.join(", ")), 1)?;
         Ok(())
     }
 
@@ -266,9 +270,10 @@ impl Remote {
         .map_err(|failure| failure.at(&format!("environment \"{}\"", self.environment)))
     }
 
-    fn close(&self, cancel: bool) -> Result<()> {
+    /// Closes the connection; a statement that is still running there is cancelled first.
+    fn close(&self) -> Result<()> {
         subtransaction::run(|| {
-            if cancel {
+            if self.call("dblink_is_busy", "", None)? == Some(1) {
                 let sql = format!("SELECT {}.dblink_cancel_query($1)", self.dblink);
                 spi::read_value::<String>(&sql, &[self.connection.as_str().into()])?;
             }

@@ -22,6 +22,10 @@ pub enum QualityError {
     NotEvaluable { rule: &'static str, table: String, reason: String },
     #[error("must be owner of table {0}")]
     NotOwner(String),
+    #[error("permission denied for table {0}")]
+    NotReadable(String),
+    #[error("a condition on {0} takes the rights of its owner")]
+    ForeignCondition(String),
     #[error("unknown option \"{0}\"")]
     UnknownOption(String),
     #[error("option \"{option}\" must be {needs}")]
@@ -35,7 +39,9 @@ impl Report for QualityError {
         match self {
             Self::UnknownColumn { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
             Self::NotEvaluable { .. } => PgSqlErrorCode::ERRCODE_INVALID_COLUMN_DEFINITION,
-            Self::NotOwner(_) => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Self::NotOwner(_) | Self::NotReadable(_) | Self::ForeignCondition(_) => {
+                PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
+            }
             Self::UnknownRun(_) => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
             _ => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
         }
@@ -57,8 +63,14 @@ impl Report for QualityError {
                 "weight is greater than 0, threshold between 0 and 1, severity error or warning.".into()
             }
             Self::NotEvaluable { .. } => "Check the types of the columns and of the arguments; functions of your own need their schema.".into(),
+            Self::NotReadable(table) => format!("GRANT SELECT ON {table} TO this role."),
+            Self::ForeignCondition(_) => {
+                "Rules are evaluated as the table's owner, and a condition beside them: leave it out, or call as a \
+                 member of the owner."
+                    .into()
+            }
             Self::NotOwner(_) => {
-                "A rule runs with the rights of whoever scores the table, so only its owner adds one.".into()
+                "A rule is evaluated with the rights of the table's owner, so only the owner adds one.".into()
             }
             Self::UnknownOption(_) | Self::InvalidOption { .. } => {
                 "Options: threshold (0..1, default 0.95), min_coverage (0..1, default 0.5), weights \

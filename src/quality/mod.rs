@@ -6,6 +6,7 @@ mod options;
 mod record;
 mod rule;
 mod run;
+mod scorer;
 
 use num_rational::BigRational;
 use num_traits::Zero;
@@ -17,7 +18,7 @@ use pgrx::{AnyNumeric, JsonB};
 use crate::pg::error::{Result, required};
 use crate::pg::name::{self, Qualified};
 use crate::pg::types::Regclass;
-use crate::pg::{session, spi};
+use crate::pg::{own, session, spi};
 use error::QualityError;
 use options::Options;
 use rule::Check;
@@ -62,9 +63,10 @@ fn add_quality_rule(
     check_columns(table, &name, &columns)?;
     let rule = Check::read(required("rule", rule)?, &columns, arguments)?;
     check_evaluable(&name, &rule, &columns)?;
-    let rule_id = spi::write_value::<i64>(
-        "INSERT INTO opdb.quality_rule (table_name, dimension, rule, columns, args, weight, threshold, severity)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING rule_id",
+    let rule_id = own::write_value::<i64>(
+        "INSERT INTO opdb.quality_rule
+             (table_name, dimension, rule, columns, args, weight, threshold, severity, created_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING rule_id",
         &[
             table.into(),
             dimension.into(),
@@ -74,6 +76,7 @@ fn add_quality_rule(
             weight.into(),
             threshold.into(),
             severity.into(),
+            own::caller()?.into(),
         ],
     )?;
     Ok(rule_id.unwrap_or_default())

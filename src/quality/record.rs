@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::rule::Check;
 use super::run::{Evidence, Finding};
 use crate::pg::error::Result;
-use crate::pg::spi;
+use crate::pg::own;
 use crate::pg::types::Regclass;
 
 /// Scores are kept with six decimals, rounded down; the gate compared the exact ones.
@@ -26,7 +26,7 @@ pub fn record(
     results: &[Finding],
 ) -> Result<i64> {
     let dimension = |dimension| shown(score.of(dimension));
-    let run_id = spi::write_value::<i64>(
+    let run_id = own::write_value::<i64>(
         "INSERT INTO opdb.quality_run
              (table_name, rows, completeness, accuracy, consistency, integrity, score, coverage, passed, reason)
          VALUES ($1, $2, $3::numeric, $4::numeric, $5::numeric, $6::numeric, $7::numeric, $8::numeric, $9, $10)
@@ -46,7 +46,7 @@ pub fn record(
     )?
     .unwrap_or_default();
     let details: Vec<Value> = results.iter().map(Finding::to_json).collect();
-    spi::write(
+    own::write(
         "INSERT INTO opdb.quality_result
              (run_id, position, rule_id, dimension, rule, columns, evaluated, passed, ratio, threshold, status, evidence)
          SELECT $1, r.place, d.rule_id, d.dimension, d.rule, d.columns, d.evaluated, d.passed, d.ratio, d.threshold,

@@ -11,6 +11,7 @@ use super::implied;
 use super::options::Options;
 use super::record::record;
 use super::rule::Check;
+use super::scorer::Scorer;
 use crate::pg::error::Result;
 use crate::pg::name::Qualified;
 use crate::pg::types::Regclass;
@@ -90,9 +91,10 @@ pub fn run(table: Regclass, name: &Qualified, condition: Option<&str>, options: 
         Some(condition) => format!("(SELECT * FROM {} WHERE {condition})", name.sql()),
         None => name.sql(),
     };
+    let scorer = Scorer::new(table, name, condition)?;
     let mut rules = implied::rules(table)?;
-    rules.extend(added(table, &source)?);
-    let (rows, results) = evaluate(&source, rules)?;
+    rules.extend(added(table, &source, &scorer)?);
+    let (rows, results) = scorer.run(|| evaluate(&source, rules))?;
     let outcomes: Vec<Outcome> = results.iter().map(|result| result.outcome.clone()).collect();
     let score = score(&outcomes, &options.weights);
     let (passed, reason) = gate(rows, &score, &results, options);
@@ -102,7 +104,7 @@ pub fn run(table: Regclass, name: &Qualified, condition: Option<&str>, options: 
 
 /// The rules that were added to the table. One that cannot be evaluated any more fails the run, and not the
 /// caller's statement.
-fn added(table: Regclass, source: &str) -> Result<Vec<Rule>> {
+fn added(table: Regclass, source: &str, scorer: &Scorer) -> Result<Vec<Rule>> {
     let rows = spi::read(
         "SELECT rule_id, dimension, rule, columns, args, weight::text, threshold::text, severity
          FROM opdb.quality_rule WHERE table_name = $1 ORDER BY rule_id",
@@ -124,7 +126,7 @@ fn added(table: Regclass, source: &str) -> Result<Vec<Rule>> {
             let dimension =
                 Dimension::from_name(&dimension).ok_or(QualityError::UnknownDimension(dimension))?;
             let check = Check::read(&rule, &columns, &args)
-                .and_then(|check| try_on_no_rows(source, &check, &columns).map(|()| check))
+                .and_then(|check| scorer.run(|| try_on_no_rows(source, &check, &columns)).map(|()| check))
                 .map_err(|failure| failure.message);
             Ok(Rule {
                 rule_id,
@@ -265,5 +267,7 @@ fn gate(rows: i64, score: &Score, results: &[Finding], options: &Options) -> (bo
 
 fn summary(results: &[Finding]) -> String {
     let perfect = results.iter().filter(|result| result.status() == "passed").count();
-    format!("{perfect} of {} rules passed in full", results.len())
+    let warnings = results.iter().filter(|result| result.fails()).map(Finding::complaint);
+    let told = std::iter::once(format!("{perfect} of {} rules passed in full", results.len()));
+    told.chain(warnings).collect::<Vec<_>>().join("; ")
 }

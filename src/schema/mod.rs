@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::pg::error::{Result, required};
 use crate::pg::name::MAX_IDENTIFIER_BYTES;
-use crate::pg::{session, spi};
+use crate::pg::{own, session, spi};
 use error::SchemaError;
 use extract::Scope;
 
@@ -39,9 +39,9 @@ fn capture_schema(
     let schemas = checked(schemas)?;
     let facts = facts_of(schemas.as_deref())?;
     let fingerprint = fingerprint(&facts);
-    spi::write(
-        "INSERT INTO opdb.schema_snapshot (name, fingerprint, schemas, format, facts)
-         VALUES ($1, $2, $3, $4, $5)
+    own::write(
+        "INSERT INTO opdb.schema_snapshot (name, fingerprint, schemas, format, facts, captured_by)
+         VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (name) DO UPDATE
          SET fingerprint = excluded.fingerprint, schemas = excluded.schemas, format = excluded.format,
              facts = excluded.facts, captured_at = excluded.captured_at, captured_by = excluded.captured_by",
@@ -51,6 +51,7 @@ fn capture_schema(
             schemas.into(),
             FORMAT.into(),
             JsonB(json!(facts)).into(),
+            own::caller()?.into(),
         ],
     )?;
     Ok(fingerprint)

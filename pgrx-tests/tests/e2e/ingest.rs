@@ -37,8 +37,8 @@ fn who_writes_directly_cannot_write_twice_either() {
     ingest(&mut client, "events", &records(2));
     let values = "(source, source_id, occurred_at, payload) VALUES ('x', 'event-1', '2024-03-01', '{}')";
     assert_eq!(refused(&mut client, &format!("INSERT INTO events {values}")).sqlstate, "23505");
-    let partition =
-        "(id, source, source_id, occurred_at, payload) VALUES (99, 'x', 'event-1', '2024-03-01', '{}')";
+    let partition = "(id, source, source_id, occurred_at, payload) OVERRIDING SYSTEM VALUE
+                     VALUES (99, 'x', 'event-1', '2024-03-01', '{}')";
     let direct = refused(&mut client, &format!("INSERT INTO events_2024_03_01 {partition}"));
     assert_eq!(direct.sqlstate, "23505");
     let twice = "INSERT INTO events (source, source_id, occurred_at, payload)

@@ -144,3 +144,77 @@ fn missing_rights_on_production_are_named_before_anything_is_sent() {
     );
     assert!(detail.contains("INSERT, UPDATE") && detail.contains("public.t"), "{detail}");
 }
+
+#[test]
+fn nobody_writes_opdbs_tables_but_its_functions() {
+    let name = database(&servers().test);
+    for group in ["opdb_reader", "opdb_operator", "opdb_admin"] {
+        let member = role(&servers().test, &[group]);
+        let mut session = servers().test.connect(&name, &member, &member).unwrap();
+        let writable = rows(
+            &mut session,
+            "SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace = 'opdb'::regnamespace AND c.relkind = 'r'
+               AND (has_table_privilege(c.oid, 'INSERT, UPDATE, TRUNCATE, TRIGGER')
+                    OR has_any_column_privilege(c.oid, 'INSERT, UPDATE'))",
+        );
+        assert!(writable.is_empty(), "{group}: {writable:?}");
+    }
+}
+
+#[test]
+fn a_rule_does_not_borrow_the_rights_of_whoever_scores() {
+    let name = database(&servers().test);
+    let mut superuser = on_test(&name);
+    let owner = role(&servers().test, &["opdb_operator"]);
+    execute(&mut superuser, &format!("CREATE SCHEMA AUTHORIZATION {owner}"));
+    let mut session = servers().test.connect(&name, &owner, &owner).unwrap();
+    execute(
+        &mut session,
+        &format!(
+            r#"CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1);
+               CREATE FUNCTION who() RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN current_user = ''{owner}''; END';
+               SELECT opdb.add_quality_rule('t', 'accuracy', 'expression', '{{}}',
+                   '{{"expression": "{owner}.who()"}}', threshold => 1)"#
+        ),
+    );
+    let score = format!("SELECT passed FROM opdb.quality_score('{owner}.t')");
+    assert_eq!(text(&mut superuser, &score), "t", "evaluated as the owner");
+    assert_eq!(text(&mut superuser, "SELECT current_user"), "postgres");
+
+    let other = role(&servers().test, &["opdb_operator"]);
+    let mut session = servers().test.connect(&name, &other, &other).unwrap();
+    execute(&mut superuser, &format!("GRANT USAGE ON SCHEMA {owner} TO {other}"));
+    assert_eq!(refused(&mut session, &score).sqlstate, "42501");
+    execute(&mut superuser, &format!("GRANT SELECT ON {owner}.t TO {other}"));
+    assert_eq!(text(&mut session, &score), "t");
+}
+
+#[test]
+fn a_condition_does_not_borrow_the_rights_of_the_owner() {
+    let mut pair = Pair::with_plain_production();
+    let operator = role(&servers().test, &["opdb_operator"]);
+    execute(&mut pair.there, "CREATE TABLE t (id int PRIMARY KEY)");
+    execute(
+        &mut pair.here,
+        &format!(
+            "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2); SELECT opdb.capture_schema();
+             GRANT SELECT ON t TO {operator}"
+        ),
+    );
+    let mut session = servers().test.connect(&pair.here_name, &operator, &operator).unwrap();
+    let production = &servers().production;
+    register(
+        &mut session,
+        "production",
+        "production",
+        &pair.there_name,
+        production.superuser(),
+        production.password(),
+    );
+    let refusal = refused(&mut session, r#"SELECT opdb.deploy('production', '{t}', '{"where": "id = 1"}')"#);
+    assert_eq!(refusal.sqlstate, "42501");
+    assert!(refusal.message.contains("public.t"), "{refusal:?}");
+    let id = text(&mut session, "SELECT opdb.deploy('production', '{t}')");
+    let state = format!("SELECT state FROM opdb.deployments WHERE deployment_id = {id}");
+    assert_eq!(text(&mut session, &state), "applied");
+}
