@@ -37,7 +37,7 @@ GRANT SELECT ON opdb.deployment TO opdb_operator;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL TABLES IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA opdb TO opdb_admin;
-GRANT DELETE ON opdb.dead_letter, opdb.quality_rule, opdb.quality_run, opdb.deployment TO opdb_admin;
+GRANT DELETE ON opdb.dead_letter, opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.deployment TO opdb_admin;
 GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO opdb_admin;
 
 COMMENT ON FUNCTION opdb.add_quality_rule IS 'Adds a rule to a table, beside those that the table implies (see quality_score).
@@ -110,7 +110,8 @@ stay. Options: key, where, exclude_columns, batch_size (1000), max_change_ratio 
 rows there), raise (false).
 Result: the id in opdb.deployments. A failed check makes the state refused, a failed transaction failed;
 both give a WARNING and change nothing there, and with raise an error instead of a record.
-Errors: as pre_deployment_check, 22023 for an unknown option, 25001 inside a transaction block.';
+Errors: as pre_deployment_check, 22023 for an unknown option, 25001 inside a transaction
+block, a function or DO.';
 
 COMMENT ON FUNCTION opdb.drop_environment IS 'Forgets an environment and drops its foreign server and user mappings.
 

@@ -34,5 +34,5 @@ GRANT SELECT ON opdb.deployment TO opdb_operator;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL TABLES IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA opdb TO opdb_admin;
-GRANT DELETE ON opdb.dead_letter, opdb.quality_rule, opdb.quality_run, opdb.deployment TO opdb_admin;
+GRANT DELETE ON opdb.dead_letter, opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.deployment TO opdb_admin;
 GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO opdb_admin;

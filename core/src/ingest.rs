@@ -1,6 +1,6 @@
 //! Reading what a feed sends.
 
-use chrono::{DateTime, Datelike, FixedOffset, Utc};
+use chrono::{DateTime, Datelike, FixedOffset, Timelike, Utc};
 
 /// The forms of ISO 8601 that feeds use beside RFC 3339: no seconds, an offset without colon or minutes.
 const FORMS: [&str; 4] =
@@ -11,12 +11,27 @@ const FORMS: [&str; 4] =
 /// What is finer than a microsecond is cut off. Years 1 to 9999.
 pub fn iso8601_micros(text: &str) -> Option<i64> {
     let text = text.trim();
+    // chrono reads years of two digits and months of one.
+    let shape = b"0000-00-00T00:00";
+    let fits = |(byte, model): (u8, &u8)| match model {
+        b'0' => byte.is_ascii_digit(),
+        b'T' => matches!(byte, b'T' | b't' | b' '),
+        _ => byte == *model,
+    };
+    if text.len() < shape.len() || !text.bytes().zip(shape).all(fits) {
+        return None;
+    }
     let zulu = text.strip_suffix(['Z', 'z']).map(|local| format!("{local}+00:00"));
     let text = zulu.as_deref().unwrap_or(text);
     let moment = DateTime::parse_from_rfc3339(text)
         .ok()
         .or_else(|| FORMS.iter().find_map(|form| DateTime::<FixedOffset>::parse_from_str(text, form).ok()))?
         .with_timezone(&Utc);
+    // A leap second comes at the end of an hour; chrono takes a 60 anywhere.
+    let is_leap = moment.timestamp_subsec_nanos() >= 1_000_000_000;
+    if is_leap && moment.minute() != 59 {
+        return None;
+    }
     (1..=9999).contains(&moment.year()).then(|| moment.timestamp_micros())
 }
 
@@ -54,6 +69,10 @@ mod tests {
             "0000-01-01T00:00:00Z",
             "infinity",
             "2018-02-07T25:00:00Z",
+            "18-02-06T00:00:00Z",
+            "+2018-02-06T00:00:00Z",
+            "2018-2-6T0:0:0Z",
+            "2018-02-06T12:30:60Z",
             "2018-02-07T01:26:13.840Z; DROP TABLE x",
         ] {
             assert_eq!(iso8601_micros(text), None, "{text}");

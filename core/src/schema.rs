@@ -37,7 +37,7 @@ pub type Facets = BTreeMap<String, Value>;
 pub struct Fact {
     pub kind: Kind,
     pub schema: String,
-    /// `schema.table`, quoted where it must be.
+    /// The table, as `label` writes it.
     pub table: String,
     /// The object's own name in its table; a table's is its own.
     pub name: String,
@@ -79,6 +79,20 @@ impl Fact {
         let text = serde_json::json!([self.kind, self.table, self.name, facets]).to_string();
         Sha256::digest(text).into()
     }
+}
+
+/// `schema.table` for people and for comparing: quoted where folding, dots or blanks ask for it. Unlike the
+/// server's own quoting it does not depend on the key words of a version.
+pub fn label(schema: &str, table: &str) -> String {
+    let plain = |name: &str| {
+        let mut letters = name.chars();
+        letters.next().is_some_and(|first| first.is_ascii_lowercase() || first == '_')
+            && letters.all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_')
+    };
+    let quoted = |name: &str| {
+        if plain(name) { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    };
+    format!("{}.{}", quoted(schema), quoted(table))
 }
 
 /// The part of a schema that a difference is about.
@@ -178,7 +192,9 @@ fn aspect(kind: Kind, facet: &str) -> Aspect {
         (Kind::Table, _) => Aspect::Objects,
         (Kind::Constraint, _) | (Kind::Column, "not_null") => Aspect::Constraints,
         (Kind::Index, _) => Aspect::Indexes,
-        (Kind::Column, "type" | "type_kind" | "labels" | "collation") => Aspect::DataTypes,
+        (Kind::Column, "type" | "type_kind" | "type_definition" | "labels" | "collation") => {
+            Aspect::DataTypes
+        }
         (Kind::Column, _) => Aspect::Columns,
     }
 }
@@ -234,6 +250,12 @@ mod tests {
         );
         assert_eq!(found[0].expected, Some([("type".to_owned(), json!("text"))].into()));
         assert_eq!(found[0].actual, Some([("type".to_owned(), json!("integer"))].into()));
+    }
+
+    #[test]
+    fn a_label_is_quoted_by_its_letters_and_not_by_a_versions_key_words() {
+        assert_eq!(label("public", "json"), "public.json");
+        assert_eq!(label("My \"s", "a.b"), "\"My \"\"s\".\"a.b\"");
     }
 
     #[test]

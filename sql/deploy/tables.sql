@@ -15,6 +15,7 @@ CREATE TABLE opdb.deployment (
     error         text,
     details       jsonb NOT NULL DEFAULT '[]',
     remote_xid    text,
+    remote_server text,
     deployed_by   text NOT NULL
 );
 SELECT pg_catalog.pg_extension_config_dump('opdb.deployment', '');

@@ -21,7 +21,8 @@ SELECT e.name,
        e.kind,
        e.server,
        o.options ->> 'host'             AS host,
-       (o.options ->> 'port')::integer  AS port,
+       CASE WHEN o.options ->> 'port' ~ '^[0-9]{1,5}$'
+            THEN (o.options ->> 'port')::integer END AS port,
        o.options ->> 'dbname'           AS dbname,
        e.kind = 'production'            AS is_production,
        e.registered_at

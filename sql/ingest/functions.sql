@@ -19,10 +19,10 @@ AS $$
             WHEN extra.keys IS NOT NULL
                 THEN ARRAY['22023', 'the record has keys that have no place, move them into "payload": ' || extra.keys]
             WHEN pg_catalog.jsonb_typeof(e.record -> 'source') IS DISTINCT FROM 'string'
-              OR pg_catalog.btrim(e.record ->> 'source') = ''
+              OR e.record ->> 'source' !~ '[^[:space:]]'
                 THEN ARRAY['23502', '"source" is missing, empty or not a string']
             WHEN pg_catalog.jsonb_typeof(e.record -> 'source_id') IS DISTINCT FROM 'string'
-              OR pg_catalog.btrim(e.record ->> 'source_id') = ''
+              OR e.record ->> 'source_id' !~ '[^[:space:]]'
                 THEN ARRAY['23502', '"source_id" is missing, empty or not a string']
             WHEN pg_catalog.octet_length(e.record ->> 'source') > 1024
               OR pg_catalog.octet_length(e.record ->> 'source_id') > 1024

@@ -1,11 +1,13 @@
--- The tables that opdb.create_event_table made.
+-- The tables that opdb.create_event_table made. Rows of tables that were dropped since are not dumped: their
+-- numbers would mean other tables elsewhere.
 CREATE TABLE opdb.event_table (
     table_name regclass PRIMARY KEY,
     key_table  regclass,
     period     text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
-SELECT pg_catalog.pg_extension_config_dump('opdb.event_table', '');
+SELECT pg_catalog.pg_extension_config_dump('opdb.event_table',
+    'WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = table_name)');
 
 -- Records that could not be ingested, once each however often they are sent.
 CREATE TABLE opdb.dead_letter (
@@ -24,7 +26,8 @@ CREATE TABLE opdb.dead_letter (
     last_at         timestamptz NOT NULL DEFAULT pg_catalog.now(),
     UNIQUE (table_name, record_digest)
 );
-SELECT pg_catalog.pg_extension_config_dump('opdb.dead_letter', '');
+SELECT pg_catalog.pg_extension_config_dump('opdb.dead_letter',
+    'WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = table_name)');
 SELECT pg_catalog.pg_extension_config_dump('opdb.dead_letter_id_seq', '');
 
 CREATE VIEW opdb.dead_letters WITH (security_barrier) AS

@@ -13,7 +13,8 @@ CREATE TABLE opdb.quality_rule (
     created_by text NOT NULL
 );
 CREATE INDEX quality_rule_table_idx ON opdb.quality_rule (table_name);
-SELECT pg_catalog.pg_extension_config_dump('opdb.quality_rule', '');
+SELECT pg_catalog.pg_extension_config_dump('opdb.quality_rule',
+    'WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = table_name)');
 SELECT pg_catalog.pg_extension_config_dump('opdb.quality_rule_rule_id_seq', '');
 
 CREATE TABLE opdb.quality_run (
@@ -31,11 +32,12 @@ CREATE TABLE opdb.quality_run (
     reason       text NOT NULL
 );
 CREATE INDEX quality_run_table_idx ON opdb.quality_run (table_name, run_id);
-SELECT pg_catalog.pg_extension_config_dump('opdb.quality_run', '');
+SELECT pg_catalog.pg_extension_config_dump('opdb.quality_run',
+    'WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = table_name)');
 SELECT pg_catalog.pg_extension_config_dump('opdb.quality_run_run_id_seq', '');
 
 CREATE TABLE opdb.quality_result (
-    run_id    bigint NOT NULL REFERENCES opdb.quality_run ON DELETE CASCADE,
+    run_id    bigint NOT NULL, -- no foreign key: a parallel restore loads the two tables in any order
     position  integer NOT NULL,
     rule_id   bigint,
     dimension text NOT NULL,

@@ -2,7 +2,7 @@
 
 use opdb_core::compat::Verdict;
 use opdb_core::compat::evidence::misfit;
-use opdb_core::compat::table::{Finding, Pair, column_type};
+use opdb_core::compat::table::{Finding, Pair, column_type, is_sent};
 use opdb_core::compat::types;
 use opdb_core::schema::{Fact, Kind};
 
@@ -66,7 +66,7 @@ pub struct Compared {
 
 impl Compared {
     pub fn new(remote: &Remote, tables: &[LocalTable]) -> Result<Self> {
-        let names: Vec<String> = tables.iter().map(|table| table.name.sql()).collect();
+        let names: Vec<Qualified> = tables.iter().map(|table| table.name.clone()).collect();
         session::pinned(|| {
             let scope = Scope::Tables(&names);
             Ok(Self { local: extract::local(&scope)?, remote: extract::remote(remote, &scope)? })
@@ -74,11 +74,11 @@ impl Compared {
     }
 
     pub fn findings(&self, table: &LocalTable, kept_here: &[String]) -> Vec<Finding> {
-        Pair { table: &table.name.sql(), local: &self.local, remote: &self.remote, kept_here }.findings()
+        Pair { table: &table.name.label(), local: &self.local, remote: &self.remote, kept_here }.findings()
     }
 
     pub fn exists_there(&self, table: &LocalTable) -> bool {
-        columns(&self.remote, &table.name.sql()).next().is_some()
+        columns(&self.remote, &table.name.label()).next().is_some()
     }
 
     /// Errors: 42P01 if the table does not exist there.
@@ -97,14 +97,14 @@ impl Compared {
         kept_here: &[String],
         condition: Option<&str>,
     ) -> Result<Vec<Mapping>> {
-        let table_name = table.name.sql();
-        let mut mapping: Vec<Mapping> = columns(&self.local, &table_name)
+        let label = table.name.label();
+        let mut mapping: Vec<Mapping> = columns(&self.local, &label)
             .map(|local| {
-                let there = columns(&self.remote, &table_name).find(|column| column.name == local.name);
+                let there = columns(&self.remote, &label).find(|column| column.name == local.name);
                 Mapping::new(local, there, kept_here)
             })
             .collect();
-        add_evidence(&table_name, condition, &mut mapping)?;
+        add_evidence(&table.name.sql(), condition, &mut mapping)?;
         Ok(mapping)
     }
 }
@@ -133,7 +133,7 @@ pub struct Mapping {
 impl Mapping {
     fn new(local: &Fact, there: Option<&Fact>, kept_here: &[String]) -> Self {
         let (from, to) = (column_type(local), there.map(column_type));
-        let sent = !kept_here.contains(&local.name) && local.text("generated").is_none();
+        let sent = is_sent(local, there, kept_here);
         let mut verdict = to.as_ref().map_or(Verdict::Missing, |to| types::verdict(&from, to));
         let mut conditions = Vec::new();
         let column = identifier(&local.name);
@@ -150,7 +150,10 @@ impl Mapping {
             (false, _) => ("not sent: the environment gives its own value", Some(true)),
             (true, Verdict::Identical | Verdict::Widening) => ("every value fits by its type", Some(true)),
             (true, Verdict::Missing) => ("the column does not exist there", Some(false)),
-            (true, Verdict::Incompatible) => ("there is no way to convert", Some(false)),
+            (true, Verdict::Incompatible) => {
+                ("no conversion is known, or the type is defined otherwise there", Some(false))
+            }
+            (true, Verdict::Lossy) => ("values may be altered, and nothing tells which", None),
             _ => ("only the environment can tell: staging there tries every value", None),
         };
         Self {
@@ -180,7 +183,8 @@ fn add_evidence(table: &str, condition: Option<&str>, mapping: &mut [Mapping]) -
                 (identifier(&column.local_column), column.misfit.as_deref().unwrap_or("false"));
             format!(
                 "pg_catalog.count(*) FILTER (WHERE {misfit}), \
-                 pg_catalog.left(pg_catalog.min({name}::text) FILTER (WHERE {misfit}), 60)"
+                 pg_catalog.left(pg_catalog.min(pg_catalog.format('%s', {name})) \
+                 FILTER (WHERE ({misfit}) AND {name} IS DISTINCT FROM NULL), 60)"
             )
         })
         .collect();

@@ -4,8 +4,9 @@ use opdb_core::deploy::RowDigest;
 
 use super::error::DeployError;
 use super::options::Options;
-use super::shipment::Shipment;
+use super::shipment::{Shipment, Values};
 use crate::pg::error::{Failure, Result};
+use crate::pg::name::literal;
 use crate::pg::remote::{self, Remote};
 use crate::pg::spi;
 
@@ -29,74 +30,111 @@ pub enum Outcome {
     /// The connection broke while it committed; its transaction id there settles it later.
     InDoubt {
         applied: Vec<Applied>,
-        xid: String,
+        transaction: Transaction,
         failure: Failure,
     },
 }
 
-pub fn apply(environment: &str, shipments: &[Shipment], options: &Options) -> Outcome {
-    let mut prepared: Option<(Vec<Applied>, String)> = None;
+pub fn apply(environment: &str, shipments: &[Planned], options: &Options) -> Outcome {
+    let mut prepared: Option<(Vec<Applied>, Transaction)> = None;
     let result = remote::with(environment, |remote| {
-        remote.use_own_search_path()?;
+        let schemas: Vec<&str> =
+            shipments.iter().flat_map(|planned| planned.shipment.key_type_schemas()).collect();
+        remote.use_own_search_path(&schemas)?;
         remote.execute("BEGIN ISOLATION LEVEL READ COMMITTED")?;
         let applied = prepare(remote, shipments, options)?;
-        let xid = remote.query_row("SELECT pg_catalog.pg_current_xact_id()", 1)?.pop().flatten();
-        prepared = Some((applied, xid.unwrap_or_default()));
+        prepared = Some((applied, Transaction::current(remote)?));
         remote.execute("COMMIT")?;
         Ok(())
     });
     match (result, prepared) {
         (Ok(()), prepared) => Outcome::Committed(prepared.map(|(applied, _)| applied).unwrap_or_default()),
         (Err(failure), None) => Outcome::RolledBack(failure),
-        (Err(failure), Some((applied, xid))) => match was_committed(environment, &xid) {
+        (Err(failure), Some((applied, transaction))) => match transaction.was_committed(environment) {
             Ok(Some(true)) => Outcome::Committed(applied),
             Ok(Some(false)) => Outcome::RolledBack(failure),
-            Ok(None) | Err(_) => Outcome::InDoubt { applied, xid, failure },
+            Ok(None) | Err(_) => Outcome::InDoubt { applied, transaction, failure },
         },
     }
 }
 
-/// Whether a transaction of the other server committed; `None` while it has not ended there.
-/// Errors: the server cannot be reached, or has forgotten the transaction.
-pub fn was_committed(environment: &str, xid: &str) -> Result<Option<bool>> {
-    let sql = format!("SELECT pg_catalog.pg_xact_status({}::xid8)", crate::pg::name::literal(xid));
-    let status = remote::with(environment, |remote| Ok(remote.query_row(&sql, 1)?.pop().flatten()))?;
-    Ok(match status.as_deref() {
-        Some("committed") => Some(true),
-        Some("aborted") => Some(false),
-        _ => None,
-    })
+/// A transaction of another server: its number means something only in the same history of the same server.
+pub struct Transaction {
+    pub server: String,
+    pub xid: String,
+}
+
+/// The server, the branch of its history, and the database.
+const SERVER: &str = "SELECT pg_catalog.concat_ws('/',
+    (SELECT system_identifier FROM pg_catalog.pg_control_system()),
+    (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()),
+    (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))";
+
+impl Transaction {
+    fn current(remote: &Remote) -> Result<Self> {
+        let server = text(remote.query_row(SERVER, 1)?);
+        Ok(Self { server, xid: text(remote.query_row("SELECT pg_catalog.pg_current_xact_id()", 1)?) })
+    }
+
+    /// Whether it committed; `None` if it has not ended, or if the environment is another server by now.
+    /// Errors: the server cannot be reached, or knows no such transaction.
+    pub fn was_committed(&self, environment: &str) -> Result<Option<bool>> {
+        let sql = format!("SELECT pg_catalog.pg_xact_status({}::xid8)", literal(&self.xid));
+        let status = remote::with(environment, |remote| {
+            if text(remote.query_row(SERVER, 1)?) != self.server {
+                return Ok(String::new());
+            }
+            Ok(text(remote.query_row(&sql, 1)?))
+        })?;
+        Ok(match status.as_str() {
+            "committed" => Some(true),
+            "aborted" => Some(false),
+            _ => None,
+        })
+    }
+}
+
+/// A shipment, and how many rows were scored and so must be sent.
+pub struct Planned {
+    pub shipment: Shipment,
+    pub scored_rows: i64,
 }
 
 /// Everything up to the commit.
-fn prepare(remote: &Remote, shipments: &[Shipment], options: &Options) -> Result<Vec<Applied>> {
-    let digests =
-        shipments.iter().map(|shipment| stage(remote, shipment, options)).collect::<Result<Vec<_>>>()?;
+fn prepare(remote: &Remote, shipments: &[Planned], options: &Options) -> Result<Vec<Applied>> {
+    let in_table = |planned: &Planned, failure: Failure| failure.at(&planned.shipment.label);
+    let digests = shipments
+        .iter()
+        .map(|planned| stage(remote, planned, options).map_err(|failure| in_table(planned, failure)))
+        .collect::<Result<Vec<_>>>()?;
     let applied = shipments
         .iter()
         .zip(digests)
-        .map(|(shipment, digest)| upsert(remote, shipment, digest, options))
+        .map(|(planned, digest)| {
+            upsert(remote, &planned.shipment, digest, options).map_err(|failure| in_table(planned, failure))
+        })
         .collect::<Result<Vec<_>>>()?;
     // What a deferred constraint or a trigger of a later table did to an earlier one shows only now.
     remote.execute("SET CONSTRAINTS ALL IMMEDIATE")?;
-    for shipment in shipments {
+    for Planned { shipment, .. } in shipments {
         let deviating = text(remote.query_row(&shipment.count_deviating(), 1)?);
         if deviating != "0" {
-            return Err(DeployError::ResultDiffers { table: shipment.table.clone(), rows: deviating }.into());
+            return Err(DeployError::ResultDiffers { table: shipment.label.clone(), rows: deviating }.into());
         }
     }
     Ok(applied)
 }
 
 /// Sends the rows and makes sure that they arrived as they are.
-fn stage(remote: &Remote, shipment: &Shipment, options: &Options) -> Result<RowDigest> {
+fn stage(remote: &Remote, planned: &Planned, options: &Options) -> Result<RowDigest> {
+    let shipment = &planned.shipment;
     remote.execute(&shipment.create_stage())?;
     let mut sent = RowDigest::default();
-    let mut batch: Vec<String> = Vec::new();
+    let mut batch: Vec<Values> = Vec::new();
     let mut bytes = 0;
-    let flush = |batch: &mut Vec<String>| -> Result<()> {
+    let flush = |batch: &mut Vec<Values>| -> Result<()> {
         if !batch.is_empty() {
-            remote.execute(&shipment.fill_stage(&format!("[{}]", batch.join(","))))?;
+            remote.execute(&shipment.fill_stage(batch))?;
             batch.clear();
         }
         Ok(())
@@ -104,7 +142,7 @@ fn stage(remote: &Remote, shipment: &Shipment, options: &Options) -> Result<RowD
     spi::for_each_text(&shipment.read_rows(), |row| {
         sent.add(&row);
         bytes += row.len();
-        batch.push(row);
+        batch.push(values(&row)?);
         if batch.len() >= options.batch_size || bytes >= BATCH_BYTES {
             bytes = 0;
             flush(&mut batch)?;
@@ -112,6 +150,10 @@ fn stage(remote: &Remote, shipment: &Shipment, options: &Options) -> Result<RowD
         Ok(())
     })?;
     flush(&mut batch)?;
+    if sent.rows != planned.scored_rows {
+        let table = shipment.label.clone();
+        return Err(DeployError::NotAsScored { table, sent: sent.rows, scored: planned.scored_rows }.into());
+    }
     verify_stage(remote, shipment, &sent)?;
     remote.execute(&shipment.key_stage())?;
     remote.execute(&shipment.analyze_stage())?;
@@ -131,7 +173,6 @@ fn verify_stage(remote: &Remote, shipment: &Shipment, sent: &RowDigest) -> Resul
         return Ok(());
     }
     Err(DeployError::StagedDiffers {
-        table: shipment.table.clone(),
         sent: sent.rows,
         staged: staged.rows,
         digest: if staged.hex() == sent.hex() { "the same" } else { "another" },
@@ -152,7 +193,7 @@ fn upsert(remote: &Remote, shipment: &Shipment, digest: RowDigest, options: &Opt
             remote.query(&advance, 1)?;
         }
     }
-    Ok(Applied { table: shipment.table.clone(), rows: digest.rows, inserted, updated, digest: digest.hex() })
+    Ok(Applied { table: shipment.label.clone(), rows: digest.rows, inserted, updated, digest: digest.hex() })
 }
 
 /// Counts the target only if anything changed at all.
@@ -164,8 +205,12 @@ fn check_change_ratio(remote: &Remote, shipment: &Shipment, changed: i64, option
     if changed as f64 <= options.max_change_ratio * present as f64 {
         return Ok(());
     }
-    let table = shipment.table.clone();
-    Err(DeployError::TooManyChanges { table, changed, present, limit: options.max_change_ratio }.into())
+    Err(DeployError::TooManyChanges { changed, present, limit: options.max_change_ratio }.into())
+}
+
+/// A row as `read_rows` gives it.
+fn values(row: &str) -> Result<Values> {
+    serde_json::from_str(row).map_err(|error| DeployError::UnreadableRow(error.to_string()).into())
 }
 
 fn text(row: remote::Row) -> String {

@@ -1,5 +1,10 @@
 //! What must be true before rows go anywhere.
 
+use opdb_core::quality::to_decimal;
+use opdb_core::schema::Kind;
+
+use super::apply::Planned;
+use super::error::DeployError;
 use super::options::Options;
 use super::shipment::{Shipment, ordered};
 use super::table_checks;
@@ -19,7 +24,7 @@ pub struct Check {
 /// Everything the checks found out, for the deployment that follows.
 pub struct Checked {
     pub checks: Vec<Check>,
-    pub shipments: Vec<Shipment>,
+    pub planned: Vec<Planned>,
     /// The lowest score of the tables.
     pub quality_score: Option<String>,
 }
@@ -41,28 +46,45 @@ const EXPECTED: &str = "expected";
 
 /// Runs every check; one that fails does not hide the others.
 ///
+/// Rules and policies are other people's code, and a connection that is open can be used by any code that this
+/// session runs. So tables with row security are not read while connected, and scores come when the
+/// connection is closed.
 /// Errors: an environment that is unknown or cannot be reached, a table without a key.
 pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Result<Checked> {
-    remote::with(environment, |remote| {
+    let row_security = row_security(tables)?;
+    let mut checks = vec![source(environment)?, source_encoding()?, session_target(environment)];
+    let shipments = remote::with(environment, |remote| {
         let compared = Compared::new(remote, tables)?;
-        let shipments = tables
-            .iter()
-            .enumerate()
-            .map(|(place, table)| Shipment::new(place + 1, table, &compared, options))
-            .collect::<Result<Vec<_>>>()?;
-        let mut checks = vec![
-            source(environment)?,
-            session_target(environment),
-            other_database(remote)?,
-            target_kind(remote, environment)?,
-            target_writable(remote)?,
-            valid_schema()?,
-        ];
-        checks.extend(table_checks::run(remote, tables, &shipments, &compared)?);
-        let (quality, quality_score) = quality(tables, options)?;
-        checks.push(quality);
-        Ok(Checked { checks, shipments: ordered(shipments, &compared)?, quality_score })
-    })
+        let shipments = shipments(tables, &compared, options)?;
+        checks.extend([other_database(remote)?, target_kind(remote, environment)?, target_writable(remote)?]);
+        let readable = row_security.passed;
+        checks.extend(table_checks::run(remote, tables, &shipments, &compared, readable)?);
+        ordered(shipments, &compared)
+    })?;
+    checks.extend([row_security, valid_schema(tables)?]);
+    let scores = scores(tables, options)?;
+    checks.push(quality(&scores));
+    let planned = shipments.into_iter().map(|shipment| {
+        let scored = scores.iter().find(|score| score.label == shipment.label);
+        Planned { shipment, scored_rows: scored.map_or(0, |score| score.run.rows) }
+    });
+    Ok(Checked { checks, planned: planned.collect(), quality_score: lowest(&scores) })
+}
+
+fn shipments(tables: &[LocalTable], compared: &Compared, options: &Options) -> Result<Vec<Shipment>> {
+    let known =
+        |column: &String| compared.local.iter().any(|fact| fact.kind == Kind::Column && fact.name == *column);
+    if let Some(column) = options.exclude_columns.iter().find(|column| !known(column)) {
+        return Err(DeployError::UnknownExcluded(column.clone()).into());
+    }
+    tables
+        .iter()
+        .enumerate()
+        .map(|(place, table)| {
+            options.check_condition(&table.name.sql())?;
+            Shipment::new(place + 1, table, compared, options)
+        })
+        .collect()
 }
 
 pub fn passed(name: &'static str, detail: impl Into<String>) -> Check {
@@ -150,6 +172,8 @@ fn target_writable(remote: &Remote) -> Result<Check> {
                      WHEN pg_catalog.current_setting('transaction_read_only') = 'on' THEN 'the target is read-only'
                      WHEN pg_catalog.current_setting('server_version_num')::int < 150000
                           THEN 'the target is older than PostgreSQL 15'
+                     WHEN pg_catalog.current_setting('session_replication_role') <> 'origin'
+                          THEN 'session_replication_role there switches constraints and triggers off'
                      WHEN NOT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY')
                           THEN 'role ' || current_user || ' may not create temporary tables there' END",
         1,
@@ -160,40 +184,87 @@ fn target_writable(remote: &Remote) -> Result<Check> {
     })
 }
 
-fn valid_schema() -> Result<Check> {
-    const NAME: &str = "schema_valid";
-    if !schema::is_captured(EXPECTED)? {
-        return Ok(failed(NAME, "no schema was captured to validate against: SELECT opdb.capture_schema()"));
-    }
-    let validation = schema::Validation::against(EXPECTED)?;
-    let objects: Vec<String> =
-        validation.differences.iter().map(|difference| difference.object.clone()).take(5).collect();
-    Ok(if validation.is_valid() {
-        passed(NAME, "the schema is as captured")
-    } else {
-        failed(
-            NAME,
-            format!(
-                "{} differences from the captured schema: {}",
-                validation.differences.len(),
-                objects.join(", ")
-            ),
-        )
+/// pgrx hands text to Rust as UTF-8.
+fn source_encoding() -> Result<Check> {
+    const NAME: &str = "source_encoding";
+    let encoding = spi::read_value::<String>("SELECT pg_catalog.current_setting('server_encoding')", &[])?;
+    Ok(match encoding.as_deref() {
+        Some("UTF8") => passed(NAME, "this database is in UTF8"),
+        other => failed(NAME, format!("this database is in {}, only UTF8 can be sent", other.unwrap_or("?"))),
     })
 }
 
-/// Scores every table on the rows that would be sent: the snapshot of the calling statement.
-fn quality(tables: &[LocalTable], options: &Options) -> Result<(Check, Option<String>)> {
+/// A part of a table is not the table.
+fn row_security(tables: &[LocalTable]) -> Result<Check> {
     let mut wrong = Vec::new();
-    let mut scores = Vec::new();
     for table in tables {
-        let run = quality::scored(table.relation, options.condition.as_deref(), &serde_json::json!({}))?;
-        if !run.passed {
-            wrong.push(format!("{} (run {}): {}", table.name.sql(), run.run_id, run.reason));
+        let hidden = spi::read_value::<bool>(
+            "SELECT pg_catalog.row_security_active(c.oid) OR (c.relrowsecurity AND c.relforcerowsecurity)
+             FROM pg_catalog.pg_class c WHERE c.oid = $1",
+            &[table.relation.into()],
+        )?;
+        if hidden != Some(false) {
+            wrong.push(format!("row security may hide rows of {}", table.name.label()));
         }
-        scores.push(run.score.total);
     }
-    let lowest = scores.into_iter().min().flatten().map(|score| opdb_core::quality::to_decimal(&score, 6));
-    let fine = format!("the lowest score is {}", lowest.as_deref().unwrap_or("unknown"));
-    Ok((unless("quality", &wrong, fine), lowest))
+    Ok(unless("row_security", &wrong, "no row is hidden from this role"))
+}
+
+fn valid_schema(tables: &[LocalTable]) -> Result<Check> {
+    const NAME: &str = "schema_valid";
+    let Some(captured) = schema::captured_schemas(EXPECTED)? else {
+        return Ok(failed(NAME, "no schema was captured to validate against: SELECT opdb.capture_schema()"));
+    };
+    let outside = tables
+        .iter()
+        .find(|table| captured.as_ref().is_some_and(|schemas| !schemas.contains(&table.name.schema)));
+    if let Some(table) = outside {
+        return Ok(failed(NAME, format!("the schema of {} was not captured", table.name.label())));
+    }
+    let validation = schema::Validation::against(EXPECTED)?;
+    let found = &validation.differences;
+    let objects: Vec<&str> = found.iter().map(|difference| difference.object.as_str()).take(5).collect();
+    Ok(match found.is_empty() {
+        true => passed(NAME, "the schema is as captured"),
+        false => failed(
+            NAME,
+            format!("{} differences from the captured schema: {}", found.len(), objects.join(", ")),
+        ),
+    })
+}
+
+struct Scored {
+    label: String,
+    run: quality::Run,
+}
+
+/// Scores every table on the rows that would be sent: the snapshot of the calling statement.
+fn scores(tables: &[LocalTable], options: &Options) -> Result<Vec<Scored>> {
+    tables
+        .iter()
+        .map(|table| {
+            let no_options = serde_json::json!({});
+            let run = quality::scored(table.relation, options.condition.as_deref(), &no_options)?;
+            Ok(Scored { label: table.name.label(), run })
+        })
+        .collect()
+}
+
+fn quality(scores: &[Scored]) -> Check {
+    let wrong: Vec<String> = scores
+        .iter()
+        .filter(|score| !score.run.passed)
+        .map(|score| format!("{} (run {}): {}", score.label, score.run.run_id, score.run.reason))
+        .collect();
+    let fine = format!("the lowest score is {}", lowest(scores).as_deref().unwrap_or("unknown"));
+    unless("quality", &wrong, fine)
+}
+
+fn lowest(scores: &[Scored]) -> Option<String> {
+    scores
+        .iter()
+        .map(|score| score.run.score.total.as_ref())
+        .min()
+        .flatten()
+        .map(|score| to_decimal(score, 6))
 }

@@ -6,7 +6,7 @@ use crate::pg::name::literal;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
-    #[error("opdb.deploy cannot run inside a transaction block")]
+    #[error("opdb.deploy cannot run inside a transaction block, a function or DO")]
     InTransactionBlock,
     #[error("table {0} has no primary key to deploy by")]
     NoKey(String),
@@ -18,12 +18,20 @@ pub enum DeployError {
     InvalidOption { option: String, needs: &'static str },
     #[error("deployment to \"{environment}\" refused: {reasons}")]
     Refused { environment: String, tables: Vec<String>, options: String, reasons: String },
+    #[error("column \"{0}\" to exclude exists in none of the tables")]
+    UnknownExcluded(String),
+    #[error("a row could not be read: {0}")]
+    UnreadableRow(String),
+    #[error("{sent} rows would be sent and {scored} were scored")]
+    NotAsScored { table: String, sent: i64, scored: i64 },
+    #[error("the condition {0} is volatile")]
+    VolatileCondition(String),
     #[error("tables reference each other in a circle: {0}")]
     ReferenceCycle(String),
-    #[error("{table}: what was staged is not what was sent ({staged} of {sent} rows, digest {digest})")]
-    StagedDiffers { table: String, sent: i64, staged: i64, digest: &'static str },
-    #[error("{table}: {changed} of {present} rows would change, more than the share of {limit}")]
-    TooManyChanges { table: String, changed: i64, present: i64, limit: f64 },
+    #[error("what was staged is not what was sent ({staged} of {sent} rows, digest {digest})")]
+    StagedDiffers { sent: i64, staged: i64, digest: &'static str },
+    #[error("{changed} of {present} rows would change, more than the share of {limit}")]
+    TooManyChanges { changed: i64, present: i64, limit: f64 },
     #[error("{table}: {rows} rows are not as they were sent after the upsert")]
     ResultDiffers { table: String, rows: String },
 }
@@ -33,7 +41,10 @@ impl Report for DeployError {
         match self {
             Self::InTransactionBlock => PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION,
             Self::NoKey(_) => PgSqlErrorCode::ERRCODE_INVALID_TABLE_DEFINITION,
-            Self::KeyColumn { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
+            Self::KeyColumn { .. } | Self::UnknownExcluded(_) => PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
+            Self::UnreadableRow(_) => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            Self::NotAsScored { .. } => PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
+            Self::VolatileCondition(_) => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::UnknownOption(_) | Self::InvalidOption { .. } => {
                 PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
             }
@@ -50,6 +61,14 @@ impl Report for DeployError {
                 "The other server commits before this call returns, so a ROLLBACK here could not undo it: call it \
                  outside BEGIN, for example with psql or pg_cron."
                     .into()
+            }
+            Self::UnknownExcluded(_) => "Column names are taken as they stand, without folding case.".into(),
+            Self::UnreadableRow(_) => "Report this as a defect of opdb, with the column types of the table.".into(),
+            Self::NotAsScored { table, .. } => {
+                format!("Something hides rows of {table} from the one and not from the other: look at its policies.")
+            }
+            Self::VolatileCondition(_) => {
+                "It could choose other rows each time it is asked: use functions that are STABLE or IMMUTABLE.".into()
             }
             Self::NoKey(_) => "Add a primary key, or pass the option key: '{\"key\": [\"column\", …]}'.".into(),
             Self::KeyColumn { .. } => "The option key names columns that are sent, as they stand in the catalog.".into(),
@@ -71,7 +90,7 @@ impl Report for DeployError {
             Self::TooManyChanges { .. } => {
                 "If that is meant, raise the option max_change_ratio. Nothing was changed.".into()
             }
-            Self::ResultDiffers { .. } => "A trigger or a rule there alters rows; nothing was changed.".into(),
+            Self::ResultDiffers { .. } => "A trigger or a rule there alters rows, or a key is spelled otherwise there; nothing was changed.".into(),
         })
     }
 }

@@ -5,7 +5,7 @@ use pgrx::JsonB;
 use pgrx::datum::TimestampWithTimeZone;
 use serde_json::{Value, json};
 
-use super::apply::{Applied, was_committed};
+use super::apply::{Applied, Transaction};
 use crate::pg::error::Result;
 use crate::pg::{own, spi};
 
@@ -18,7 +18,7 @@ pub struct Entry<'a> {
     pub quality_score: Option<String>,
     pub applied: &'a [Applied],
     pub error: Option<String>,
-    pub remote_xid: Option<String>,
+    pub transaction: Option<Transaction>,
 }
 
 pub fn now() -> Result<Option<TimestampWithTimeZone>> {
@@ -34,8 +34,8 @@ pub fn record(entry: Entry) -> Result<i64> {
     let digest = (!digests.is_empty()).then(|| combined(&digests));
     let id = own::write_value::<i64>(
         "INSERT INTO opdb.deployment (environment, tables, state, rows, inserted, updated, unchanged,
-                                      quality_score, digest, started_at, error, details, remote_xid, deployed_by)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::numeric, $9, $10, $11, $12, $13, $14)
+                                      quality_score, digest, started_at, error, details, remote_xid, remote_server, deployed_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::numeric, $9, $10, $11, $12, $13, $14, $15)
          RETURNING deployment_id",
         &[
             entry.environment.into(),
@@ -50,7 +50,8 @@ pub fn record(entry: Entry) -> Result<i64> {
             entry.started_at.into(),
             entry.error.into(),
             JsonB(Value::Array(entry.applied.iter().map(Applied::to_json).collect())).into(),
-            entry.remote_xid.into(),
+            entry.transaction.as_ref().map(|there| there.xid.clone()).into(),
+            entry.transaction.as_ref().map(|there| there.server.clone()).into(),
             own::caller()?.into(),
         ],
     )?;
@@ -74,18 +75,32 @@ impl Applied {
     }
 }
 
-/// Asks the environment what became of deployments whose commit was in doubt.
+/// Asks the environment what became of deployments whose commit was in doubt. What cannot be told stays in
+/// doubt, with a warning, and is in nobody's way.
 pub fn settle(environment: &str) -> Result<()> {
     let open = spi::read(
-        "SELECT deployment_id, remote_xid FROM opdb.deployment WHERE state = 'in_doubt' AND environment = $1",
+        "SELECT deployment_id, remote_xid, remote_server FROM opdb.deployment
+         WHERE state = 'in_doubt' AND environment = $1",
         &[environment.into()],
-        |row| Ok((row.get::<i64>(1)?, row.get::<String>(2)?)),
+        |row| {
+            let text = |column| row.get::<String>(column).map(Option::unwrap_or_default);
+            Ok((row.get::<i64>(1)?.unwrap_or_default(), Transaction { xid: text(2)?, server: text(3)? }))
+        },
     )?;
-    for (id, xid) in open {
-        let state = match was_committed(environment, &xid.unwrap_or_default())? {
-            Some(true) => "applied",
-            Some(false) => "failed",
-            None => continue,
+    for (id, transaction) in open {
+        let state = match transaction.was_committed(environment) {
+            Ok(Some(true)) => "applied",
+            Ok(Some(false)) => "failed",
+            Ok(None) => {
+                pgrx::warning!(
+                    "deployment {id} stays in doubt: the environment does not know its transaction"
+                );
+                continue;
+            }
+            Err(failure) => {
+                pgrx::warning!("deployment {id} stays in doubt: {}", failure.message);
+                continue;
+            }
         };
         own::write(
             "UPDATE opdb.deployment SET state = $2 WHERE deployment_id = $1",

@@ -2,6 +2,7 @@
 
 mod apply;
 mod checks;
+mod column;
 mod error;
 mod history;
 mod options;
@@ -56,7 +57,8 @@ fn pre_deployment_check(
 /// rows there), raise (false).
 /// Result: the id in opdb.deployments. A failed check makes the state refused, a failed transaction failed;
 /// both give a WARNING and change nothing there, and with raise an error instead of a record.
-/// Errors: as pre_deployment_check, 22023 for an unknown option, 25001 inside a transaction block.
+/// Errors: as pre_deployment_check, 22023 for an unknown option, 25001 inside a transaction
+/// block, a function or DO.
 #[pg_extern(requires = ["deploy_tables", "environment_tables", "ingest_tables", "quality_tables", "schema_tables"])]
 fn deploy(
     environment: Option<&str>,
@@ -66,7 +68,7 @@ fn deploy(
     let environment = required("environment", environment)?;
     let tables = local_tables(required("tables", tables)?)?;
     let options = Options::read(&required("options", options)?.0)?;
-    if session::in_transaction_block() {
+    if session::in_transaction_block() || session::inside_a_function() {
         return Err(DeployError::InTransactionBlock.into());
     }
     Ok(session::pinned(|| run(environment, &tables, &options))?)
@@ -84,7 +86,7 @@ fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Result<i6
         quality_score: checked.quality_score.clone(),
         applied,
         error,
-        remote_xid: None,
+        transaction: None,
     };
     if let Some(reasons) = checked.failures() {
         let refusal = Failure::from(DeployError::Refused {
@@ -95,16 +97,19 @@ fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Result<i6
         });
         return unsuccessful(refusal, options, entry("refused", &[], Some(reasons)));
     }
-    match apply::apply(environment, &checked.shipments, options) {
+    match apply::apply(environment, &checked.planned, options) {
         Outcome::Committed(applied) => history::record(entry("applied", &applied, None)),
         Outcome::RolledBack(failure) if is_interruption(&failure) => Err(failure),
         Outcome::RolledBack(failure) => {
             let error = full_text(&failure);
             unsuccessful(failure, options, entry("failed", &[], Some(error)))
         }
-        Outcome::InDoubt { applied, xid, failure } => {
+        Outcome::InDoubt { applied, transaction, failure } => {
             let error = Some(full_text(&failure));
-            let id = history::record(Entry { remote_xid: Some(xid), ..entry("in_doubt", &applied, error) })?;
+            let id = history::record(Entry {
+                transaction: Some(transaction),
+                ..entry("in_doubt", &applied, error)
+            })?;
             warn(id, &failure);
             Ok(id)
         }
@@ -137,7 +142,7 @@ fn warn(id: i64, failure: &Failure) {
 
 /// Somebody stopped this call: that is their error to see, not a failed deployment.
 fn is_interruption(failure: &Failure) -> bool {
-    failure.class() == "57"
+    failure.class() == "57" && !failure.is_remote
 }
 
 fn full_text(failure: &Failure) -> String {

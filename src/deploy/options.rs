@@ -77,6 +77,18 @@ impl Options {
     }
 }
 
+impl Options {
+    /// Errors: 22023 if the condition could choose other rows of `table` each time it is asked.
+    pub fn check_condition(&self, table: &str) -> Result<()> {
+        match &self.condition {
+            Some(condition) if expression::is_volatile(condition, table)? => {
+                Err(DeployError::VolatileCondition(condition.trim().to_owned()).into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 fn columns(option: &str, value: &Value) -> Result<Vec<String>> {
     let names = value.as_array().and_then(|items| {
         items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<String>>>()

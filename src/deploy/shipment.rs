@@ -1,18 +1,26 @@
 //! What of a table is sent, and the SQL with which it is read here and written there.
 
+use opdb_core::compat::table::is_sent;
 use opdb_core::deploy::in_reference_order;
-use opdb_core::schema::{Fact, Kind};
+use opdb_core::schema::{Fact, Kind, label};
 
+use super::column::Column;
 use super::error::DeployError;
 use super::options::Options;
 use crate::compat::{Compared, LocalTable, columns};
 use crate::pg::error::Result;
-use crate::pg::name::{identifier, literal};
+use crate::pg::name::{Qualified, identifier, literal};
+
+/// A row as it is sent: every value as text.
+pub type Values = Vec<Option<String>>;
 
 /// One table on its way.
 pub struct Shipment {
-    /// `schema.table`, the same on both sides.
+    pub name: Qualified,
+    /// The table in SQL, the same on both sides.
     pub table: String,
+    /// The table as facts call it.
+    pub label: String,
     /// What the other side decides for itself.
     pub kept_here: Vec<String>,
     pub key: Vec<String>,
@@ -23,36 +31,29 @@ pub struct Shipment {
     stage: String,
 }
 
-struct Column {
-    name: String,
-    local_type: String,
-    remote_type: String,
-    /// The other side draws its default from a sequence of its own.
-    has_sequence_there: bool,
-}
-
 impl Shipment {
     /// Errors: 42P16 if nothing identifies a row, 42703 for a key column that is not sent.
     pub fn new(place: usize, table: &LocalTable, compared: &Compared, options: &Options) -> Result<Self> {
-        let name = table.name.sql();
+        let label = table.name.label();
         let mut kept_here = table.kept_here();
         kept_here.extend(options.exclude_columns.iter().cloned());
-        let columns: Vec<Column> = columns(&compared.local, &name)
-            .filter(|column| !kept_here.contains(&column.name) && column.text("generated").is_none())
-            .map(|local| {
-                Column::new(local, columns(&compared.remote, &name).find(|there| there.name == local.name))
-            })
+        let there = |name: &str| columns(&compared.remote, &label).find(|column| column.name == name);
+        let columns: Vec<Column> = columns(&compared.local, &label)
+            .filter(|local| is_sent(local, there(&local.name), &kept_here))
+            .map(|local| Column::new(local, there(&local.name)))
             .collect();
-        let key = key(table, &name, compared, options)?;
+        let key = key(table, &label, compared, options)?;
         if let Some(column) = key.iter().find(|key| !columns.iter().any(|column| column.name == **key)) {
-            return Err(DeployError::KeyColumn { table: name, column: column.clone() }.into());
+            return Err(DeployError::KeyColumn { table: label, column: column.clone() }.into());
         }
         let is_event_table_there = compared.remote.iter().any(|fact| {
-            fact.kind == Kind::Table && fact.table == name && !fact.list("unique_by_trigger").is_empty()
+            fact.kind == Kind::Table && fact.table == label && !fact.list("unique_by_trigger").is_empty()
         });
         Ok(Self {
             stage: format!("pg_temp.opdb_stage_{place}"),
-            table: name,
+            name: table.name.clone(),
+            table: table.name.sql(),
+            label,
             kept_here,
             key,
             columns,
@@ -65,16 +66,16 @@ impl Shipment {
         self.columns.iter().map(|column| column.name.as_str())
     }
 
+    /// The schemas there in which the key's types have their operators.
+    pub fn key_type_schemas(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().filter(|column| self.key.contains(&column.name)).filter_map(Column::type_schema)
+    }
+
     /// Each row here as a JSON array of texts: what is sent, and what the digest is of.
     pub fn read_rows(&self) -> String {
-        let values: Vec<String> =
-            self.columns.iter().map(|column| format!("{}::text", identifier(&column.name))).collect();
+        let values: Vec<String> = self.columns.iter().map(Column::sent_text).collect();
         let condition = self.condition.as_deref().unwrap_or("true");
-        format!(
-            "SELECT pg_catalog.json_build_array({})::text FROM {} WHERE {condition}",
-            values.join(", "),
-            self.table
-        )
+        format!("SELECT {} FROM {} WHERE {condition}", json_array(&values), self.table)
     }
 
     /// A temporary table there with the types of the target and none of its constraints.
@@ -87,34 +88,27 @@ impl Shipment {
         )
     }
 
-    /// Puts a batch into the stage. Text goes in uncast: a cast to varchar(n) would cut it in silence, while
-    /// the assignment raises an error.
-    pub fn fill_stage(&self, batch: &str) -> String {
-        let values: Vec<String> = self
-            .columns
+    /// Puts a batch into the stage. A literal is read by the type's own input function: a cast could be a
+    /// user's, and one to varchar(n) would cut the text in silence.
+    pub fn fill_stage(&self, batch: &[Values]) -> String {
+        let value = |value: &Option<String>| value.as_ref().map_or("NULL".to_owned(), literal);
+        let rows: Vec<String> = batch
             .iter()
-            .enumerate()
-            .map(|(place, column)| format!("(r.v ->> {place}){}", column.cast()))
+            .map(|row| format!("({})", row.iter().map(value).collect::<Vec<_>>().join(",")))
             .collect();
-        format!(
-            "INSERT INTO {} SELECT {} FROM pg_catalog.json_array_elements({}::pg_catalog.json) AS r (v)",
-            self.stage,
-            values.join(", "),
-            literal(batch)
-        )
+        format!("INSERT INTO {} ({}) VALUES {}", self.stage, self.names(""), rows.join(","))
     }
 
-    /// The sums of a RowDigest over the stage, each value brought back to the type it has here.
+    /// The sums of a RowDigest over the stage, each value brought back to the text it has here.
     pub fn stage_digest(&self) -> String {
-        let values: Vec<String> = self.columns.iter().map(Column::text_as_here).collect();
+        let values: Vec<String> = self.columns.iter().map(Column::staged_text).collect();
         format!(
             "SELECT pg_catalog.count(*),
                     coalesce(pg_catalog.sum(('x' || pg_catalog.substr(h, 1, 16))::bit(64)::bigint::numeric), 0),
                     coalesce(pg_catalog.sum(('x' || pg_catalog.substr(h, 17, 16))::bit(64)::bigint::numeric), 0)
-             FROM (SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(
-                              pg_catalog.json_build_array({})::text, 'UTF8')), 'hex') AS h
+             FROM (SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to({}, 'UTF8')), 'hex') AS h
                    FROM {}) hashed",
-            values.join(", "),
+            json_array(&values),
             self.stage
         )
     }
@@ -201,14 +195,18 @@ impl Shipment {
             .filter(|column| column.has_sequence_there)
             .map(|column| {
                 format!(
-                    "SELECT pg_catalog.setval(q.name::regclass, greatest(m.high, pg_catalog.nextval(q.name::regclass)))
-                     FROM (SELECT pg_catalog.pg_get_serial_sequence({}, {}) AS name) q,
-                          (SELECT pg_catalog.max({}) AS high FROM {}) m
-                     WHERE q.name IS NOT NULL",
-                    literal(&self.table),
-                    literal(&column.name),
-                    identifier(&column.name),
-                    self.stage,
+                    "SELECT pg_catalog.setval(q.seqrelid::regclass,
+                                CASE WHEN q.seqincrement > 0
+                                     THEN greatest(m.high, pg_catalog.nextval(q.seqrelid::regclass))
+                                     ELSE least(m.low, pg_catalog.nextval(q.seqrelid::regclass)) END)
+                     FROM pg_catalog.pg_sequence q,
+                          (SELECT pg_catalog.max({column}) AS high, pg_catalog.min({column}) AS low FROM {stage}) m
+                     WHERE q.seqrelid = pg_catalog.pg_get_serial_sequence({table}, {name})::regclass
+                       AND m.high <= q.seqmax AND m.low >= q.seqmin",
+                    column = identifier(&column.name),
+                    stage = self.stage,
+                    table = literal(&self.table),
+                    name = literal(&column.name),
                 )
             })
             .collect()
@@ -226,47 +224,21 @@ impl Shipment {
         pairs.join(" AND ")
     }
 
-    /// By text: json has no equality, and 1.0 is not the 1.00 that was sent.
+    /// By text, byte for byte: json has no equality, 1.0 is not the 1.00 that was sent, and a collation may
+    /// call an A an a.
     fn same_row(&self) -> String {
         let pairs: Vec<String> = self
             .columns
             .iter()
-            .map(|column| format!("t.{0}::text IS NOT DISTINCT FROM s.{0}::text", identifier(&column.name)))
+            .map(|column| format!("{} IS NOT DISTINCT FROM {}", column.text_of("t"), column.text_of("s")))
             .collect();
         pairs.join(" AND ")
     }
 }
 
-impl Column {
-    fn new(local: &Fact, there: Option<&Fact>) -> Self {
-        let data_type = |fact: &Fact| fact.text("type").unwrap_or_default().to_owned();
-        Self {
-            name: local.name.clone(),
-            local_type: data_type(local),
-            remote_type: there.map(data_type).unwrap_or_default(),
-            has_sequence_there: there.is_some_and(|there| {
-                there.text("identity").is_some_and(|identity| !identity.is_empty())
-                    || there.text("default").is_some_and(|default| default.starts_with("nextval("))
-            }),
-        }
-    }
-
-    fn cast(&self) -> String {
-        if self.remote_type.starts_with("character") && !self.remote_type.ends_with("[]") {
-            return String::new();
-        }
-        format!("::{}", self.remote_type)
-    }
-
-    /// A type of the system's own exists there too; one of the user's may not, and has its text.
-    fn text_as_here(&self) -> String {
-        let name = identifier(&self.name);
-        if self.local_type == self.remote_type || self.local_type.contains(['.', '"']) {
-            format!("{name}::text")
-        } else {
-            format!("{name}::{}::text", self.local_type)
-        }
-    }
+/// Texts as one JSON array; json_build_array would take a hundred at most.
+fn json_array(values: &[String]) -> String {
+    format!("pg_catalog.array_to_json(ARRAY[{}]::text[])::text", values.join(", "))
 }
 
 fn list(names: &[String]) -> String {
@@ -274,7 +246,7 @@ fn list(names: &[String]) -> String {
 }
 
 /// The option's key, an event table's source_id, or the primary key.
-fn key(table: &LocalTable, name: &str, compared: &Compared, options: &Options) -> Result<Vec<String>> {
+fn key(table: &LocalTable, label: &str, compared: &Compared, options: &Options) -> Result<Vec<String>> {
     if let Some(key) = &options.key {
         return Ok(key.clone());
     }
@@ -284,25 +256,33 @@ fn key(table: &LocalTable, name: &str, compared: &Compared, options: &Options) -
     let primary = compared
         .local
         .iter()
-        .find(|fact| fact.kind == Kind::Constraint && fact.table == name && fact.text("type") == Some("p"));
+        .find(|fact| fact.kind == Kind::Constraint && fact.table == label && fact.text("type") == Some("p"));
     match primary {
         Some(primary) => Ok(primary.list("columns").into_iter().map(str::to_owned).collect()),
-        None => Err(DeployError::NoKey(name.to_owned()).into()),
+        None => Err(DeployError::NoKey(label.to_owned()).into()),
     }
 }
 
 /// Shipments with referenced tables before those that reference them, by the foreign keys there.
 /// Errors: 42830 if they go in a circle.
 pub fn ordered(mut shipments: Vec<Shipment>, compared: &Compared) -> Result<Vec<Shipment>> {
-    let tables: Vec<String> = shipments.iter().map(|shipment| shipment.table.clone()).collect();
+    let tables: Vec<String> = shipments.iter().map(|shipment| shipment.label.clone()).collect();
     let references: Vec<(String, String)> = compared
         .remote
         .iter()
         .filter(|fact| fact.text("type") == Some("f") && !fact.flag("deferred"))
-        .filter_map(|fact| Some((fact.table.clone(), fact.text("references")?.to_owned())))
+        .filter_map(|fact| Some((fact.table.clone(), referenced(fact)?)))
         .collect();
     let order = in_reference_order(&tables, &references)
         .map_err(|cycle| DeployError::ReferenceCycle(cycle.join(", ")))?;
-    shipments.sort_by_key(|shipment| order.iter().position(|table| *table == shipment.table));
+    shipments.sort_by_key(|shipment| order.iter().position(|table| *table == shipment.label));
     Ok(shipments)
+}
+
+/// The table that a foreign key references.
+fn referenced(foreign_key: &Fact) -> Option<String> {
+    match foreign_key.list("references")[..] {
+        [schema, table] => Some(label(schema, table)),
+        _ => None,
+    }
 }

@@ -16,15 +16,22 @@ pub fn run(
     tables: &[LocalTable],
     shipments: &[Shipment],
     compared: &Compared,
+    is_readable: bool,
 ) -> Result<[Check; 4]> {
     let (there, missing): (Vec<_>, Vec<_>) =
         tables.iter().zip(shipments).partition(|(table, _)| compared.exists_there(table));
     // What is not there was not looked at, and is nothing to pass.
-    let unknown: Vec<String> =
-        missing.iter().map(|(_, shipment)| format!("{} does not exist there", shipment.table)).collect();
+    let unknown: Vec<String> = missing
+        .iter()
+        .map(|(_, shipment)| format!("{} does not exist there, or is no table", shipment.label))
+        .collect();
+    let mut not_looked_at = unknown.clone();
+    if !is_readable {
+        not_looked_at.push("values were not looked at because of row security".to_owned());
+    }
     Ok([
         compatible(tables, shipments, compared),
-        column_mapping(&there, unknown.clone(), compared)?,
+        column_mapping(if is_readable { &there } else { &[] }, not_looked_at, compared)?,
         unique_there(&there, unknown.clone(), compared),
         privileges(remote, shipments, unknown)?,
     ])
@@ -55,7 +62,10 @@ fn column_mapping(there: &There, mut wrong: Vec<String>, compared: &Compared) ->
                 continue;
             }
             narrower += 1;
-            if column.fits == Some(false) && column.verdict < Verdict::Incompatible {
+            // What is altered on the way is seen by nobody there; what is refused stops the deployment.
+            let doubtful =
+                column.fits == Some(false) || (column.fits.is_none() && column.verdict == Verdict::Lossy);
+            if doubtful && column.verdict < Verdict::Incompatible {
                 wrong.push(format!(
                     "{}.{}: {} -> {} is {}, {}",
                     shipment.table,
@@ -79,7 +89,7 @@ fn unique_there(there: &There, mut wrong: Vec<String>, compared: &Compared) -> C
     wrong.extend(
         there
             .iter()
-            .filter(|(_, shipment)| !is_unique(&compared.remote, &shipment.table, &shipment.key))
+            .filter(|(_, shipment)| !is_unique(&compared.remote, &shipment.label, &shipment.key))
             .map(|(_, shipment)| {
                 let key = shipment.key.join(", ");
                 format!("{} has no unique constraint or index on ({key}) there", shipment.table)
@@ -91,18 +101,18 @@ fn unique_there(there: &There, mut wrong: Vec<String>, compared: &Compared) -> C
 /// What the role there lacks: the tables, their schemas, the sequences that are drawn from or moved on, and
 /// for an event table the right to make partitions.
 const LACKING: &str = "
-    WITH shipment (name, sent, is_event_table) AS (VALUES /*shipments*/),
+    WITH shipment (schema, name, sent, is_event_table) AS (VALUES /*shipments*/),
     target AS (
         SELECT s.*, c.oid, n.oid AS schema_oid, n.nspname
         FROM shipment s, pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE pg_catalog.format('%I.%I', n.nspname, c.relname) = s.name
+        WHERE n.nspname = s.schema AND c.relname = s.name
     ), lacking (privilege, object) AS (
         SELECT DISTINCT 'USAGE', 'schema ' || pg_catalog.quote_ident(t.nspname) FROM target t
         WHERE NOT pg_catalog.has_schema_privilege(t.schema_oid, 'USAGE')
         UNION ALL
-        SELECT pg_catalog.string_agg(p.privilege, ', '), t.name
+        SELECT pg_catalog.string_agg(p.privilege, ', '), pg_catalog.format('%I.%I', t.schema, t.name)
         FROM target t, (VALUES ('SELECT'), ('INSERT'), ('UPDATE')) p (privilege)
-        WHERE NOT pg_catalog.has_table_privilege(t.oid, p.privilege) GROUP BY t.name
+        WHERE NOT pg_catalog.has_table_privilege(t.oid, p.privilege) GROUP BY t.schema, t.name
         UNION ALL
         SELECT p.privilege, 'sequence ' || pg_catalog.quote_ident(q.relname)
         FROM target t
@@ -130,8 +140,9 @@ fn privileges(remote: &Remote, shipments: &[Shipment], mut wrong: Vec<String>) -
         .map(|shipment| {
             let sent: Vec<String> = shipment.sent_columns().map(literal).collect();
             format!(
-                "({}, ARRAY[{}]::text[], {})",
-                literal(&shipment.table),
+                "({}, {}, ARRAY[{}]::text[], {})",
+                literal(&shipment.name.schema),
+                literal(&shipment.name.name),
                 sent.join(", "),
                 shipment.is_event_table_there
             )

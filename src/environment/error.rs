@@ -42,7 +42,7 @@ impl Report for EnvironmentError {
             Self::InvalidName(_) => {
                 "Use 1 to 63 bytes without control characters, for example production.".into()
             }
-            Self::NotAnObject(argument) if *argument == "credentials" => {
+            Self::NotAnObject("credentials") | Self::NotAScalar { argument: "credentials", .. } => {
                 "For example '{\"user\": \"deployer\", \"password\": \"…\"}'.".into()
             }
             Self::NotAnObject(_) | Self::NotAScalar { .. } => {

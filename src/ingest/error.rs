@@ -12,6 +12,12 @@ pub enum IngestError {
     NotAnArray(String),
     #[error("permission denied to ingest into {0}")]
     NoRight(String),
+    #[error("trigger {trigger} runs a function that is not the table owner's")]
+    ForeignTrigger { table: String, trigger: String },
+    #[error("row security of {0} applies to this role")]
+    RowSecurity(String),
+    #[error("a trigger of {0} discarded the record")]
+    Discarded(String),
     #[error("the owner of {table}, {owner}, may not ingest")]
     OwnerIsNoOperator { table: String, owner: String },
     #[error("events cannot be partitioned by {0}")]
@@ -27,10 +33,13 @@ impl Report for IngestError {
         match self {
             Self::NotAnEventTable(_) => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
             Self::NotAnArray(_) | Self::InfiniteStart => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            Self::NoRight(_) | Self::OwnerIsNoOperator { .. } => {
+            Self::Discarded(_) => PgSqlErrorCode::ERRCODE_TRIGGERED_ACTION_EXCEPTION,
+            Self::NoRight(_) | Self::OwnerIsNoOperator { .. } | Self::ForeignTrigger { .. } => {
                 PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
             }
-            Self::UnsupportedPeriod(_) => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            Self::UnsupportedPeriod(_) | Self::RowSecurity(_) => {
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED
+            }
             Self::Exists(_) => PgSqlErrorCode::ERRCODE_DUPLICATE_TABLE,
         }
     }
@@ -45,6 +54,16 @@ impl Report for IngestError {
             Self::NotAnArray(_) => {
                 "Pass '[{\"source\": …, \"source_id\": …, \"occurred_at\": …, \"payload\": {…}}, …]'.".into()
             }
+            Self::ForeignTrigger { table, .. } => format!(
+                "Events are written as the owner of {table}, and so would its triggers be run: make the owner own the \
+                 function, or drop the trigger."
+            ),
+            Self::RowSecurity(_) => {
+                "Events are written as the table's owner, which would pass by the policies: ingest as a role that they do \
+                 not apply to."
+                    .into()
+            }
+            Self::Discarded(_) => "A BEFORE trigger returned NULL for it.".into(),
             Self::OwnerIsNoOperator { owner, .. } => {
                 format!("Events are written as the table's owner: GRANT opdb_operator TO {}.", identifier(owner))
             }

@@ -5,11 +5,11 @@ use pgrx::datum::{DatumWithOid, TimestampWithTimeZone};
 use pgrx::pg_sys;
 
 use super::error::IngestError;
-use crate::partition;
+use crate::partition::{self, Created};
 use crate::pg::error::Result;
 use crate::pg::name::{MAX_IDENTIFIER_BYTES, NameError, Qualified, identifier};
 use crate::pg::types::Regclass;
-use crate::pg::{name, own, role, spi};
+use crate::pg::{name, own, role, session, spi};
 
 /// How many hash partitions hold the keys: enough that a large table's key index stays in reach of vacuum.
 const KEY_PARTITIONS: usize = 8;
@@ -22,7 +22,6 @@ pub struct EventTable {
     pub keys: Option<Qualified>,
     period: Period,
     owner: pg_sys::Oid,
-    row_security: bool,
 }
 
 impl EventTable {
@@ -37,58 +36,88 @@ impl EventTable {
     /// The event table that `table` is, if it is one.
     pub fn find(table: Regclass) -> Result<Option<Self>> {
         let row = spi::read_one(
-            "SELECT e.key_table, e.period, c.relowner, c.relrowsecurity
+            "SELECT e.key_table, e.period, c.relowner
              FROM opdb.event_table e JOIN pg_catalog.pg_class c ON c.oid = e.table_name
              WHERE e.table_name = $1",
             &[table.into()],
-            |row| {
-                Ok((
-                    row.get::<Regclass>(1)?,
-                    row.get::<String>(2)?,
-                    row.get::<pg_sys::Oid>(3)?,
-                    row.get::<bool>(4)?,
-                ))
-            },
+            |row| Ok((row.get::<Regclass>(1)?, row.get::<String>(2)?, row.get::<pg_sys::Oid>(3)?)),
         )?;
-        let Some((keys, Some(period), Some(owner), Some(row_security))) = row else {
+        let Some((keys, Some(period), Some(owner))) = row else {
             return Ok(None);
         };
         let period = Period::from_unit(&period).ok_or(IngestError::UnsupportedPeriod(period))?;
         let keys = keys.map(name::of).transpose()?;
-        Ok(Some(Self { table, name: name::of(table)?, keys, period, owner, row_security }))
+        Ok(Some(Self { table, name: name::of(table)?, keys, period, owner }))
     }
 
     /// Runs `work` with what a writer of this table needs (its keys, its sequence, new partitions) and gets
-    /// from the owner, provided the caller may INSERT. With row security the policies are the caller's, so
-    /// the caller writes in person.
+    /// from the owner, provided the caller may INSERT. Names without a schema mean the table's own schema.
+    ///
+    /// Errors: 42501 without INSERT, if the owner may not ingest, or if a trigger is not the owner's.
     pub fn as_writer<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let rights = spi::read_one(
             "SELECT pg_catalog.has_table_privilege($1::oid, 'INSERT'),
                     pg_catalog.has_function_privilege($2, 'opdb.event_records(jsonb)', 'EXECUTE'),
-                    pg_catalog.pg_get_userbyid($2)::text",
+                    pg_catalog.pg_get_userbyid($2)::text, pg_catalog.row_security_active($1::oid)",
             &[self.table.0.into(), self.owner.into()],
-            |row| Ok((row.get::<bool>(1)?, row.get::<bool>(2)?, row.get::<String>(3)?)),
+            |row| Ok((row.get::<bool>(1)?, row.get::<bool>(2)?, row.get::<String>(3)?, row.get::<bool>(4)?)),
         )?;
-        let (allowed, owner_may, owner) = rights.unwrap_or_default();
+        let (allowed, owner_may, owner, row_security) = rights.unwrap_or_default();
         if allowed != Some(true) {
             return Err(IngestError::NoRight(self.name.sql()).into());
+        }
+        if row_security != Some(false) {
+            return Err(IngestError::RowSecurity(self.name.sql()).into());
         }
         if owner_may != Some(true) {
             let owner = owner.unwrap_or_default();
             return Err(IngestError::OwnerIsNoOperator { table: self.name.sql(), owner }.into());
         }
-        if self.row_security { work() } else { role::acting_as(self.owner, work) }
+        self.check_triggers()?;
+        let schemas = [self.name.schema.as_str()];
+        session::with_schemas(&schemas, || role::acting_as(self.owner, work))
+    }
+
+    /// Whoever has TRIGGER on the table could have his function run as the owner.
+    fn check_triggers(&self) -> Result<()> {
+        let foreign = spi::read_value::<String>(
+            "SELECT pg_catalog.format('%I on %s', t.tgname, t.tgrelid::regclass)
+             FROM pg_catalog.pg_trigger t
+             JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid
+             JOIN pg_catalog.pg_roles r ON r.oid = f.proowner
+             WHERE NOT t.tgisinternal AND f.proowner <> $2 AND NOT r.rolsuper
+               AND (t.tgrelid = $1 OR t.tgrelid IN (SELECT i.inhrelid FROM pg_catalog.pg_inherits i
+                                                    WHERE i.inhparent = $1))
+             LIMIT 1",
+            &[self.table.0.into(), self.owner.into()],
+        )?;
+        match foreign {
+            Some(trigger) => Err(IngestError::ForeignTrigger { table: self.name.sql(), trigger }.into()),
+            None => Ok(()),
+        }
     }
 
     /// Makes the missing partitions for a query of moments.
-    pub fn create_partitions(&self, moments: &str, args: &[DatumWithOid]) -> Result<usize> {
+    pub fn create_partitions(&self, moments: &str, args: &[DatumWithOid]) -> Result<Created> {
         partition::create_missing(self.table, &self.name, self.period, moments, args, |partition| {
-            match &self.keys {
+            match (&self.keys, self.key_function()?) {
                 // Statement triggers of the parent do not see who writes to a partition directly.
-                Some(_) => create_key_triggers(partition, &key_function(&self.name)),
-                None => Ok(()),
+                (Some(_), Some(function)) => create_key_triggers(partition, &function, "partition"),
+                _ => Ok(()),
             }
         })
+    }
+
+    /// The function that keeps the keys, by whatever name it goes now.
+    fn key_function(&self) -> Result<Option<String>> {
+        spi::write_value::<String>(
+            "SELECT pg_catalog.format('%I.%I', n.nspname, f.proname)
+             FROM pg_catalog.pg_trigger t
+             JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid
+             JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace
+             WHERE t.tgrelid = $1 AND t.tgname = 'opdb_keep_keys_insert'",
+            &[self.table.into()],
+        )
     }
 }
 
@@ -130,7 +159,7 @@ pub fn create(
     if let Some(keys) = &keys {
         create_key_table(keys)?;
         create_key_function(name, keys)?;
-        create_key_triggers(name, &key_function(name))?;
+        create_key_triggers(name, &key_function(name).sql(), "parent")?;
     }
     register(name, keys.as_ref(), period, start_at)
 }
@@ -157,9 +186,10 @@ fn register(
     let Some((Some(table), Some(owner))) = row.into_iter().next() else {
         return Err(NameError::NoRelation(name.sql()).into());
     };
-    let created =
-        EventTable { table, name: name.clone(), keys: keys.cloned(), period, owner, row_security: false };
-    created.create_partitions("SELECT coalesce($1, pg_catalog.now())", &[DatumWithOid::from(start_at)])?;
+    let created = EventTable { table, name: name.clone(), keys: keys.cloned(), period, owner };
+    created
+        .create_partitions("SELECT coalesce($1, pg_catalog.now())", &[DatumWithOid::from(start_at)])?
+        .or_fail()?;
     Ok(table)
 }
 
@@ -210,34 +240,43 @@ fn create_key_table(keys: &Qualified) -> Result<()> {
     Ok(())
 }
 
-/// The function that keeps the keys true. It belongs to the table's owner, names its tables outright and
+/// The function that keeps the keys true. It belongs to the table's owner, names the key table outright and
 /// needs nothing of opdb, so the table works on after DROP EXTENSION and after a restore elsewhere.
 ///
 /// A key names the one row (id, occurred_at) that has its source_id. `opdb.ingest` claims keys before it
 /// inserts; for those the trigger finds nothing to do, and everybody else meets the key table's own
-/// unique index.
+/// unique index. Statements are planned anew each time: a plan made for a backfill would serve single rows
+/// badly. A partition that was detached keeps its triggers, and its keys.
 fn create_key_function(name: &Qualified, keys: &Qualified) -> Result<()> {
     let function = key_function(name).sql();
-    let (table, keys) = (name.sql(), keys.sql());
+    let keys = keys.sql();
     let body = format!(
-        "BEGIN
+        "DECLARE
+    bounds text;
+BEGIN
+    IF TG_ARGV[0] = 'partition' THEN
+        bounds := pg_catalog.pg_get_partition_constraintdef(TG_RELID);
+        IF bounds IS NULL THEN
+            RETURN NULL;
+        END IF;
+    END IF;
     IF TG_OP = 'TRUNCATE' THEN
-        DELETE FROM {keys} k
-        WHERE NOT EXISTS (SELECT FROM {table} e WHERE e.id = k.id AND e.occurred_at = k.occurred_at);
+        EXECUTE 'DELETE FROM {keys} WHERE ' || coalesce(bounds, 'true');
         RETURN NULL;
     END IF;
     IF TG_OP IN ('UPDATE', 'DELETE') THEN
-        DELETE FROM {keys} k USING old_rows o
-        WHERE k.source_id = o.source_id AND k.id = o.id AND k.occurred_at = o.occurred_at;
+        EXECUTE 'DELETE FROM {keys} k USING old_rows o
+                 WHERE k.source_id = o.source_id AND k.id = o.id AND k.occurred_at = o.occurred_at';
     END IF;
     IF TG_OP IN ('UPDATE', 'INSERT') THEN
-        INSERT INTO {keys} (source_id, occurred_at, id)
-        SELECT n.source_id, n.occurred_at, n.id FROM new_rows n
-        WHERE NOT EXISTS (SELECT FROM {keys} k
-                          WHERE k.source_id = n.source_id AND k.id = n.id AND k.occurred_at = n.occurred_at);
+        EXECUTE 'INSERT INTO {keys} (source_id, occurred_at, id)
+                 SELECT n.source_id, n.occurred_at, n.id FROM new_rows n
+                 WHERE NOT EXISTS (SELECT FROM {keys} k WHERE k.source_id = n.source_id
+                                   AND k.id = n.id AND k.occurred_at = n.occurred_at)';
     END IF;
     RETURN NULL;
-END"
+END",
+        keys = keys.replace('\'', "''")
     );
     spi::write(
         &format!(
@@ -251,7 +290,7 @@ END"
     Ok(())
 }
 
-fn create_key_triggers(table: &Qualified, function: &Qualified) -> Result<()> {
+fn create_key_triggers(table: &Qualified, function: &str, place: &str) -> Result<()> {
     for (event, tables) in [
         ("INSERT", "REFERENCING NEW TABLE AS new_rows"),
         ("UPDATE", "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows"),
@@ -261,10 +300,9 @@ fn create_key_triggers(table: &Qualified, function: &Qualified) -> Result<()> {
         spi::write(
             &format!(
                 "CREATE TRIGGER opdb_keep_keys_{} AFTER {event} ON {} {tables}
-                 FOR EACH STATEMENT EXECUTE FUNCTION {}()",
+                 FOR EACH STATEMENT EXECUTE FUNCTION {function}('{place}')",
                 event.to_lowercase(),
-                table.sql(),
-                function.sql()
+                table.sql()
             ),
             &[],
         )?;

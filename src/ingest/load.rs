@@ -28,10 +28,12 @@ pub fn load(events: &EventTable, records: RawJsonb) -> Result<Counts> {
     };
     let mut refused = Vec::new();
     let inserted = events.as_writer(|| {
-        events.create_partitions(
+        let created = events.create_partitions(
             "SELECT occurred_at FROM opdb.event_records($1) WHERE error IS NULL",
             &[records.into()],
         )?;
+        // Their records go to a DEFAULT partition if there is one, and else to the dead letters.
+        created.failures.iter().for_each(|failure| pgrx::warning!("{}", failure.message));
         insert(events, records, &mut refused)
     })?;
     let malformed = bury_malformed(events, records)?;
@@ -50,7 +52,7 @@ fn insert(events: &EventTable, records: RawJsonb, refused: &mut Vec<Refused>) ->
     match subtransaction::run(|| insert_once(events, records.into())) {
         Err(failure) if is_about_the_data(&failure) => {
             let texts = spi::read(
-                "SELECT r.record::text FROM opdb.event_records($1) r WHERE r.error IS NULL ORDER BY r.position",
+                "SELECT r.record::text FROM opdb.event_records($1) r WHERE r.error IS NULL ORDER BY r.source_id, r.position",
                 &[records.into()],
                 |row| row.get::<String>(1),
             )?;
@@ -84,9 +86,9 @@ fn insert_halves(
     Ok(inserted)
 }
 
-/// Data exceptions, integrity violations and exceptions raised by PL/pgSQL.
+/// Data exceptions, integrity violations, what triggers and PL/pgSQL raise, and values too large for an index.
 fn is_about_the_data(failure: &Failure) -> bool {
-    matches!(failure.class().as_str(), "22" | "23" | "P0")
+    matches!(failure.class().as_str(), "09" | "22" | "23" | "54" | "P0")
 }
 
 /// Keys are claimed in the order of source_id, so that two sessions with the same records wait for each
@@ -113,9 +115,12 @@ fn insert_once(events: &EventTable, records: DatumWithOid) -> Result<i64> {
                  INSERT INTO {table} (id, source, source_id, occurred_at, payload) OVERRIDING SYSTEM VALUE
                  SELECT c.id, r.source, r.source_id, r.occurred_at, r.payload
                  FROM record r JOIN claimed c ON c.source_id = r.source_id
-                 RETURNING 1
+                 RETURNING id, source_id
              )
-             SELECT count(*) FROM inserted",
+             SELECT (SELECT count(*) FROM inserted),
+                    (SELECT count(*) FROM claimed c WHERE NOT EXISTS (SELECT FROM inserted i WHERE i.id = c.id)),
+                    (SELECT pg_catalog.array_agg(c.source_id) FROM claimed c JOIN inserted i ON i.id = c.id
+                     WHERE i.source_id <> c.source_id)",
             keys = keys.sql(),
         ),
         None => format!(
@@ -126,17 +131,29 @@ fn insert_once(events: &EventTable, records: DatumWithOid) -> Result<i64> {
                  WHERE r.error IS NULL AND $2 IS NOT NULL
                  RETURNING 1
              )
-             SELECT count(*) FROM inserted"
+             SELECT count(*), 0::bigint, NULL::text[] FROM inserted"
         ),
     };
-    Ok(spi::write_value::<i64>(&sql, &[records, table.as_str().into()])?.unwrap_or(0))
+    let row = spi::write_returning(&sql, &[records, table.as_str().into()], |row| {
+        Ok((row.get::<i64>(1)?, row.get::<i64>(2)?, row.get::<Vec<String>>(3)?))
+    })?;
+    let (inserted, discarded, renamed) = row.into_iter().next().unwrap_or_default();
+    if discarded.unwrap_or(0) > 0 {
+        return Err(IngestError::Discarded(table).into());
+    }
+    if let (Some(renamed), Some(keys)) = (renamed, &events.keys) {
+        // A BEFORE trigger gave the rows another source_id, under which they have their keys by now.
+        spi::write(&format!("DELETE FROM {} WHERE source_id = ANY ($1)", keys.sql()), &[renamed.into()])?;
+    }
+    Ok(inserted.unwrap_or(0))
 }
 
 const BURY: &str = "
     INSERT INTO opdb.dead_letter (table_name, source, source_id, sqlstate, error, fingerprint, record, record_digest)
     SELECT DISTINCT ON (digest) $1, b.source, b.source_id, b.sqlstate, b.error,
            pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(
-               b.sqlstate || ' ' || pg_catalog.split_part(b.error, ': ', 1), 'UTF8')), 'hex'),
+               b.sqlstate || ' ' || pg_catalog.regexp_replace(pg_catalog.split_part(b.error, ': ', 1),
+                                                              '(_[0-9]+)+\"', '\"', 'g'), 'UTF8')), 'hex'),
            b.record, digest
     FROM bad b, pg_catalog.sha256(pg_catalog.convert_to(b.record::text, 'UTF8')) AS digest
     ON CONFLICT (table_name, record_digest) DO UPDATE

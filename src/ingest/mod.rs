@@ -75,10 +75,12 @@ fn create_event_partitions(
     let made = session::pinned(|| {
         let event_table = EventTable::get(table)?;
         event_table.as_writer(|| {
-            event_table.create_partitions(
-                "SELECT m FROM pg_catalog.unnest($1) m WHERE pg_catalog.isfinite(m)",
-                &[DatumWithOid::from(moments)],
-            )
+            event_table
+                .create_partitions(
+                    "SELECT m FROM pg_catalog.unnest($1) m WHERE pg_catalog.isfinite(m)",
+                    &[DatumWithOid::from(moments)],
+                )?
+                .or_fail()
         })
     })?;
     Ok(i64::try_from(made).unwrap_or(i64::MAX))

@@ -2,10 +2,10 @@
 
 use opdb_core::partition::Period;
 
-use crate::pg::error::Result;
+use crate::pg::error::{Failure, Result};
 use crate::pg::name::{Qualified, literal};
-use crate::pg::spi;
 use crate::pg::types::Regclass;
+use crate::pg::{spi, subtransaction};
 
 /// A partition that is missing, with its bounds as PostgreSQL prints them in UTC.
 struct Missing {
@@ -19,6 +19,7 @@ struct Missing {
 ///
 /// A new partition is made beside the parent and attached, which readers and writers of the parent do not
 /// wait for. Two sessions that need the same partition take turns. `with_each` gets every new partition's name.
+/// A partition that cannot be made (its name or a part of its range is taken) does not stop the others.
 pub fn create_missing<'a>(
     parent: Regclass,
     parent_name: &Qualified,
@@ -26,9 +27,10 @@ pub fn create_missing<'a>(
     moments: &str,
     args: &[pgrx::datum::DatumWithOid<'a>],
     mut with_each: impl FnMut(&Qualified) -> Result<()>,
-) -> Result<usize> {
+) -> Result<Created> {
+    let mut created = Created::default();
     if find_missing(parent, parent_name, period, moments, args)?.is_empty() {
-        return Ok(0);
+        return Ok(created);
     }
     spi::write(
         "SELECT pg_catalog.pg_advisory_xact_lock('pg_catalog.pg_class'::regclass::int, $1::oid::int)",
@@ -38,20 +40,53 @@ pub fn create_missing<'a>(
     let missing = find_missing(parent, parent_name, period, moments, args)?;
     for partition in &missing {
         let name = parent_name.sibling(partition.name.clone());
-        let (parent, child) = (parent_name.sql(), name.sql());
-        // Identity stays with the parent: LIKE … INCLUDING ALL would make ATTACH fail.
-        spi::write(&format!("CREATE TABLE {child} (LIKE {parent} INCLUDING ALL EXCLUDING IDENTITY)"), &[])?;
-        with_each(&name)?;
-        spi::write(
-            &format!(
-                "ALTER TABLE {parent} ATTACH PARTITION {child} FOR VALUES FROM ({}) TO ({})",
-                literal(&partition.lower),
-                literal(&partition.upper)
-            ),
-            &[],
-        )?;
+        match subtransaction::run(|| create(parent_name, &name, partition, &mut with_each)) {
+            Ok(()) => created.count += 1,
+            Err(failure) if matches!(failure.class().as_str(), "23" | "42") => {
+                created.failures.push(failure.at(&format!("partition {} cannot be made", name.sql())));
+            }
+            Err(failure) => return Err(failure),
+        }
     }
-    Ok(missing.len())
+    Ok(created)
+}
+
+/// What became of the partitions that were missing.
+#[derive(Default)]
+pub struct Created {
+    pub count: usize,
+    pub failures: Vec<Failure>,
+}
+
+impl Created {
+    /// For those who need every one of them.
+    pub fn or_fail(self) -> Result<usize> {
+        match self.failures.into_iter().next() {
+            Some(failure) => Err(failure),
+            None => Ok(self.count),
+        }
+    }
+}
+
+fn create(
+    parent: &Qualified,
+    name: &Qualified,
+    partition: &Missing,
+    with_each: &mut impl FnMut(&Qualified) -> Result<()>,
+) -> Result<()> {
+    let (parent, child) = (parent.sql(), name.sql());
+    // Identity stays with the parent: LIKE … INCLUDING ALL would make ATTACH fail.
+    spi::write(&format!("CREATE TABLE {child} (LIKE {parent} INCLUDING ALL EXCLUDING IDENTITY)"), &[])?;
+    with_each(name)?;
+    spi::write(
+        &format!(
+            "ALTER TABLE {parent} ATTACH PARTITION {child} FOR VALUES FROM ({}) TO ({})",
+            literal(&partition.lower),
+            literal(&partition.upper)
+        ),
+        &[],
+    )?;
+    Ok(())
 }
 
 fn find_missing<'a>(

@@ -12,6 +12,8 @@ pub struct Failure {
     pub message: String,
     pub detail: Option<String>,
     pub hint: Option<String>,
+    /// Raised by another server, not by this one.
+    pub is_remote: bool,
 }
 
 pub type Result<T> = std::result::Result<T, Failure>;
@@ -27,6 +29,7 @@ impl Failure {
             message: report.message().to_owned(),
             detail: report.detail().map(str::to_owned),
             hint: report.hint().map(str::to_owned),
+            is_remote: false,
         }
     }
 
@@ -37,11 +40,11 @@ impl Failure {
         self
     }
 
-    /// Adds a hint where the server gave none.
+    /// An error of another server.
     #[must_use]
-    pub fn or_hint(mut self, hint: &str) -> Self {
-        self.hint.get_or_insert_with(|| hint.to_owned());
-        self
+    pub fn on_environment(mut self, environment: &str) -> Self {
+        self.is_remote = true;
+        self.at(&format!("environment \"{environment}\""))
     }
 
     /// The five characters of the SQLSTATE.
@@ -82,13 +85,8 @@ impl From<SpiError> for Failure {
             message: format!("opdb could not read the result of its own query: {error}"),
             detail: None,
             hint: None,
+            is_remote: false,
         }
-    }
-}
-
-impl From<std::convert::Infallible> for Failure {
-    fn from(never: std::convert::Infallible) -> Self {
-        match never {}
     }
 }
 
@@ -117,6 +115,7 @@ macro_rules! reported {
                     message: error.to_string(),
                     detail: error.detail(),
                     hint: error.hint(),
+                    is_remote: false,
                 }
             }
         }
@@ -137,6 +136,7 @@ pub fn required<T>(argument: &'static str, value: Option<T>) -> Result<T> {
         message: format!("argument \"{argument}\" must not be NULL"),
         detail: None,
         hint: Some(format!("Pass a value for \"{argument}\".")),
+        is_remote: false,
     })
 }
 

@@ -32,15 +32,35 @@ crate::reported!(ExpressionError);
 /// `text` in parentheses, if the server's own parser takes it for exactly one expression. Nothing else
 /// (a second statement, another clause, a comment that swallows what follows) passes.
 pub fn parenthesised(text: &str) -> Result<String> {
-    let sql = format!("SELECT ({text}\n)");
-    let source = session::c_string(&sql)?;
-    let single = subtransaction::run(|| Ok(is_single_expression(&source))).map_err(|failure: Failure| {
-        ExpressionError::Syntax { text: text.to_owned(), message: failure.message }
-    })?;
+    // Without the parentheses too: in them, what closes and opens some would still be one expression.
+    let sources = [format!("SELECT {text}\n"), format!("SELECT ({text}\n)")];
+    let sources = sources.map(|sql| session::c_string(&sql));
+    let [bare, enclosed] = sources;
+    let (bare, enclosed) = (bare?, enclosed?);
+    let single =
+        subtransaction::run(|| Ok(is_single_expression(&bare) && is_single_expression(&enclosed))).map_err(
+            |failure: Failure| ExpressionError::Syntax { text: text.to_owned(), message: failure.message },
+        )?;
     if !single {
         return Err(ExpressionError::NotOne(text.to_owned()).into());
     }
     Ok(format!("({text}\n)"))
+}
+
+/// Whether `condition` calls a function that may answer otherwise for the same row of `table`. Raises what is
+/// wrong with the condition on that table.
+#[allow(unsafe_code)]
+pub fn is_volatile(condition: &str, table: &str) -> Result<bool> {
+    let sql = session::c_string(&format!("SELECT FROM {table} WHERE {condition}"))?;
+    // SAFETY: the parser and the analyser allocate in the current memory context and raise their own errors;
+    // the statement is one SELECT, so the list holds one RawStmt and the query has a FROM-WHERE tree.
+    unsafe {
+        let statements = pg_sys::raw_parser(sql.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
+        let raw = (*(*statements).elements).ptr_value.cast::<pg_sys::RawStmt>();
+        let query =
+            pg_sys::parse_analyze_fixedparams(raw, sql.as_ptr(), std::ptr::null(), 0, std::ptr::null_mut());
+        Ok(pg_sys::contain_volatile_functions((*(*query).jointree).quals))
+    }
 }
 
 #[allow(unsafe_code)]
@@ -107,6 +127,7 @@ mod tests {
             "1); DROP TABLE x; SELECT (2",
             "1) UNION SELECT (2",
             "a /*",
+            "true) OR (true",
             "1) AS (x",
         ] {
             assert!(parenthesised(bad).is_err(), "{bad}");

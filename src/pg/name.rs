@@ -21,6 +21,11 @@ impl Qualified {
         pgrx::spi::quote_qualified_identifier(&self.schema, &self.name)
     }
 
+    /// As facts call it.
+    pub fn label(&self) -> String {
+        opdb_core::schema::label(&self.schema, &self.name)
+    }
+
     /// Another name in the same schema.
     pub fn sibling(&self, name: String) -> Self {
         Self { schema: self.schema.clone(), name }

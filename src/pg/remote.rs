@@ -13,11 +13,15 @@ use super::{name, session, spi, subtransaction};
 const STATEMENT_TIMEOUT: &str = "15min";
 const LOCK_TIMEOUT: &str = "10s";
 /// How long the other server keeps a transaction of a session that went away without a word.
-const IDLE_IN_TRANSACTION_TIMEOUT: &str = "1min";
+const IDLE_IN_TRANSACTION_TIMEOUT: &str = "15min";
 /// Makes the other server look every five seconds whether this one is still there while it works on a
 /// statement; only some systems can.
 const CHECK_CONNECTION: &str = "pg_catalog.set_config('client_connection_check_interval',
     CASE WHEN pg_catalog.version() LIKE '%linux%' THEN '5s' ELSE '0' END, false)";
+/// What is committed there is to stay committed, whatever the role or the database was set to.
+const COMMIT_TO_DISK: &str = "pg_catalog.set_config('synchronous_commit',
+    CASE WHEN pg_catalog.current_setting('synchronous_commit') IN ('off', 'local') THEN 'on'
+         ELSE pg_catalog.current_setting('synchronous_commit') END, false)";
 
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
@@ -29,6 +33,8 @@ pub enum RemoteError {
     WrongPassword { environment: String, detail: String },
     #[error("environment \"{environment}\" has no credentials for role \"{role}\"")]
     NoCredentials { environment: String, role: String },
+    #[error("the foreign server of environment \"{0}\" is gone")]
+    NoServer(String),
     #[error("extension \"dblink\" is not installed")]
     NoDblink,
     #[error("environment \"{environment}\" answered \"{answer}\" where {expected} was expected")]
@@ -42,7 +48,7 @@ impl Report for RemoteError {
             Self::Unreachable { .. } => PgSqlErrorCode::ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
             Self::WrongPassword { .. } => PgSqlErrorCode::ERRCODE_INVALID_PASSWORD,
             Self::NoCredentials { .. } => PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-            Self::NoDblink => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+            Self::NoDblink | Self::NoServer(_) => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
             Self::UnexpectedAnswer { .. } => PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION,
         }
     }
@@ -66,6 +72,10 @@ impl Report for RemoteError {
             ),
             Self::WrongPassword { environment, .. } | Self::NoCredentials { environment, .. } => format!(
                 "Call opdb.register_environment({}, …) as this role, with credentials '{{\"user\": …, \"password\": …}}'.",
+                name::literal(environment)
+            ),
+            Self::NoServer(environment) => format!(
+                "It was dropped or renamed: SELECT opdb.drop_environment({}), then register it again.",
                 name::literal(environment)
             ),
             Self::NoDblink => "CREATE EXTENSION dblink.".into(),
@@ -109,11 +119,14 @@ pub fn with<T>(environment: &str, work: impl FnOnce(&Remote) -> Result<T>) -> Re
 
 impl Remote {
     fn open(environment: &str) -> Result<Self> {
-        let server = spi::read_value::<String>(
-            "SELECT server::text FROM opdb.environment WHERE name = $1",
+        let server = spi::read_one(
+            "SELECT s.srvname::text FROM opdb.environment e
+             LEFT JOIN pg_catalog.pg_foreign_server s ON s.srvname = e.server WHERE e.name = $1",
             &[environment.into()],
+            |row| row.get::<String>(1),
         )?
-        .ok_or_else(|| RemoteError::UnknownEnvironment(environment.to_owned()))?;
+        .ok_or_else(|| RemoteError::UnknownEnvironment(environment.to_owned()))?
+        .ok_or_else(|| RemoteError::NoServer(environment.to_owned()))?;
         let dblink = spi::read_value::<String>(
             "SELECT pg_catalog.quote_ident(n.nspname)
              FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
@@ -122,11 +135,8 @@ impl Remote {
         )?
         .ok_or(RemoteError::NoDblink)?;
         let number = CONNECTIONS.replace(CONNECTIONS.get() + 1);
-        let remote = Self {
-            environment: environment.to_owned(),
-            connection: format!("opdb {number} {environment}"),
-            dblink,
-        };
+        let remote =
+            Self { environment: environment.to_owned(), connection: format!("opdb {number}"), dblink };
         let sql = format!("SELECT {}.dblink_connect($1, $2)", remote.dblink);
         subtransaction::run(|| {
             spi::read_value::<String>(&sql, &[remote.connection.as_str().into(), server.as_str().into()])
@@ -148,15 +158,13 @@ impl Remote {
                 RemoteError::NoCredentials { environment, role }.into()
             }
             PgSqlErrorCode::ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION => {
-                if detail.contains("password authentication failed")
-                    || detail.contains("no password supplied")
-                {
+                if detail.contains("password authentication failed") {
                     RemoteError::WrongPassword { environment, detail }.into()
                 } else {
                     RemoteError::Unreachable { environment, detail }.into()
                 }
             }
-            _ => failure.at(&format!("environment \"{environment}\"")),
+            _ => failure.on_environment(&environment),
         }
     }
 
@@ -172,14 +180,21 @@ impl Remote {
             .chain(&limits)
             .map(|(name, value)| format!("pg_catalog.set_config('{name}', '{value}', false)"))
             .collect();
-        self.query(&format!("SELECT pg_catalog.concat({}, {CHECK_CONNECTION})", calls.join(", ")), 1)?;
+        self.query(
+            &format!("SELECT pg_catalog.concat({}, {CHECK_CONNECTION}, {COMMIT_TO_DISK})", calls.join(", ")),
+            1,
+        )?;
         Ok(())
     }
 
-    /// Gives triggers and functions there the search_path they were written for. The caller's own SQL is
-    /// qualified.
-    pub fn use_own_search_path(&self) -> Result<()> {
-        self.execute("RESET search_path").map(drop)
+    /// Gives triggers and functions there the search_path they were written for, and after it the `schemas`
+    /// (quoted) whose operators the caller uses. The caller's own SQL is qualified otherwise.
+    pub fn use_own_search_path(&self, schemas: &[&str]) -> Result<()> {
+        self.execute("RESET search_path")?;
+        let added: Vec<String> = schemas.iter().map(|schema| name::literal(format!(", {schema}"))).collect();
+        let path = ["pg_catalog.current_setting('search_path')".to_owned()].into_iter().chain(added);
+        let path = path.collect::<Vec<_>>().join(" || ");
+        self.query(&format!("SELECT pg_catalog.set_config('search_path', {path}, false)"), 1).map(drop)
     }
 
     /// Runs one query there; `columns` is how many it returns. Values come as text.
@@ -267,16 +282,13 @@ impl Remote {
                 (1..=columns).map(|column| row.get::<String>(column)).collect()
             })
         })
-        .map_err(|failure| failure.at(&format!("environment \"{}\"", self.environment)))
+        .map_err(|failure| failure.on_environment(&self.environment))
     }
 
-    /// Closes the connection; a statement that is still running there is cancelled first.
+    /// Closes the connection. A statement that is still running there ends when that server next looks
+    /// (see [`CHECK_CONNECTION`]): asking it to cancel would wait, unkillable, for a server that is stuck.
     fn close(&self) -> Result<()> {
         subtransaction::run(|| {
-            if self.call("dblink_is_busy", "", None)? == Some(1) {
-                let sql = format!("SELECT {}.dblink_cancel_query($1)", self.dblink);
-                spi::read_value::<String>(&sql, &[self.connection.as_str().into()])?;
-            }
             let sql = format!("SELECT {}.dblink_disconnect($1)", self.dblink);
             spi::read_value::<String>(&sql, &[self.connection.as_str().into()])?;
             Ok(())

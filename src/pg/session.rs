@@ -36,6 +36,39 @@ pub fn pinned<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     result
 }
 
+/// Runs `work` with names looked up in pg_catalog and then in `schemas`, for code that the owner of a table
+/// wrote: nobody else's choice of a search_path reaches it.
+#[allow(unsafe_code)]
+pub fn with_schemas<T>(schemas: &[&str], work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let quoted: Vec<String> = schemas.iter().map(super::name::identifier).collect();
+    let path = ["pg_catalog".to_owned()].into_iter().chain(quoted).chain(["pg_temp".to_owned()]);
+    // SAFETY: as in `pinned`.
+    let level = unsafe { pg_sys::NewGUCNestLevel() };
+    set("search_path", &path.collect::<Vec<_>>().join(", "))?;
+    let result = work();
+    // SAFETY: as in `pinned`.
+    unsafe { pg_sys::AtEOXact_GUC(true, level) };
+    result
+}
+
+/// Errors: 25006 where nothing can be written, before the server says it in terms of transaction ids.
+#[allow(unsafe_code)]
+pub fn check_writable() -> Result<()> {
+    // SAFETY: both only look at the state of this backend.
+    let (in_recovery, read_only) = unsafe { (pg_sys::RecoveryInProgress(), pg_sys::XactReadOnly) };
+    if !in_recovery && !read_only {
+        return Ok(());
+    }
+    let place = if in_recovery { "on a standby" } else { "in a read-only transaction" };
+    Err(Failure {
+        sqlstate: PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
+        message: format!("opdb cannot write {place}"),
+        detail: None,
+        hint: Some("Call it on the primary, in a transaction that may write.".into()),
+        is_remote: false,
+    })
+}
+
 #[allow(unsafe_code)]
 fn set(name: &str, value: &str) -> Result<()> {
     let (name_c, value_c) = (c_string(name)?, c_string(value)?);
@@ -62,6 +95,7 @@ pub fn c_string(text: &str) -> Result<CString> {
         message: "a value contains a NUL character".into(),
         detail: None,
         hint: Some("PostgreSQL text cannot hold NUL: remove it.".into()),
+        is_remote: false,
     })
 }
 
@@ -70,6 +104,26 @@ pub fn c_string(text: &str) -> Result<CString> {
 pub fn in_transaction_block() -> bool {
     // SAFETY: reads the state of the current transaction.
     unsafe { pg_sys::IsTransactionBlock() }
+}
+
+/// Whether SQL of a function or of a DO block called this function, so that what comes after it can still fail
+/// and roll back. PostgreSQL tells only its own utility commands; the executor's memory hangs below the
+/// context of whoever started it.
+#[allow(unsafe_code)]
+pub fn inside_a_function() -> bool {
+    // SAFETY: the chain of parents of the current context ends in TopMemoryContext, and every context has a
+    // NUL-terminated name.
+    unsafe {
+        let mut context = pg_sys::CurrentMemoryContext;
+        while !context.is_null() {
+            let name = std::ffi::CStr::from_ptr((*context).name).to_bytes();
+            if name.starts_with(b"SPI ") || name.starts_with(b"SQL function") {
+                return true;
+            }
+            context = (*context).parent;
+        }
+    }
+    false
 }
 
 /// Sleeps until the time is over or somebody wants something of this backend, and then lets

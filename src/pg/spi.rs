@@ -10,7 +10,7 @@ use pgrx::pg_sys;
 use pgrx::spi::{self, Spi, SpiHeapTupleData};
 
 use super::error::Result;
-use super::session::c_string;
+use super::session::{c_string, check_writable};
 
 /// Runs a query that changes nothing and maps each row. Works on a standby.
 pub fn read<'a, T>(
@@ -84,6 +84,7 @@ pub fn read_value<'a, T: pgrx::IntoDatum + pgrx::FromDatum>(
 
 /// Runs a statement that writes; returns how many rows it touched.
 pub fn write<'a>(sql: &str, args: &[DatumWithOid<'a>]) -> Result<usize> {
+    check_writable()?;
     Ok(Spi::connect_mut(|client| client.update(sql, None, args).map(|table| table.len()))?)
 }
 
@@ -93,6 +94,7 @@ pub fn write_returning<'a, T>(
     args: &[DatumWithOid<'a>],
     mut row: impl FnMut(SpiHeapTupleData) -> spi::Result<T>,
 ) -> Result<Vec<T>> {
+    check_writable()?;
     Ok(Spi::connect_mut(|client| client.update(sql, None, args)?.map(&mut row).collect::<spi::Result<_>>())?)
 }
 

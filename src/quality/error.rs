@@ -24,6 +24,8 @@ pub enum QualityError {
     NotOwner(String),
     #[error("permission denied for table {0}")]
     NotReadable(String),
+    #[error("row security is forced on the owner of {0}")]
+    ForcedRowSecurity(String),
     #[error("a condition on {0} takes the rights of its owner")]
     ForeignCondition(String),
     #[error("unknown option \"{0}\"")]
@@ -43,6 +45,7 @@ impl Report for QualityError {
                 PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
             }
             Self::UnknownRun(_) => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+            Self::ForcedRowSecurity(_) => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             _ => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
         }
     }
@@ -62,7 +65,11 @@ impl Report for QualityError {
             Self::OutOfRange(_) => {
                 "weight is greater than 0, threshold between 0 and 1, severity error or warning.".into()
             }
-            Self::NotEvaluable { .. } => "Check the types of the columns and of the arguments; functions of your own need their schema.".into(),
+            Self::NotEvaluable { .. } => "Check the types of the columns and of the arguments; a function outside the table's schema needs its own.".into(),
+            Self::ForcedRowSecurity(table) => format!(
+                "Rules are evaluated as the owner, who would not see every row: ALTER TABLE {table} NO FORCE ROW LEVEL \
+                 SECURITY, or score as a role that is subject to the policies."
+            ),
             Self::NotReadable(table) => format!("GRANT SELECT ON {table} TO this role."),
             Self::ForeignCondition(_) => {
                 "Rules are evaluated as the table's owner, and a condition beside them: leave it out, or call as a \

@@ -17,13 +17,30 @@ pub fn rules(table: Regclass) -> Result<Vec<Rule>> {
     if let Some(events) = EventTable::find(table)? {
         rules.extend(event_rules(&events)?);
     }
+    if has_children(table)? {
+        // A constraint of the parent says nothing of all the rows that a query on the parent reads.
+        rules.iter_mut().for_each(|rule| rule.evidence = Evidence::Measured);
+    }
     Ok(rules)
+}
+
+fn has_children(table: Regclass) -> Result<bool> {
+    let found = spi::read_value::<bool>(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_inherits i
+                        JOIN pg_catalog.pg_class c ON c.oid = i.inhparent AND c.relkind = 'r' WHERE c.oid = $1)",
+        &[table.into()],
+    )?;
+    Ok(found == Some(true))
 }
 
 /// A required column must have a value that says something; a time must be a time and a number a number.
 fn column_rules(table: Regclass) -> Result<Vec<Rule>> {
     let columns = spi::read(
-        "SELECT a.attname::text, a.attnotnull, t.typcategory::text, t.typname::text
+        "SELECT a.attname::text,
+                a.attnotnull AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint o
+                                             WHERE o.conrelid = a.attrelid AND o.contype = 'n'
+                                               AND o.conkey = ARRAY[a.attnum] AND NOT o.convalidated),
+                t.typcategory::text, t.typname::text
          FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
          WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
         &[table.into()],
@@ -56,7 +73,10 @@ fn column_rules(table: Regclass) -> Result<Vec<Rule>> {
 /// Constraints: proven where PostgreSQL has validated them, measured where it has not.
 fn constraint_rules(table: Regclass) -> Result<Vec<Rule>> {
     let constraints = spi::read(
-        "SELECT o.contype::text, o.convalidated, pg_catalog.pg_get_expr(o.conbin, o.conrelid),
+        "SELECT o.contype::text,
+                o.convalidated AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t
+                                               WHERE t.tgconstraint = o.oid AND t.tgenabled NOT IN ('O', 'A')),
+                pg_catalog.pg_get_expr(o.conbin, o.conrelid),
                 ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(o.conkey) WITH ORDINALITY k (attnum, place)
                       JOIN pg_catalog.pg_attribute a ON a.attrelid = o.conrelid AND a.attnum = k.attnum
                       ORDER BY k.place),

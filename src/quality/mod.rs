@@ -23,6 +23,7 @@ use error::QualityError;
 use options::Options;
 use rule::Check;
 pub use run::Run;
+use scorer::Scorer;
 
 /// Adds a rule to a table, beside those that the table implies (see quality_score).
 ///
@@ -62,7 +63,7 @@ fn add_quality_rule(
     check_numbers(&weight, threshold.as_ref(), severity)?;
     check_columns(table, &name, &columns)?;
     let rule = Check::read(required("rule", rule)?, &columns, arguments)?;
-    check_evaluable(&name, &rule, &columns)?;
+    check_evaluable(table, &name, &rule, &columns)?;
     let rule_id = own::write_value::<i64>(
         "INSERT INTO opdb.quality_rule
              (table_name, dimension, rule, columns, args, weight, threshold, severity, created_by)
@@ -234,11 +235,10 @@ fn check_columns(table: Regclass, name: &Qualified, columns: &[String]) -> Resul
     }
 }
 
-fn check_evaluable(name: &Qualified, rule: &Check, columns: &[String]) -> Result<()> {
-    run::try_on_no_rows(&name.sql(), rule, columns).map_err(|failure| QualityError::NotEvaluable {
-        rule: rule.name(),
-        table: name.sql(),
-        reason: failure.message,
+fn check_evaluable(table: Regclass, name: &Qualified, rule: &Check, columns: &[String]) -> Result<()> {
+    let scorer = Scorer::new(table, name, None)?;
+    scorer.run(|| run::try_on_no_rows(&name.sql(), rule, columns)).map_err(|failure| {
+        QualityError::NotEvaluable { rule: rule.name(), table: name.sql(), reason: failure.message }
     })?;
     Ok(())
 }

@@ -132,6 +132,18 @@ impl Check {
         }
     }
 
+    /// How many values a constraint of this kind speaks of: a key with a NULL in it is none.
+    pub fn guaranteed(&self, columns: &[String], evaluated: String) -> String {
+        match self {
+            Check::Unique => {
+                let present: Vec<String> =
+                    columns.iter().map(|column| format!("t.{} IS NOT NULL", identifier(column))).collect();
+                filtered(&present.join(" AND "), "true").evaluated
+            }
+            _ => evaluated,
+        }
+    }
+
     /// One column of a rule that looks at values one by one. Only not_null and not_blank charge a NULL;
     /// for the others it is no value to judge.
     fn cell(&self, column: &str) -> Counts {
@@ -140,7 +152,7 @@ impl Check {
         match self {
             Check::NotNull => filtered("true", &present),
             Check::NotBlank { placeholders } => {
-                let filled = format!("coalesce(pg_catalog.btrim({text}) <> '', false)");
+                let filled = format!("coalesce({text} ~ '[^[:space:]]', false)");
                 let real =
                     format!("pg_catalog.lower(pg_catalog.btrim({text})) <> ALL ({})", texts(placeholders));
                 filtered(
@@ -246,7 +258,13 @@ impl Args<'_> {
     }
 
     fn range(&self) -> Result<Check> {
-        let (min, max) = (self.text("min"), self.text("max"));
+        let scalar = |name: &str| match self.args.get(name) {
+            None => Ok(None),
+            Some(_) => {
+                self.text(name).map(Some).ok_or_else(|| self.needs("numbers or texts as \"min\" and \"max\""))
+            }
+        };
+        let (min, max) = (scalar("min")?, scalar("max")?);
         if min.is_none() && max.is_none() {
             return Err(self.needs("\"min\" or \"max\""));
         }

@@ -62,6 +62,20 @@ impl Rule {
         Self::new(dimension, check, vec![column.to_owned()], evidence)
     }
 
+    /// The two aggregates, each after a comma. What a constraint guarantees of every value that is there is
+    /// only counted.
+    fn counts(&self, source: &str) -> String {
+        let Ok(check) = &self.check else { return ", 0::bigint, 0::bigint".to_owned() };
+        let counts = check.counts(source, &self.columns);
+        match self.evidence {
+            Evidence::Measured => format!(", {}, {}", counts.evaluated, counts.passed),
+            Evidence::Constraint => {
+                let evaluated = check.guaranteed(&self.columns, counts.evaluated);
+                format!(", {evaluated}, {evaluated}")
+            }
+        }
+    }
+
     /// A row condition; `columns` only says what it is about.
     pub fn implied_expression(dimension: Dimension, condition: &str, columns: &[String]) -> Result<Self> {
         let expression = crate::pg::expression::parenthesised(condition)?;
@@ -156,14 +170,25 @@ pub fn try_on_no_rows(source: &str, check: &Check, columns: &[String]) -> Result
     Ok(())
 }
 
-/// Evaluates every rule in one statement, so that all speak of the same rows.
+/// A SELECT can return 1,664 columns, and each rule takes two.
+const RULES_PER_STATEMENT: usize = 800;
+
+/// Evaluates the rules, as a rule in one statement; where it takes several, they see the same snapshot.
 fn evaluate(source: &str, rules: Vec<Rule>) -> Result<(i64, Vec<Finding>)> {
-    let counts: Vec<String> = rules
-        .iter()
-        .filter(|rule| rule.evidence == Evidence::Measured)
-        .filter_map(|rule| rule.check.as_ref().ok().map(|check| check.counts(source, &rule.columns)))
-        .map(|counts| format!(", {}, {}", counts.evaluated, counts.passed))
-        .collect();
+    let mut findings = Vec::new();
+    let mut rest = rules.into_iter().peekable();
+    loop {
+        let some: Vec<Rule> = rest.by_ref().take(RULES_PER_STATEMENT).collect();
+        let (rows, found) = evaluate_some(source, some)?;
+        findings.extend(found);
+        if rest.peek().is_none() {
+            return Ok((rows, findings));
+        }
+    }
+}
+
+fn evaluate_some(source: &str, rules: Vec<Rule>) -> Result<(i64, Vec<Finding>)> {
+    let counts: Vec<String> = rules.iter().map(|rule| rule.counts(source)).collect();
     let sql = format!("SELECT pg_catalog.count(*){} FROM {source} t", counts.concat());
     let numbers = spi::read_one(&sql, &[], |row| {
         (1..=1 + 2 * counts.len())
@@ -171,24 +196,17 @@ fn evaluate(source: &str, rules: Vec<Rule>) -> Result<(i64, Vec<Finding>)> {
             .collect::<pgrx::spi::Result<Vec<_>>>()
     })?
     .unwrap_or_default();
-    let rows = numbers.first().copied().unwrap_or(0);
-    let mut measured_counts = numbers.get(1..).unwrap_or_default().chunks_exact(2);
-    let results = rules
-        .into_iter()
-        .map(|rule| {
-            let (evaluated, passed) = match (rule.evidence, &rule.check) {
-                (_, Err(_)) => (0, 0),
-                (Evidence::Constraint, _) => (rows, rows),
-                (Evidence::Measured, _) => {
-                    measured_counts.next().map_or((0, 0), |counts| (counts[0], counts[1]))
-                }
-            };
-            let outcome =
-                Outcome { dimension: rule.dimension, weight: rule.weight.clone(), evaluated, passed };
-            Finding { rule, outcome }
-        })
-        .collect();
-    Ok((rows, results))
+    let (rows, counts) = numbers.split_first().map_or((0, &[][..]), |(rows, counts)| (*rows, counts));
+    let findings = rules.into_iter().zip(counts.chunks_exact(2)).map(|(rule, counts)| {
+        let outcome = Outcome {
+            dimension: rule.dimension,
+            weight: rule.weight.clone(),
+            evaluated: counts[0],
+            passed: counts[1],
+        };
+        Finding { rule, outcome }
+    });
+    Ok((rows, findings.collect()))
 }
 
 impl Finding {

@@ -6,45 +6,67 @@ use super::error::QualityError;
 use crate::pg::error::Result;
 use crate::pg::name::Qualified;
 use crate::pg::types::Regclass;
-use crate::pg::{role, spi};
+use crate::pg::{role, session, spi};
 
 /// Rules may call functions, and whoever owns the table wrote them. They run as the owner, so that scoring
 /// somebody's table, as a superuser does before a deployment, does not lend them the superuser's rights.
 pub struct Scorer {
+    /// Where the names and operators of rules are looked up: the table's schema and those of its types.
+    schemas: Vec<String>,
     /// `None`: as the caller, whom row security shows other rows than the owner.
     owner: Option<pg_sys::Oid>,
 }
 
 impl Scorer {
-    /// Errors: 42501 if the caller may not read the table, or gives a `condition` of its own to be evaluated
+    /// Errors: 0A000 if the policies hide rows from the owner that the caller sees, 42501 if the caller may not
+    /// read the table, or gives a `condition` of its own to be evaluated
     /// beside the rules without having the owner's rights.
     pub fn new(table: Regclass, name: &Qualified, condition: Option<&str>) -> Result<Self> {
         let row = spi::read_one(
             "SELECT c.relowner, pg_catalog.has_table_privilege(c.oid, 'SELECT'),
-                    pg_catalog.pg_has_role(c.relowner, 'USAGE'), pg_catalog.row_security_active(c.oid)
+                    pg_catalog.pg_has_role(c.relowner, 'USAGE'), pg_catalog.row_security_active(c.oid),
+                    c.relrowsecurity AND c.relforcerowsecurity
              FROM pg_catalog.pg_class c WHERE c.oid = $1",
             &[table.into()],
             |row| {
                 let flag = |column| row.get::<bool>(column).map(|flag| flag.unwrap_or(false));
-                Ok((row.get::<pg_sys::Oid>(1)?, flag(2)?, flag(3)?, flag(4)?))
+                Ok((row.get::<pg_sys::Oid>(1)?, flag(2)?, flag(3)?, flag(4)?, flag(5)?))
             },
         )?;
-        let Some((owner, true, has_owners_rights, row_security)) = row else {
+        let Some((owner, true, has_owners_rights, row_security, is_forced)) = row else {
             return Err(QualityError::NotReadable(name.sql()).into());
         };
+        let schemas = schemas(table, name)?;
         if row_security {
-            return Ok(Self { owner: None });
+            return Ok(Self { schemas, owner: None });
+        }
+        if is_forced {
+            return Err(QualityError::ForcedRowSecurity(name.sql()).into());
         }
         if condition.is_some() && !has_owners_rights {
             return Err(QualityError::ForeignCondition(name.sql()).into());
         }
-        Ok(Self { owner })
+        Ok(Self { schemas, owner })
     }
 
     pub fn run<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        match self.owner {
+        let schemas: Vec<&str> = self.schemas.iter().map(String::as_str).collect();
+        session::with_schemas(&schemas, || match self.owner {
             Some(owner) => role::acting_as(owner, work),
             None => work(),
-        }
+        })
     }
+}
+
+fn schemas(table: Regclass, name: &Qualified) -> Result<Vec<String>> {
+    let of_types = spi::read(
+        "SELECT DISTINCT n.nspname::text
+         FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+         JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+         WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND n.nspname NOT IN ('pg_catalog', $2)
+         ORDER BY 1",
+        &[table.into(), name.schema.as_str().into()],
+        |row| row.get::<String>(1),
+    )?;
+    Ok([name.schema.clone()].into_iter().chain(of_types.into_iter().flatten()).collect())
 }

@@ -1,10 +1,10 @@
 //! Reading a schema from the catalogs: one statement, here through SPI or elsewhere through dblink.
 
-use opdb_core::schema::{Facets, Fact, Kind};
+use opdb_core::schema::{Facets, Fact, Kind, label};
 
 use super::error::SchemaError;
 use crate::pg::error::Result;
-use crate::pg::name::literal;
+use crate::pg::name::{Qualified, literal};
 use crate::pg::remote::Remote;
 use crate::pg::spi;
 
@@ -15,8 +15,7 @@ pub enum Scope<'a> {
     /// Everything but the system's schemas and opdb's own.
     Database,
     Schemas(&'a [String]),
-    /// Tables as `schema.table`, quoted where they must be.
-    Tables(&'a [String]),
+    Tables(&'a [Qualified]),
 }
 
 impl Scope<'_> {
@@ -27,7 +26,11 @@ impl Scope<'_> {
             }
             Scope::Schemas(schemas) => format!("n.nspname IN ({})", literals(schemas)),
             Scope::Tables(tables) => {
-                format!("pg_catalog.format('%I.%I', n.nspname, c.relname) IN ({})", literals(tables))
+                let pairs: Vec<String> = tables
+                    .iter()
+                    .map(|table| format!("({}, {})", literal(&table.schema), literal(&table.name)))
+                    .collect();
+                format!("(n.nspname, c.relname) IN ({})", pairs.join(", "))
             }
         };
         FACTS.replace("/*tables*/", &condition)
@@ -55,6 +58,7 @@ fn fact(place: &str, row: Vec<Option<String>>) -> Result<Fact> {
         .find(|known| known.as_str() == kind)
         .ok_or_else(|| unreadable(format!("kind \"{kind}\"")))?;
     let facets: Facets = serde_json::from_str(&facets).map_err(|error| unreadable(error.to_string()))?;
+    let table = label(&schema, &table);
     Ok(Fact { kind, schema, table, name, facets })
 }
 

@@ -127,13 +127,11 @@ impl Validation {
     }
 }
 
-/// Whether anything was captured under `name`.
-pub fn is_captured(name: &str) -> Result<bool> {
-    let found = spi::read_value::<bool>(
-        "SELECT EXISTS (SELECT FROM opdb.schema_snapshot WHERE name = $1)",
-        &[name.into()],
-    )?;
-    Ok(found == Some(true))
+/// The schemas that were captured under `name` (`Some(None)`: all), or nothing.
+pub fn captured_schemas(name: &str) -> Result<Option<Option<Vec<String>>>> {
+    spi::read_one("SELECT schemas FROM opdb.schema_snapshot WHERE name = $1", &[name.into()], |row| {
+        row.get::<Vec<String>>(1)
+    })
 }
 
 fn captured(name: &str) -> Result<(String, Option<Vec<String>>, Vec<Fact>)> {

@@ -10,18 +10,22 @@ pub fn misfit(column: &str, from: &ColumnType, to: &ColumnType) -> Option<String
         return None;
     }
     Some(match (from.family(), to.family()) {
+        (Char { .. }, Text { limit: None }) => "false".to_owned(),
+        (Text { .. }, Char { length }) => {
+            format!("pg_catalog.length({column}) > {length} OR {column} <> pg_catalog.rtrim({column})")
+        }
         (_, Text { limit: Some(limit) } | Char { length: limit }) => {
-            format!("pg_catalog.length({column}::text) > {limit}")
+            format!("pg_catalog.length(pg_catalog.format('%s', {column})) > {limit}")
         }
         (Integer { .. }, Integer { bytes }) => outside(column, bytes),
         (Integer { .. }, Numeric { precision_scale: Some((precision, scale)) }) => {
             format!("pg_catalog.abs({column}::numeric) >= 1e{}", precision - scale)
         }
         (Integer { .. }, Float { bytes: 4 }) => {
-            format!("{column}::real::double precision::numeric <> {column}::numeric")
+            format!("{column}::real::text::numeric <> {column}::numeric")
         }
         (Integer { .. }, Float { .. }) => {
-            format!("{column}::double precision::numeric <> {column}::numeric")
+            format!("{column}::double precision::text::numeric <> {column}::numeric")
         }
         (Numeric { .. }, Numeric { precision_scale: Some((precision, scale)) }) => format!(
             "{column} <> 'NaN' AND (pg_catalog.round({column}, {scale}) <> {column} \
@@ -61,14 +65,14 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> ColumnType {
-        ColumnType { text: text.into(), kind: "b".into(), labels: Vec::new() }
+        ColumnType { text: text.into(), kind: "b".into(), labels: Vec::new(), definition: None }
     }
 
     #[test]
     fn what_the_data_can_tell_is_asked() {
         assert_eq!(
             misfit("c", &of("text"), &of("character varying(8)")).as_deref(),
-            Some("pg_catalog.length(c::text) > 8")
+            Some("pg_catalog.length(pg_catalog.format('%s', c)) > 8")
         );
         assert_eq!(
             misfit("c", &of("bigint"), &of("smallint")).as_deref(),

@@ -51,25 +51,29 @@ impl Pair<'_> {
         if self.of(self.remote, Kind::Table).next().is_none() {
             return vec![Finding {
                 blocking: true,
-                ..self.finding(
-                    Aspect::TableStructure,
-                    self.table,
-                    Verdict::Missing,
-                    "the table does not exist there",
-                )
+                ..self.finding(Aspect::TableStructure, self.table, Verdict::Missing, "no such table there")
             }];
         }
-        let mut found = vec![self.finding(
-            Aspect::TableStructure,
-            self.table,
-            Verdict::Identical,
-            "the table exists there",
-        )];
+        let mut found = vec![self.structure()];
         found.extend(self.of(self.local, Kind::Column).map(|column| self.column(column)));
         found.extend(self.columns_only_there());
         found.extend(self.indexes());
         found.extend(self.constraints());
         found
+    }
+
+    /// A statement on a table speaks of its inheritance children too, and its constraints do not.
+    fn structure(&self) -> Finding {
+        let is_inherited = |facts| self.of(facts, Kind::Table).any(|table| table.flag("is_inherited"));
+        let (verdict, detail) = match (is_inherited(self.local), is_inherited(self.remote)) {
+            (true, _) => (Verdict::Incompatible, "other tables inherit from it here"),
+            (_, true) => (Verdict::Incompatible, "other tables inherit from it there"),
+            _ => (Verdict::Identical, "the table exists there"),
+        };
+        Finding {
+            blocking: verdict == Verdict::Incompatible,
+            ..self.finding(Aspect::TableStructure, self.table, verdict, detail)
+        }
     }
 
     fn of<'f>(&self, facts: &'f [Fact], kind: Kind) -> impl Iterator<Item = &'f Fact> {
@@ -91,8 +95,9 @@ impl Pair<'_> {
     }
 
     fn column(&self, local: &Fact) -> Finding {
-        let sent = !self.kept_here.contains(&local.name) && local.text("generated").is_none();
-        let Some(remote) = self.of(self.remote, Kind::Column).find(|column| column.name == local.name) else {
+        let there = self.of(self.remote, Kind::Column).find(|column| column.name == local.name);
+        let sent = is_sent(local, there, self.kept_here);
+        let Some(remote) = there else {
             let detail = if sent { "the column does not exist there" } else { "the column is not sent" };
             return Finding {
                 local: local.text("type").map(str::to_owned),
@@ -118,7 +123,9 @@ impl Pair<'_> {
             _ if !sent => details.push("the column is not sent"),
             Verdict::Narrowing if details.is_empty() => details.push("some values may be refused"),
             Verdict::Lossy => details.push("some values may be altered"),
-            Verdict::Incompatible if details.is_empty() => details.push("there is no way to convert"),
+            Verdict::Incompatible if details.is_empty() => {
+                details.push("no conversion is known, or the type is defined otherwise there")
+            }
             _ => {}
         }
         Finding {
@@ -214,6 +221,13 @@ impl Pair<'_> {
 const ENFORCED_THERE: &str =
     "only there: a row that violates it stops the deployment, which then changes nothing";
 
+/// Whether a column's values go there: not if that side decides for itself, nor if it computes them too.
+pub fn is_sent(local: &Fact, there: Option<&Fact>, kept_here: &[String]) -> bool {
+    let computed = |column: &Fact| column.text("generated").is_some();
+    let is_computed_on_both = computed(local) && there.is_none_or(computed);
+    !is_computed_on_both && !kept_here.contains(&local.name)
+}
+
 fn unique_by_trigger(table: &Fact) -> Option<Fact> {
     let columns = table.list("unique_by_trigger");
     (!columns.is_empty()).then(|| Fact {
@@ -271,6 +285,7 @@ pub fn column_type(column: &Fact) -> ColumnType {
         text: column.text("type").unwrap_or_default().to_owned(),
         kind: column.text("type_kind").unwrap_or_default().to_owned(),
         labels: column.list("labels").into_iter().map(str::to_owned).collect(),
+        definition: column.text("type_definition").map(str::to_owned),
     }
 }
 

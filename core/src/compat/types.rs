@@ -3,12 +3,14 @@
 use super::Verdict;
 use Verdict::{Identical, Incompatible, Lossy, Narrowing, Widening};
 
-/// A column's type as `format_type` prints it, its `typtype`, and the labels if it is an enum.
+/// A column's type as `format_type` prints it; of the type, or of the elements of an array, the `typtype`, the
+/// labels if it is an enum, and what it is made of if a user made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnType {
     pub text: String,
     pub kind: String,
     pub labels: Vec<String>,
+    pub definition: Option<String>,
 }
 
 /// What the matrix knows a type as.
@@ -40,6 +42,9 @@ pub enum Family {
     Timestamp {
         precision: i32,
         zone: bool,
+    },
+    Interval {
+        precision: i32,
     },
     Json,
     Jsonb,
@@ -91,6 +96,7 @@ impl ColumnType {
             "time with time zone" => Family::Time { precision: first.unwrap_or(6), zone: true },
             "timestamp without time zone" => Family::Timestamp { precision: first.unwrap_or(6), zone: false },
             "timestamp with time zone" => Family::Timestamp { precision: first.unwrap_or(6), zone: true },
+            "interval" => Family::Interval { precision: first.unwrap_or(6) },
             "json" => Family::Json,
             "jsonb" => Family::Jsonb,
             _ if self.kind == "e" => Family::Enum,
@@ -104,6 +110,7 @@ pub fn verdict(from: &ColumnType, to: &ColumnType) -> Verdict {
     if from.text == to.text {
         return match from.kind.as_str() {
             "e" => labels(from, to),
+            _ if from.definition != to.definition => Incompatible,
             _ => Identical,
         };
     }
@@ -138,6 +145,7 @@ fn families(from: &ColumnType, to: &ColumnType) -> Verdict {
             }
         }
         (Integer { bytes }, Numeric { precision_scale }) => match precision_scale {
+            Some((_, scale)) if scale < 0 => Lossy,
             Some((precision, scale)) if precision - scale < integer_digits(bytes) => Narrowing,
             _ => Widening,
         },
@@ -177,6 +185,13 @@ fn families(from: &ColumnType, to: &ColumnType) -> Verdict {
         // Everything has a text form, and everything can be tried to be read from one.
         (_, Text { limit: None }) => Widening,
         (_, Text { .. } | Char { .. }) | (Text { .. } | Char { .. }, _) => Narrowing,
+        (Interval { precision: a }, Interval { precision: b }) => {
+            if b >= a {
+                Widening
+            } else {
+                Lossy
+            }
+        }
         // A domain's base type is not known here; whether the values pass is up to the data.
         _ if from.kind == "d" || to.kind == "d" => Narrowing,
         _ => Incompatible,
@@ -216,7 +231,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> ColumnType {
-        ColumnType { text: text.into(), kind: "b".into(), labels: Vec::new() }
+        ColumnType { text: text.into(), kind: "b".into(), labels: Vec::new(), definition: None }
     }
 
     fn mood(labels: &[&str]) -> ColumnType {
@@ -224,6 +239,7 @@ mod tests {
             text: "app.mood".into(),
             kind: "e".into(),
             labels: labels.iter().map(|label| (*label).into()).collect(),
+            definition: None,
         }
     }
 
@@ -262,11 +278,30 @@ mod tests {
             ("text", "uuid", Narrowing),
             ("uuid", "text", Widening),
             ("boolean", "integer", Incompatible),
+            ("smallint", "numeric(5,-2)", Lossy),
+            ("interval(0)", "interval", Widening),
+            ("interval", "interval(0)", Lossy),
             ("integer[]", "bigint[]", Widening),
             ("integer[]", "integer", Incompatible),
         ] {
             assert_eq!(verdict(&of(from), &of(to)), expected, "{from} -> {to}");
         }
+    }
+
+    #[test]
+    fn a_name_is_not_a_definition() {
+        let coordinate = |definition: &str| ColumnType {
+            text: "app.coordinate".into(),
+            kind: "c".into(),
+            labels: Vec::new(),
+            definition: Some(definition.into()),
+        };
+        let (here, there) = (
+            coordinate("lat double precision, lon double precision"),
+            coordinate("lon double precision, lat double precision"),
+        );
+        assert_eq!(verdict(&here, &here), Identical);
+        assert_eq!(verdict(&here, &there), Incompatible);
     }
 
     #[test]

@@ -138,7 +138,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "opdb.add_quality_rule('good', 'accuracy', 'expression', '{}', '{\"expression\": \"true) OR (true), (true\"}')",
         "42601",
-        "one expression",
+        "true) OR (true), (true",
     ),
     ("opdb.add_quality_rule('good', 'accuracy', 'not_null', '{a}', weight => 0)", "22023", "weight"),
     ("opdb.add_quality_rule('good', 'accuracy', 'not_null', '{a}', weight => 'NaN')", "22023", "weight"),

@@ -178,7 +178,7 @@ fn a_failed_check_refuses_with_the_reason_and_changes_nothing() {
         ("session_target", "SET opdb.target = 'staging'", "SELECT 1", "staging"),
         ("compatible", "SELECT 1", "ALTER TABLE t DROP a", "does not exist there"),
         ("compatible", "SELECT 1", "ALTER TABLE t ADD needed int NOT NULL", "needed"),
-        ("compatible", "SELECT 1", "DROP TABLE t", "the table does not exist there"),
+        ("compatible", "SELECT 1", "DROP TABLE t", "no such table there"),
         ("key_unique_there", "SELECT 1", "ALTER TABLE t DROP CONSTRAINT t_pkey", "(id)"),
     ];
     for (check, here, there, reason) in SPOILS {

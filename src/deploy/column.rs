@@ -1,0 +1,85 @@
+//! A column on its way, and its text on both sides.
+
+use opdb_core::compat::table::column_type;
+use opdb_core::compat::types::{ColumnType, Family};
+use opdb_core::schema::Fact;
+
+use crate::pg::name::identifier;
+
+pub struct Column {
+    pub name: String,
+    from: ColumnType,
+    to: ColumnType,
+    /// The other side draws its default from a sequence of its own.
+    pub has_sequence_there: bool,
+}
+
+impl Column {
+    pub fn new(local: &Fact, there: Option<&Fact>) -> Self {
+        let from = column_type(local);
+        let to = there.map_or_else(|| from.clone(), column_type);
+        let draws = |there: &Fact| {
+            there.text("identity").is_some_and(|identity| !identity.is_empty())
+                || there.text("default").is_some_and(|default| default.starts_with("nextval("))
+        };
+        let has_sequence_there = there.is_some_and(draws) && matches!(to.family(), Family::Integer { .. });
+        Self { name: local.name.clone(), from, to, has_sequence_there }
+    }
+
+    /// The schema there of a type that a user made.
+    pub fn type_schema(&self) -> Option<&str> {
+        let (schema, _) = self.to.text.split_once('.')?;
+        (!is_builtin(&self.to)).then_some(schema)
+    }
+
+    /// The text that is sent.
+    pub fn sent_text(&self) -> String {
+        let column = identifier(&self.name);
+        if self.changes_number_type() { number_text(&column) } else { text(&column, &self.from) }
+    }
+
+    /// The text that was sent, as far as the staged value still has it.
+    pub fn staged_text(&self) -> String {
+        let column = identifier(&self.name);
+        if self.changes_number_type() {
+            number_text(&column)
+        } else if self.from.text != self.to.text && is_builtin(&self.from) && is_builtin(&self.to) {
+            format!("{column}::{}::text", self.from.text)
+        } else {
+            text(&column, &self.to)
+        }
+    }
+
+    /// The text there of `alias`.column, to be compared byte for byte.
+    pub fn text_of(&self, alias: &str) -> String {
+        let column = format!("{alias}.{}", identifier(&self.name));
+        format!("({}) COLLATE \"C\"", text(&column, &self.to))
+    }
+
+    /// Exact numbers of different types are the same if their digits are: 5.00 is 5.
+    fn changes_number_type(&self) -> bool {
+        let exact = |side: &ColumnType| {
+            !side.text.ends_with("[]")
+                && matches!(side.family(), Family::Integer { .. } | Family::Numeric { .. })
+        };
+        self.from.text != self.to.text && exact(&self.from) && exact(&self.to)
+    }
+}
+
+fn number_text(column: &str) -> String {
+    format!("pg_catalog.trim_scale({column}::numeric)::text")
+}
+
+/// A value as its type's output function writes it. For a type of the system's that is the cast to text; for
+/// one of a user's that cast may be a function of the user's, which must not run with the caller's rights.
+fn text(column: &str, of: &ColumnType) -> String {
+    if is_builtin(of) {
+        return format!("{column}::text");
+    }
+    format!("CASE WHEN {column} IS DISTINCT FROM NULL THEN pg_catalog.format('%s', {column}) END")
+}
+
+/// With the search_path pinned, only types outside of pg_catalog are printed with their schema.
+fn is_builtin(of: &ColumnType) -> bool {
+    !of.text.contains(['.', '"'])
+}
