@@ -107,8 +107,9 @@ pub fn in_transaction_block() -> bool {
 }
 
 /// Whether SQL of a function or of a DO block called this function, so that what comes after it can still fail
-/// and roll back. PostgreSQL tells only its own utility commands; the executor's memory hangs below the
-/// context of whoever started it.
+/// and roll back. PostgreSQL tells only its own utility commands. But the executor's memory hangs below the
+/// context of whoever started it: below the portal for a client's statement, below SPI or the transaction
+/// for one inside a function.
 #[allow(unsafe_code)]
 pub fn inside_a_function() -> bool {
     // SAFETY: the chain of parents of the current context ends in TopMemoryContext, and every context has a
@@ -120,10 +121,13 @@ pub fn inside_a_function() -> bool {
             if name.starts_with(b"SPI ") || name.starts_with(b"SQL function") {
                 return true;
             }
+            if name == b"PortalContext" {
+                return false;
+            }
             context = (*context).parent;
         }
     }
-    false
+    true
 }
 
 /// Sleeps until the time is over or somebody wants something of this backend, and then lets

@@ -485,3 +485,224 @@ fn xml_arrives_as_it_was_where_the_server_knows_it() {
     assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(2, 0, 0));
     assert_eq!(content(&mut pair.here, "t"), content(&mut pair.there, "t"));
 }
+
+#[test]
+fn types_of_one_name_and_two_definitions_are_not_the_same() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, c coordinate)";
+    let mut pair = pair_with(
+        &format!(
+            "CREATE TYPE coordinate AS (lat float8, lon float8); {table}; INSERT INTO t VALUES (1, '(52.5,13.4)')"
+        ),
+        &format!("CREATE TYPE coordinate AS (lon float8, lat float8); {table}"),
+    );
+    let [state, .., error] = deploy(&mut pair.here, "{t}", "{}");
+    assert_eq!(state, "refused");
+    assert!(error.contains("public.t.c"), "{error}");
+    assert_eq!(text(&mut pair.there, "SELECT count(*) FROM t"), "0");
+}
+
+#[test]
+fn a_users_cast_runs_on_neither_side() {
+    let setup = "CREATE TYPE price AS (amount numeric);
+        CREATE FUNCTION shown(price) RETURNS text LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''a cast ran''; END';
+        CREATE FUNCTION read(text) RETURNS price LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''a cast ran''; END';
+        CREATE CAST (price AS text) WITH FUNCTION shown(price); CREATE CAST (text AS price) WITH FUNCTION read(text);
+        CREATE TABLE t (id int PRIMARY KEY, p price, ps price[])";
+    let mut pair = pair_with(
+        &format!("{setup}; INSERT INTO t VALUES (1, '(10.50)', '{{(1),NULL}}'), (2, NULL, NULL)"),
+        setup,
+    );
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(2, 0, 0));
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(0, 0, 2));
+    assert_eq!(text(&mut pair.there, "SELECT (p).amount FROM t WHERE id = 1"), "10.50");
+}
+
+#[test]
+fn a_collation_does_not_hide_a_change() {
+    let table = "CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+                 CREATE TABLE t (id int PRIMARY KEY, v text COLLATE blind)";
+    let mut pair = pair_with(
+        &format!("{table}; INSERT INTO t VALUES (1, 'Big')"),
+        &format!("{table}; INSERT INTO t VALUES (1, 'big')"),
+    );
+    assert_eq!(deploy(&mut pair.here, "{t}", r#"{"max_change_ratio": 1}"#), applied(0, 1, 0));
+    assert_eq!(text(&mut pair.there, "SELECT v FROM t"), "Big");
+}
+
+#[test]
+fn what_policies_hide_is_not_promoted_as_the_whole() {
+    let mut pair = pair_with(
+        "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2); ALTER TABLE t ENABLE ROW LEVEL SECURITY;
+         CREATE POLICY one ON t USING (id = 1)",
+        "CREATE TABLE t (id int PRIMARY KEY)",
+    );
+    let operator = role(&servers().test, &["opdb_operator"]);
+    execute(&mut pair.here, &format!("GRANT SELECT ON t TO {operator}"));
+    let mut session = servers().test.connect(&pair.here_name, &operator, &operator).unwrap();
+    let production = &servers().production;
+    crate::fixture::register(
+        &mut session,
+        "production",
+        "production",
+        &pair.there_name,
+        production.superuser(),
+        production.password(),
+    );
+    let [state, .., error] = deploy(&mut session, "{t}", "{}");
+    assert_eq!(state, "refused");
+    assert!(error.contains("row_security") && error.contains("public.t"), "{error}");
+    execute(&mut pair.here, "ALTER TABLE t FORCE ROW LEVEL SECURITY");
+    assert_eq!(refused(&mut pair.here, "SELECT opdb.deploy('production', '{t}')").sqlstate, "0A000");
+    assert_eq!(text(&mut pair.there, "SELECT count(*) FROM t"), "0");
+}
+
+#[test]
+fn inheritance_children_are_refused_on_either_side() {
+    for side in ["here", "there"] {
+        let table = "CREATE TABLE t (id int PRIMARY KEY)";
+        let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1)"), table);
+        let heir = "CREATE TABLE heir () INHERITS (t)";
+        execute(if side == "here" { &mut pair.here } else { &mut pair.there }, heir);
+        execute(&mut pair.here, "SELECT opdb.capture_schema()");
+        let [state, .., error] = deploy(&mut pair.here, "{t}", "{}");
+        assert_eq!(state, "refused");
+        assert!(error.contains(&format!("inherit from it {side}")), "{error}");
+    }
+}
+
+#[test]
+fn a_deployment_is_not_part_of_somebody_elses_function() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY)";
+    let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1)"), table);
+    execute(
+        &mut pair.here,
+        "CREATE FUNCTION in_plpgsql() RETURNS bigint LANGUAGE plpgsql AS
+             'BEGIN RETURN opdb.deploy(''production'', ''{t}''); END';
+         CREATE FUNCTION in_sql() RETURNS bigint LANGUAGE sql VOLATILE AS
+             'SELECT opdb.deploy(''production'', ''{t}''); SELECT 1::bigint'",
+    );
+    for call in [
+        "DO $$ BEGIN PERFORM opdb.deploy('production', '{t}'); END $$",
+        "SELECT in_plpgsql()",
+        "SELECT in_sql()",
+    ] {
+        assert_eq!(refused(&mut pair.here, call).sqlstate, "25001", "{call}");
+    }
+    assert_eq!(text(&mut pair.there, "SELECT count(*) FROM t"), "0");
+    let id: i64 = pair
+        .here
+        .query_one("SELECT opdb.deploy($1, ARRAY[$2::text])", &[&"production", &"t"])
+        .unwrap()
+        .get(0);
+    assert!(id > 0, "a prepared statement with parameters is fine");
+}
+
+#[test]
+fn no_code_of_others_runs_while_production_is_connected() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, v text)";
+    let mut pair = pair_with(
+        &format!("{table}; INSERT INTO t VALUES (1, 'x')"),
+        &format!("{table}; CREATE TABLE precious ()"),
+    );
+    execute(
+        &mut pair.here,
+        r#"CREATE FUNCTION steal(int) RETURNS bool LANGUAGE plpgsql AS $$
+           DECLARE connection text;
+           BEGIN
+               FOREACH connection IN ARRAY coalesce(dblink_get_connections(), '{}') LOOP
+                   PERFORM dblink_exec(connection, 'DROP TABLE public.precious');
+               END LOOP;
+               RETURN true;
+           END $$;
+           ALTER TABLE t ADD CHECK (steal(id)) NOT VALID;
+           SELECT opdb.add_quality_rule('t', 'accuracy', 'expression', '{}', '{"expression": "public.steal(id)"}');
+           SELECT opdb.capture_schema()"#,
+    );
+    let failed = rows(
+        &mut pair.here,
+        "SELECT check_name, detail FROM opdb.pre_deployment_check('production', '{t}') WHERE NOT passed",
+    );
+    assert!(failed.is_empty(), "{failed:?}");
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(1, 0, 0));
+    assert_eq!(text(&mut pair.there, "SELECT to_regclass('precious')"), "precious");
+}
+
+#[test]
+fn mistakes_in_options_do_not_send_what_was_to_stay() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, salary int)";
+    let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1, 5)"), table);
+    let excluded = r#"SELECT opdb.deploy('production', '{t}', '{"exclude_columns": ["Salary"]}')"#;
+    let refusal = refused(&mut pair.here, excluded);
+    assert_eq!(refusal.sqlstate, "42703");
+    assert!(refusal.message.contains("\"Salary\""), "{refusal:?}");
+    let volatile = r#"SELECT opdb.deploy('production', '{t}', '{"where": "random() < 0.5"}')"#;
+    assert_eq!(refused(&mut pair.here, volatile).sqlstate, "22023");
+    assert_eq!(text(&mut pair.there, "SELECT count(*) FROM t"), "0");
+}
+
+#[test]
+fn numbers_times_and_generated_columns_arrive_as_what_they_are() {
+    let mut pair = pair_with(
+        "CREATE TABLE t (id int PRIMARY KEY, a numeric(10,2), b numeric, c text, d int GENERATED ALWAYS AS (id * 2) STORED);
+         INSERT INTO t VALUES (1, 5.00, 1.5, 'abc')",
+        "CREATE TABLE t (id bigint PRIMARY KEY, a bigint, b numeric(10,2), c char(5), d int)",
+    );
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(1, 0, 0));
+    assert_eq!(rows(&mut pair.there, "SELECT a, b, c, d FROM t"), [["5", "1.50", "abc  ", "2"]]);
+
+    let mut pair = pair_with(
+        "CREATE TABLE t (id int PRIMARY KEY, at timestamp); INSERT INTO t VALUES (1, '2024-07-01 12:00')",
+        "CREATE TABLE t (id int PRIMARY KEY, at timestamptz)",
+    );
+    let [state, .., error] = deploy(&mut pair.here, "{t}", "{}");
+    assert_eq!(state, "refused", "which moment a local time is depends on the zone");
+    assert!(error.contains("public.t.at") && error.contains("lossy"), "{error}");
+}
+
+#[test]
+fn wide_tables_are_scored_and_sent() {
+    let columns: Vec<String> =
+        (1..=900).map(|number| format!("c{number} text NOT NULL DEFAULT 'x'")).collect();
+    let table = format!("CREATE TABLE t (id int PRIMARY KEY, {})", columns.join(", "));
+    let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1)"), &table);
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(1, 0, 0));
+}
+
+#[test]
+fn a_table_whose_schema_was_not_captured_is_not_valid() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY)";
+    let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1); CREATE SCHEMA app"), table);
+    execute(&mut pair.here, "SELECT opdb.capture_schema(schemas => '{app}')");
+    let [state, .., error] = deploy(&mut pair.here, "{t}", "{}");
+    assert_eq!(state, "refused");
+    assert!(error.contains("public.t was not captured"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_settled_stays_in_doubt_and_is_in_nobodys_way() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY)";
+    let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1)"), table);
+    execute(
+        &mut pair.here,
+        "INSERT INTO opdb.deployment (environment, tables, state, started_at, remote_xid, remote_server, deployed_by)
+         SELECT 'production', '{t}', 'in_doubt', now(), xid, server, 'x'
+         FROM (VALUES ('3', 'another server'), ('99999999999', NULL)) AS v (xid, server)",
+    );
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(1, 0, 0));
+    assert_eq!(text(&mut pair.here, "SELECT count(*) FROM opdb.deployments WHERE state = 'in_doubt'"), "2");
+}
+
+#[test]
+fn the_targets_own_cancel_is_a_failed_deployment() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY)";
+    let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1)"), table);
+    execute(
+        &mut pair.there,
+        "CREATE FUNCTION cancel() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN PERFORM pg_cancel_backend(pg_backend_pid()); PERFORM pg_sleep(10); RETURN NEW; END';
+         CREATE TRIGGER cancel BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION cancel()",
+    );
+    let [state, .., error] = deploy(&mut pair.here, "{t}", "{}");
+    assert_eq!(state, "failed");
+    assert!(error.contains("environment \"production\"") && error.contains("public.t"), "{error}");
+}

@@ -236,3 +236,89 @@ fn thirty_days_are_not_a_month() {
         assert_eq!(refusal.sqlstate, "0A000", "{every}");
     }
 }
+
+#[test]
+fn a_day_that_cannot_be_made_costs_its_own_records_only() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        "SELECT opdb.create_event_table('events', start_at => '2024-03-01');
+         ALTER TABLE events DETACH PARTITION events_2024_03_01",
+    );
+    assert_eq!(ingest(&mut client, "events", &records(60)), (37, 0, 23));
+    let errors = rows(&mut client, "SELECT DISTINCT sqlstate, left(error, 21) FROM opdb.dead_letters");
+    assert_eq!(errors, [["23514", "no partition of relat"]]);
+    execute(&mut client, "CREATE TABLE events_rest PARTITION OF events DEFAULT");
+    assert_eq!(ingest(&mut client, "events", &records(60)), (23, 37, 0), "a DEFAULT partition takes them");
+}
+
+#[test]
+fn a_value_too_large_for_an_index_and_a_discarded_record_are_kept_aside() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        "SELECT opdb.create_event_table('events', start_at => '2024-03-01');
+         CREATE INDEX ON events ((payload ->> 'u'));
+         CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN IF NEW.payload ? ''skip'' THEN RETURN NULL; END IF; NEW.source_id := lower(NEW.source_id); RETURN NEW; END';
+         CREATE TRIGGER skip BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION skip()",
+    );
+    let noise: String =
+        (0..4000).map(|number: u32| format!("{:x}", number.wrapping_mul(2_654_435_761))).collect();
+    let feed = serde_json::json!([
+        {"source": "s", "source_id": "GOOD", "occurred_at": "2024-03-01T00:00:00Z", "payload": {}},
+        {"source": "s", "source_id": "large", "occurred_at": "2024-03-01T00:00:00Z", "payload": {"u": noise}},
+        {"source": "s", "source_id": "skipped", "occurred_at": "2024-03-01T00:00:00Z", "payload": {"skip": 1}},
+    ])
+    .to_string();
+    assert_eq!(ingest(&mut client, "events", &feed), (1, 0, 2));
+    let letters = "SELECT source_id, sqlstate FROM opdb.dead_letters ORDER BY source_id";
+    assert_eq!(rows(&mut client, letters), [["large", "54000"], ["skipped", "09000"]]);
+    assert_eq!(rows(&mut client, "SELECT source_id FROM events_keys"), [["good"]], "no key without its row");
+}
+
+#[test]
+fn keys_follow_partitions_and_not_policies() {
+    let mut client = on_test(&database(&servers().test));
+    execute(&mut client, "SELECT opdb.create_event_table('events', start_at => '2024-03-01')");
+    ingest(&mut client, "events", &records(80));
+    let keys = "SELECT count(*) FROM events_keys";
+    execute(
+        &mut client,
+        "DROP TABLE events_2024_03_01; ALTER TABLE events DETACH PARTITION events_2024_03_02",
+    );
+    assert_eq!(text(&mut client, keys), "80", "what was retired stays known");
+    execute(&mut client, "TRUNCATE events_2024_03_03; DELETE FROM events_2024_03_02");
+    assert_eq!(text(&mut client, keys), "56", "the detached table no longer speaks for the keys");
+    execute(
+        &mut client,
+        "ALTER TABLE events ENABLE ROW LEVEL SECURITY; ALTER TABLE events FORCE ROW LEVEL SECURITY; TRUNCATE events_2024_03_04",
+    );
+    assert_eq!(text(&mut client, keys), "47");
+}
+
+#[test]
+fn a_renamed_event_table_goes_on() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        "CREATE SCHEMA app; SELECT opdb.create_event_table('events', start_at => '2024-03-01');
+         ALTER TABLE events RENAME TO happenings",
+    );
+    assert_eq!(ingest(&mut client, "happenings", &records(60)), (60, 0, 0));
+    assert_eq!(ingest(&mut client, "happenings", &records(60)), (0, 60, 0));
+    execute(&mut client, "TRUNCATE happenings");
+    assert_eq!(ingest(&mut client, "happenings", &records(60)), (60, 0, 0));
+}
+
+#[test]
+fn many_refused_records_do_not_stop_the_feed() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        "SELECT opdb.create_event_table('events', start_at => '2024-03-01');
+         ALTER TABLE events ADD CHECK ((payload ->> 'n')::int % 2 = 0)",
+    );
+    assert_eq!(ingest(&mut client, "events", &records(600)), (300, 0, 300));
+    assert_eq!(text(&mut client, "SELECT count(DISTINCT fingerprint) FROM opdb.dead_letters"), "1");
+}

@@ -218,3 +218,42 @@ fn a_condition_does_not_borrow_the_rights_of_the_owner() {
     let state = format!("SELECT state FROM opdb.deployments WHERE deployment_id = {id}");
     assert_eq!(text(&mut session, &state), "applied");
 }
+
+#[test]
+fn whoever_may_attach_a_trigger_does_not_write_as_the_owner() {
+    let name = database(&servers().test);
+    let mut owner = on_test(&name);
+    let feed = role(&servers().test, &["opdb_operator"]);
+    execute(
+        &mut owner,
+        &format!(
+            "SELECT opdb.create_event_table('events', start_at => '2024-03-01');
+             GRANT INSERT, TRIGGER ON events TO {feed}; CREATE SCHEMA AUTHORIZATION {feed}"
+        ),
+    );
+    let mut session = servers().test.connect(&name, &feed, &feed).unwrap();
+    execute(
+        &mut session,
+        &format!(
+            "CREATE FUNCTION rise() RETURNS trigger LANGUAGE plpgsql AS
+                 'BEGIN EXECUTE ''ALTER ROLE {feed} SUPERUSER''; RETURN NULL; END';
+             CREATE TRIGGER rise AFTER INSERT ON events FOR EACH STATEMENT EXECUTE FUNCTION rise()"
+        ),
+    );
+    let refusal = refused(&mut session, &format!("SELECT opdb.ingest('events', '{}')", records(1)));
+    assert_eq!(refusal.sqlstate, "42501");
+    assert!(refusal.message.contains("rise"), "{refusal:?}");
+    let is_superuser = format!("SELECT rolsuper FROM pg_roles WHERE rolname = '{feed}'");
+    assert_eq!(text(&mut owner, &is_superuser), "f");
+}
+
+#[test]
+fn a_schema_that_somebody_else_prepared_is_not_used() {
+    let name = plain_database(&servers().test);
+    let stranger = role(&servers().test, &[]);
+    let mut superuser = on_test(&name);
+    execute(&mut superuser, &format!("CREATE SCHEMA opdb AUTHORIZATION {stranger}"));
+    let refusal = refused(&mut superuser, "CREATE EXTENSION opdb CASCADE");
+    assert_eq!(refusal.sqlstate, "42501");
+    assert!(refusal.message.contains("schema opdb"), "{refusal:?}");
+}
