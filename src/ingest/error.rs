@@ -14,6 +14,8 @@ pub enum IngestError {
     NoRight(String),
     #[error("trigger {trigger} runs a function that is not the table owner's")]
     ForeignTrigger { table: String, trigger: String },
+    #[error("the keys of {table} do not belong to its owner, {owner}")]
+    KeysOfAnother { table: String, owner: String },
     #[error("row security of {0} applies to this role")]
     RowSecurity(String),
     #[error("a trigger of {0} discarded the record")]
@@ -34,9 +36,10 @@ impl Report for IngestError {
             Self::NotAnEventTable(_) => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
             Self::NotAnArray(_) | Self::InfiniteStart => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::Discarded(_) => PgSqlErrorCode::ERRCODE_TRIGGERED_ACTION_EXCEPTION,
-            Self::NoRight(_) | Self::OwnerIsNoOperator { .. } | Self::ForeignTrigger { .. } => {
-                PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
-            }
+            Self::NoRight(_)
+            | Self::OwnerIsNoOperator { .. }
+            | Self::ForeignTrigger { .. }
+            | Self::KeysOfAnother { .. } => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             Self::UnsupportedPeriod(_) | Self::RowSecurity(_) => {
                 PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED
             }
@@ -57,6 +60,11 @@ impl Report for IngestError {
             Self::ForeignTrigger { table, .. } => format!(
                 "Events are written as the owner of {table}, and so would its triggers be run: make the owner own the \
                  function, or drop the trigger."
+            ),
+            Self::KeysOfAnother { owner, .. } => format!(
+                "After ALTER TABLE … OWNER TO, give {0} the rest as well: ALTER TABLE name_keys OWNER TO {0} and ALTER \
+                 FUNCTION name_keep_keys() OWNER TO {0}.",
+                identifier(owner)
             ),
             Self::RowSecurity(_) => {
                 "Events are written as the table's owner, which would pass by the policies: ingest as a role that they do \

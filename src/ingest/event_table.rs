@@ -58,20 +58,27 @@ impl EventTable {
         let rights = spi::read_one(
             "SELECT pg_catalog.has_table_privilege($1::oid, 'INSERT'),
                     pg_catalog.has_function_privilege($2, 'opdb.event_records(jsonb)', 'EXECUTE'),
-                    pg_catalog.pg_get_userbyid($2)::text, pg_catalog.row_security_active($1::oid)",
-            &[self.table.0.into(), self.owner.into()],
-            |row| Ok((row.get::<bool>(1)?, row.get::<bool>(2)?, row.get::<String>(3)?, row.get::<bool>(4)?)),
+                    pg_catalog.pg_get_userbyid($2)::text, pg_catalog.row_security_active($1::oid),
+                    coalesce(pg_catalog.has_table_privilege($2, pg_catalog.to_regclass($3), 'INSERT'), true)",
+            &[self.table.0.into(), self.owner.into(), self.keys.as_ref().map(Qualified::sql).into()],
+            |row| {
+                let flag = |column| row.get::<bool>(column).map(|flag| flag == Some(true));
+                Ok((flag(1)?, flag(2)?, row.get::<String>(3)?, flag(4)?, flag(5)?))
+            },
         )?;
-        let (allowed, owner_may, owner, row_security) = rights.unwrap_or_default();
-        if allowed != Some(true) {
+        let (allowed, owner_may, owner, row_security, owns_keys) = rights.unwrap_or_default();
+        let owner = owner.unwrap_or_default();
+        if !allowed {
             return Err(IngestError::NoRight(self.name.sql()).into());
         }
-        if row_security != Some(false) {
+        if row_security {
             return Err(IngestError::RowSecurity(self.name.sql()).into());
         }
-        if owner_may != Some(true) {
-            let owner = owner.unwrap_or_default();
+        if !owner_may {
             return Err(IngestError::OwnerIsNoOperator { table: self.name.sql(), owner }.into());
+        }
+        if !owns_keys {
+            return Err(IngestError::KeysOfAnother { table: self.name.sql(), owner }.into());
         }
         self.check_triggers()?;
         let schemas = [self.name.schema.as_str()];

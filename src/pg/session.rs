@@ -107,23 +107,25 @@ pub fn in_transaction_block() -> bool {
 }
 
 /// Whether SQL of a function or of a DO block called this function, so that what comes after it can still fail
-/// and roll back. PostgreSQL tells only its own utility commands. But the executor's memory hangs below the
-/// context of whoever started it: below the portal for a client's statement, below SPI or the transaction
-/// for one inside a function.
+/// and roll back. PostgreSQL tells only its own utility commands. But an executor's memory hangs below the
+/// context of whoever started it: directly below the portal for a client's statement; below SPI, the
+/// transaction or (SQL functions, from PostgreSQL 18 on) another executor for one inside a function.
 #[allow(unsafe_code)]
 pub fn inside_a_function() -> bool {
     // SAFETY: the chain of parents of the current context ends in TopMemoryContext, and every context has a
     // NUL-terminated name.
     unsafe {
         let mut context = pg_sys::CurrentMemoryContext;
+        let mut executors = 0;
         while !context.is_null() {
             let name = std::ffi::CStr::from_ptr((*context).name).to_bytes();
             if name.starts_with(b"SPI ") || name.starts_with(b"SQL function") {
                 return true;
             }
             if name == b"PortalContext" {
-                return false;
+                return executors > 1;
             }
+            executors += usize::from(name == b"ExecutorState");
             context = (*context).parent;
         }
     }

@@ -257,3 +257,30 @@ fn a_schema_that_somebody_else_prepared_is_not_used() {
     assert_eq!(refusal.sqlstate, "42501");
     assert!(refusal.message.contains("schema opdb"), "{refusal:?}");
 }
+
+#[test]
+fn a_table_that_changed_hands_says_what_else_must() {
+    let name = database(&servers().test);
+    let mut superuser = on_test(&name);
+    let heir = role(&servers().test, &["opdb_operator"]);
+    execute(
+        &mut superuser,
+        &format!(
+            "SELECT opdb.create_event_table('events', start_at => '2024-03-01'); GRANT CREATE ON SCHEMA public TO {heir};
+             ALTER TABLE events OWNER TO {heir}"
+        ),
+    );
+    let refusal = refused(&mut superuser, &format!("SELECT opdb.ingest('events', '{}')", records(1)));
+    assert_eq!(refusal.sqlstate, "42501");
+    assert!(refusal.hint.contains("name_keep_keys() OWNER TO"), "{refusal:?}");
+    execute(
+        &mut superuser,
+        &format!(
+            "ALTER TABLE events_keys OWNER TO {heir}; ALTER FUNCTION events_keep_keys() OWNER TO {heir}"
+        ),
+    );
+    for partition in 0..8 {
+        execute(&mut superuser, &format!("ALTER TABLE events_keys_{partition} OWNER TO {heir}"));
+    }
+    assert_eq!(ingest(&mut superuser, "events", &records(60)), (60, 0, 0));
+}
