@@ -19,7 +19,7 @@ pub enum EnvironmentError {
     NotAdmin(String),
     #[error("must be owner of the server of environment \"{0}\" to change it")]
     NotOwner(String),
-    #[error("a foreign server \"{0}\" exists that opdb did not make")]
+    #[error("a foreign server \"{0}\" exists and belongs to no environment")]
     ServerExists(String),
 }
 
