@@ -160,7 +160,8 @@ COMMENT ON FUNCTION opdb.register_environment IS 'Registers another server as an
 calling role.
 
 `kind` as in set_environment. `options` are libpq and postgres_fdw server options (host, port, dbname,
-sslmode, …); connect_timeout is 10 seconds unless given. `credentials` are the user mapping''s options
+sslmode, …); connect_timeout is 10 seconds and TCP
+keepalives notice a vanished server after two minutes, unless given. `credentials` are the user mapping''s options
 (user, password); every role that is to reach the environment calls this for itself. Calling it again
 replaces kind and options, and the credentials if any are given; a role that does not own the server passes
 the kind and options it has, and only adds its credentials.

@@ -51,4 +51,6 @@ CREATE TABLE opdb.quality_result (
     evidence  text NOT NULL,
     PRIMARY KEY (run_id, position)
 );
-SELECT pg_catalog.pg_extension_config_dump('opdb.quality_result', '');
+SELECT pg_catalog.pg_extension_config_dump('opdb.quality_result',
+    'WHERE EXISTS (SELECT FROM opdb.quality_run r JOIN pg_catalog.pg_class c ON c.oid = r.table_name
+                   WHERE r.run_id = quality_result.run_id)');

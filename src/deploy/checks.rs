@@ -61,9 +61,9 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
         checks.extend(table_checks::run(remote, tables, &shipments, &compared, readable)?);
         ordered(shipments, &compared)
     })?;
-    checks.extend([row_security, valid_schema(tables)?]);
-    let scores = scores(tables, options)?;
-    checks.push(quality(&scores));
+    let scores = if row_security.passed { scores(tables, options)? } else { Vec::new() };
+    checks.extend([valid_schema(tables)?, quality(&scores, &row_security)]);
+    checks.push(row_security);
     let planned = shipments.into_iter().map(|shipment| {
         let scored = scores.iter().find(|score| score.label == shipment.label);
         Planned { shipment, scored_rows: scored.map_or(0, |score| score.run.rows) }
@@ -250,14 +250,18 @@ fn scores(tables: &[LocalTable], options: &Options) -> Result<Vec<Scored>> {
         .collect()
 }
 
-fn quality(scores: &[Scored]) -> Check {
+fn quality(scores: &[Scored], row_security: &Check) -> Check {
+    const NAME: &str = "quality";
+    if !row_security.passed {
+        return failed(NAME, "not scored, because row security may hide rows");
+    }
     let wrong: Vec<String> = scores
         .iter()
         .filter(|score| !score.run.passed)
         .map(|score| format!("{} (run {}): {}", score.label, score.run.run_id, score.run.reason))
         .collect();
     let fine = format!("the lowest score is {}", lowest(scores).as_deref().unwrap_or("unknown"));
-    unless("quality", &wrong, fine)
+    unless(NAME, &wrong, fine)
 }
 
 fn lowest(scores: &[Scored]) -> Option<String> {

@@ -82,7 +82,7 @@ impl Options {
     pub fn check_condition(&self, table: &str) -> Result<()> {
         match &self.condition {
             Some(condition) if expression::is_volatile(condition, table)? => {
-                Err(DeployError::VolatileCondition(condition.trim().to_owned()).into())
+                Err(DeployError::VolatileCondition(self.given["where"].to_string()).into())
             }
             _ => Ok(()),
         }

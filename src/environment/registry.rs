@@ -9,8 +9,14 @@ use crate::pg::{own, spi, user_mapping};
 
 use super::error::EnvironmentError;
 
-/// Seconds until an attempt to connect is given up, where the user's options do not say.
-const CONNECT_TIMEOUT: &str = "10";
+/// What is asked of libpq where the user's options do not say: to give up an attempt to connect after ten
+/// seconds, and a server that vanished without a word after two minutes.
+const DEFAULTS: [(&str, &str); 4] = [
+    ("connect_timeout", "10"),
+    ("keepalives_idle", "60"),
+    ("keepalives_interval", "10"),
+    ("keepalives_count", "6"),
+];
 
 type Options = Vec<(String, String)>;
 
@@ -149,8 +155,10 @@ fn with_defaults(mut options: Options) -> Result<Options> {
     }) {
         return Err(EnvironmentError::CredentialInOptions(credential.clone()).into());
     }
-    if !options.iter().any(|(name, _)| name == "connect_timeout") {
-        options.push(("connect_timeout".into(), CONNECT_TIMEOUT.into()));
+    for (name, value) in DEFAULTS {
+        if !options.iter().any(|(given, _)| given == name) {
+            options.push((name.into(), value.into()));
+        }
     }
     Ok(options)
 }

@@ -124,14 +124,17 @@ fn insert_once(events: &EventTable, records: DatumWithOid) -> Result<i64> {
             keys = keys.sql(),
         ),
         None => format!(
-            "WITH inserted AS (
-                 INSERT INTO {table} (source, source_id, occurred_at, payload)
+            "WITH record AS MATERIALIZED (
                  SELECT r.source, r.source_id, r.occurred_at, r.payload
                  FROM opdb.event_records($1::jsonb) r
                  WHERE r.error IS NULL AND $2 IS NOT NULL
+             ), inserted AS (
+                 INSERT INTO {table} (source, source_id, occurred_at, payload)
+                 SELECT r.source, r.source_id, r.occurred_at, r.payload FROM record r
                  RETURNING 1
              )
-             SELECT count(*), 0::bigint, NULL::text[] FROM inserted"
+             SELECT i.inserted, r.accepted - i.inserted, NULL::text[]
+             FROM (SELECT count(*) AS inserted FROM inserted) i, (SELECT count(*) AS accepted FROM record) r"
         ),
     };
     let row = spi::write_returning(&sql, &[records, table.as_str().into()], |row| {

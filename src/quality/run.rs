@@ -20,7 +20,7 @@ use crate::pg::{spi, subtransaction};
 /// How a rule's result is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Evidence {
-    /// A validated constraint guarantees it; nothing was read.
+    /// A validated constraint guarantees it; the values were only counted.
     Constraint,
     /// The rows were read.
     Measured,
@@ -173,7 +173,7 @@ pub fn try_on_no_rows(source: &str, check: &Check, columns: &[String]) -> Result
 /// A SELECT can return 1,664 columns, and each rule takes two.
 const RULES_PER_STATEMENT: usize = 800;
 
-/// Evaluates the rules, as a rule in one statement; where it takes several, they see the same snapshot.
+/// Evaluates the rules: normally in one statement, and where it takes several, on the same snapshot.
 fn evaluate(source: &str, rules: Vec<Rule>) -> Result<(i64, Vec<Finding>)> {
     let mut findings = Vec::new();
     let mut rest = rules.into_iter().peekable();

@@ -275,6 +275,13 @@ fn a_value_too_large_for_an_index_and_a_discarded_record_are_kept_aside() {
     let letters = "SELECT source_id, sqlstate FROM opdb.dead_letters ORDER BY source_id";
     assert_eq!(rows(&mut client, letters), [["large", "54000"], ["skipped", "09000"]]);
     assert_eq!(rows(&mut client, "SELECT source_id FROM events_keys"), [["good"]], "no key without its row");
+
+    execute(
+        &mut client,
+        "SELECT opdb.create_event_table('plain', unique_source_id => false, start_at => '2024-03-01');
+         CREATE TRIGGER skip BEFORE INSERT ON plain FOR EACH ROW EXECUTE FUNCTION skip()",
+    );
+    assert_eq!(ingest(&mut client, "plain", &feed), (2, 0, 1));
 }
 
 #[test]
