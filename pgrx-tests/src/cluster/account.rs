@@ -14,9 +14,9 @@ use tempfile::TempDir;
 use super::command;
 
 const SERVER_USER: &str = "postgres";
-/// All that a server inherits. Of the rest, `PG*` and `LC_*` would change what it does, and
+/// What a server inherits beside PATH. Of the rest, `PG*` and `LC_*` would change what it does, and
 /// `RUST_BACKTRACE` would put source paths into the DETAIL of its errors.
-const INHERITED: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
+const INHERITED: &str = "LD_LIBRARY_PATH";
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Account {
@@ -45,7 +45,11 @@ impl Account {
             }
         };
         command.env_clear().current_dir("/");
-        command.envs(INHERITED.iter().filter_map(|name| Some((name, env::var_os(name)?))));
+        command.envs(env::var_os(INHERITED).map(|value| (INHERITED, value)));
+        // Where runuser is; `su` without a dash leaves root without these.
+        let mut path = env::var_os("PATH").unwrap_or_default();
+        path.push(":/usr/sbin:/sbin");
+        command.env("PATH", path);
         command
     }
 
