@@ -111,7 +111,7 @@ rows there), raise (false).
 Result: the id in opdb.deployments. A failed check makes the state refused, a failed transaction failed;
 both give a WARNING and change nothing there, and with raise an error instead of a record.
 Errors: as pre_deployment_check, 22023 for an unknown option, 25001 inside a transaction
-block, a function or DO.';
+block, a pipeline, a function, CALL or DO.';
 
 COMMENT ON FUNCTION opdb.drop_environment IS 'Forgets an environment and drops its foreign server and user mappings.
 

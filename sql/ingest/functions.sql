@@ -3,7 +3,8 @@ CREATE FUNCTION opdb.event_records(records jsonb)
 RETURNS TABLE ("position" bigint, record jsonb, source text, source_id text, occurred_at timestamptz,
                payload jsonb, sqlstate text, error text)
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
-AS $$
+-- Parsed here and now: no search_path of a later day changes what it means.
+BEGIN ATOMIC
     SELECT e.position, e.record,
            e.record ->> 'source', e.record ->> 'source_id', t.occurred_at, e.record -> 'payload',
            p.problem[1], p.problem[2]
@@ -42,6 +43,6 @@ AS $$
             WHERE k.key NOT IN ('source', 'source_id', 'occurred_at', 'payload')
         ) extra
     ) p;
-$$;
+END;
 COMMENT ON FUNCTION opdb.event_records IS
 'The records of a JSON array as opdb.ingest reads them: each with source, source_id, occurred_at and payload, or with the SQLSTATE and the error for which it would be rejected.';

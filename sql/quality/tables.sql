@@ -10,7 +10,9 @@ CREATE TABLE opdb.quality_rule (
     threshold  numeric,
     severity   text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-    created_by text NOT NULL
+    created_by text NOT NULL,
+    -- A rule is evaluated as the table's owner, and so by none but the one it was added under.
+    table_owner text NOT NULL
 );
 CREATE INDEX quality_rule_table_idx ON opdb.quality_rule (table_name);
 SELECT pg_catalog.pg_extension_config_dump('opdb.quality_rule',

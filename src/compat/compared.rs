@@ -12,7 +12,7 @@ use crate::pg::error::Result;
 use crate::pg::name::{Qualified, identifier};
 use crate::pg::remote::Remote;
 use crate::pg::types::Regclass;
-use crate::pg::{name, session, spi};
+use crate::pg::{lock, name, session, spi};
 use crate::schema::extract::{self, Scope};
 
 /// A table of this database that is compared with, or sent to, another.
@@ -26,6 +26,12 @@ impl LocalTable {
     /// Errors: 42P01 if there is none of that name, 42809 if it is no table.
     pub fn named(text: &str) -> Result<Self> {
         Self::of(name::find(text)?)
+    }
+
+    /// Keeps the table as it is until the transaction ends. Errors: 42P01 if it no longer is.
+    pub fn hold(&self) -> Result<()> {
+        lock::against_alter(self.relation);
+        lock::still(self.relation, &self.name)
     }
 
     fn of(relation: Regclass) -> Result<Self> {

@@ -94,6 +94,7 @@ fn verify_column_mapping(
     let (environment, table) = (required("environment", environment)?, required("table", table)?);
     let table = LocalTable::named(table)?;
     let mapping = session::pinned(|| {
+        table.hold()?;
         let tables = std::slice::from_ref(&table);
         let compared = remote::with(environment, |remote| Compared::new(remote, tables))?;
         compared.check_exists_there(&table, environment)?;

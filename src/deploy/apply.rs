@@ -38,9 +38,7 @@ pub enum Outcome {
 pub fn apply(environment: &str, shipments: &[Planned], options: &Options) -> Outcome {
     let mut prepared: Option<(Vec<Applied>, Transaction)> = None;
     let result = remote::with(environment, |remote| {
-        let schemas: Vec<&str> =
-            shipments.iter().flat_map(|planned| planned.shipment.key_type_schemas()).collect();
-        remote.use_own_search_path(&schemas)?;
+        remote.use_own_search_path()?;
         remote.execute("BEGIN ISOLATION LEVEL READ COMMITTED")?;
         let applied = prepare(remote, shipments, options)?;
         prepared = Some((applied, Transaction::current(remote)?));
@@ -94,10 +92,12 @@ impl Transaction {
     }
 }
 
-/// A shipment, and how many rows were scored and so must be sent.
+/// A shipment, and which rows were scored and so must be sent.
 pub struct Planned {
     pub shipment: Shipment,
     pub scored_rows: i64,
+    /// Where a condition chose the rows: of the rows that it chose for the scoring.
+    pub scored_digest: Option<RowDigest>,
 }
 
 /// Everything up to the commit.
@@ -120,6 +120,14 @@ fn prepare(remote: &Remote, shipments: &[Planned], options: &Options) -> Result<
         let deviating = text(remote.query_row(&shipment.count_deviating(), 1)?);
         if deviating != "0" {
             return Err(DeployError::ResultDiffers { table: shipment.label.clone(), rows: deviating }.into());
+        }
+    }
+    // Sequences do not roll back: they move when nothing but the commit can fail any more.
+    for (Planned { shipment, .. }, _) in
+        shipments.iter().zip(&applied).filter(|(_, there)| there.inserted > 0)
+    {
+        for advance in shipment.advance_sequences() {
+            remote.query(&advance, 1)?;
         }
     }
     Ok(applied)
@@ -150,7 +158,8 @@ fn stage(remote: &Remote, planned: &Planned, options: &Options) -> Result<RowDig
         Ok(())
     })?;
     flush(&mut batch)?;
-    if sent.rows != planned.scored_rows {
+    let is_as_scored = planned.scored_digest.as_ref().is_none_or(|scored| *scored == sent);
+    if sent.rows != planned.scored_rows || !is_as_scored {
         let table = shipment.label.clone();
         return Err(DeployError::NotAsScored { table, sent: sent.rows, scored: planned.scored_rows }.into());
     }
@@ -188,11 +197,6 @@ fn upsert(remote: &Remote, shipment: &Shipment, digest: RowDigest, options: &Opt
     let updated = shipment.update().map_or(Ok(0), |update| remote.execute(&update))?;
     check_change_ratio(remote, shipment, updated, options)?;
     let inserted = remote.execute(&shipment.insert())?;
-    if inserted > 0 {
-        for advance in shipment.advance_sequences() {
-            remote.query(&advance, 1)?;
-        }
-    }
     Ok(Applied { table: shipment.label.clone(), rows: digest.rows, inserted, updated, digest: digest.hex() })
 }
 

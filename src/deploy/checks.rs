@@ -1,5 +1,6 @@
 //! What must be true before rows go anywhere.
 
+use opdb_core::deploy::RowDigest;
 use opdb_core::quality::to_decimal;
 use opdb_core::schema::Kind;
 
@@ -51,6 +52,7 @@ const EXPECTED: &str = "expected";
 /// connection is closed.
 /// Errors: an environment that is unknown or cannot be reached, a table without a key.
 pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Result<Checked> {
+    tables.iter().try_for_each(LocalTable::hold)?;
     let row_security = row_security(tables)?;
     let mut checks = vec![source(environment)?, source_encoding()?, session_target(environment)];
     let shipments = remote::with(environment, |remote| {
@@ -64,11 +66,31 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
     let scores = if row_security.passed { scores(tables, options)? } else { Vec::new() };
     checks.extend([valid_schema(tables)?, quality(&scores, &row_security)]);
     checks.push(row_security);
-    let planned = shipments.into_iter().map(|shipment| {
-        let scored = scores.iter().find(|score| score.label == shipment.label);
-        Planned { shipment, scored_rows: scored.map_or(0, |score| score.run.rows) }
-    });
-    Ok(Checked { checks, planned: planned.collect(), quality_score: lowest(&scores) })
+    let planned = shipments
+        .into_iter()
+        .map(|shipment| {
+            let scored = scores.iter().find(|score| score.label == shipment.label);
+            let table = tables.iter().find(|table| table.name.label() == shipment.label);
+            let scored_digest = match (table, scored) {
+                (Some(table), Some(_)) => scored_digest(table, &shipment)?,
+                _ => None,
+            };
+            Ok(Planned { shipment, scored_rows: scored.map_or(0, |score| score.run.rows), scored_digest })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Checked { checks, planned, quality_score: lowest(&scores) })
+}
+
+/// A condition may mean other rows to the owner, as whom they are scored, than to the caller, who sends them.
+fn scored_digest(table: &LocalTable, shipment: &Shipment) -> Result<Option<RowDigest>> {
+    let Some(condition) = &shipment.condition else { return Ok(None) };
+    quality::as_scored(table.relation, &table.name, condition, || {
+        let sums = spi::read_one(&shipment.digest_here(), &[], |row| {
+            let text = |column| row.get::<String>(column).map(Option::unwrap_or_default);
+            Ok((text(1)?, text(2)?, text(3)?))
+        })?;
+        Ok(sums.and_then(|(rows, first, second)| RowDigest::from_sums(&rows, &first, &second)))
+    })
 }
 
 fn shipments(tables: &[LocalTable], compared: &Compared, options: &Options) -> Result<Vec<Shipment>> {
@@ -149,7 +171,11 @@ fn target_kind(remote: &Remote, environment: &str) -> Result<Check> {
         "SELECT coalesce((SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE')
                                  AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE')
                           FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_proc p ON p.pronamespace = n.oid
-                          WHERE n.nspname = 'opdb' AND p.proname = 'current_environment'), false)",
+                          WHERE n.nspname = 'opdb' AND p.proname = 'current_environment'
+                            AND EXISTS (SELECT FROM pg_catalog.pg_depend d
+                                        JOIN pg_catalog.pg_extension x ON x.oid = d.refobjid
+                                        WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid
+                                          AND d.deptype = 'e' AND x.extname = 'opdb')), false)",
         1,
     )?;
     if readable.first().and_then(Option::as_deref) != Some("t") {
@@ -198,12 +224,13 @@ fn source_encoding() -> Result<Check> {
 fn row_security(tables: &[LocalTable]) -> Result<Check> {
     let mut wrong = Vec::new();
     for table in tables {
-        let hidden = spi::read_value::<bool>(
+        let hidden = spi::read_one_now(
             "SELECT pg_catalog.row_security_active(c.oid) OR (c.relrowsecurity AND c.relforcerowsecurity)
              FROM pg_catalog.pg_class c WHERE c.oid = $1",
             &[table.relation.into()],
+            |row| row.get::<bool>(1),
         )?;
-        if hidden != Some(false) {
+        if hidden.flatten() != Some(false) {
             wrong.push(format!("row security may hide rows of {}", table.name.label()));
         }
     }

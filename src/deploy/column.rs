@@ -26,10 +26,16 @@ impl Column {
         Self { name: local.name.clone(), from, to, has_sequence_there }
     }
 
-    /// The schema there of a type that a user made.
-    pub fn type_schema(&self) -> Option<&str> {
-        let (schema, _) = self.to.text.split_once('.')?;
-        (!is_builtin(&self.to)).then_some(schema)
+    /// Whether t and s have the same key, by the operator of the key's own type: one that somebody made for a
+    /// type nearer to it, in a schema of the search_path, is not asked.
+    pub fn same_key(&self) -> String {
+        let column = identifier(&self.name);
+        let is_base_type = self.to.kind == "b" && !self.to.text.ends_with("[]");
+        let schema = match self.to.text.split_once('.') {
+            Some((schema, _)) if is_base_type && !is_builtin(&self.to) => schema,
+            _ => "pg_catalog",
+        };
+        format!("t.{column} OPERATOR({schema}.=) s.{column}")
     }
 
     /// The text that is sent.

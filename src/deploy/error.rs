@@ -22,7 +22,7 @@ pub enum DeployError {
     UnknownExcluded(String),
     #[error("a row could not be read: {0}")]
     UnreadableRow(String),
-    #[error("{sent} rows would be sent and {scored} were scored")]
+    #[error("the {sent} rows that would be sent are not the {scored} that were scored")]
     NotAsScored { table: String, sent: i64, scored: i64 },
     #[error("the condition {0} is volatile")]
     VolatileCondition(String),
@@ -65,7 +65,10 @@ impl Report for DeployError {
             Self::UnknownExcluded(_) => "Column names are taken as they stand, without folding case.".into(),
             Self::UnreadableRow(_) => "Report this as a defect of opdb, with the column types of the table.".into(),
             Self::NotAsScored { table, .. } => {
-                format!("Something hides rows of {table} from the one and not from the other: look at its policies.")
+                format!(
+                    "Rules are evaluated as the owner of {table} with its schema as search_path: a condition must choose \
+                     the same rows there (no current_user, no names without a schema)."
+                )
             }
             Self::VolatileCondition(_) => {
                 "It could choose other rows each time it is asked: use functions that are STABLE or IMMUTABLE.".into()

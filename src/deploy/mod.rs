@@ -58,7 +58,7 @@ fn pre_deployment_check(
 /// Result: the id in opdb.deployments. A failed check makes the state refused, a failed transaction failed;
 /// both give a WARNING and change nothing there, and with raise an error instead of a record.
 /// Errors: as pre_deployment_check, 22023 for an unknown option, 25001 inside a transaction
-/// block, a function or DO.
+/// block, a pipeline, a function, CALL or DO.
 #[pg_extern(requires = ["deploy_tables", "environment_tables", "ingest_tables", "quality_tables", "schema_tables"])]
 fn deploy(
     environment: Option<&str>,

@@ -66,11 +66,6 @@ impl Shipment {
         self.columns.iter().map(|column| column.name.as_str())
     }
 
-    /// The schemas there in which the key's types have their operators.
-    pub fn key_type_schemas(&self) -> impl Iterator<Item = &str> {
-        self.columns.iter().filter(|column| self.key.contains(&column.name)).filter_map(Column::type_schema)
-    }
-
     /// Each row here as a JSON array of texts: what is sent, and what the digest is of.
     pub fn read_rows(&self) -> String {
         let values: Vec<String> = self.columns.iter().map(Column::sent_text).collect();
@@ -102,15 +97,12 @@ impl Shipment {
     /// The sums of a RowDigest over the stage, each value brought back to the text it has here.
     pub fn stage_digest(&self) -> String {
         let values: Vec<String> = self.columns.iter().map(Column::staged_text).collect();
-        format!(
-            "SELECT pg_catalog.count(*),
-                    coalesce(pg_catalog.sum(('x' || pg_catalog.substr(h, 1, 16))::bit(64)::bigint::numeric), 0),
-                    coalesce(pg_catalog.sum(('x' || pg_catalog.substr(h, 17, 16))::bit(64)::bigint::numeric), 0)
-             FROM (SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to({}, 'UTF8')), 'hex') AS h
-                   FROM {}) hashed",
-            json_array(&values),
-            self.stage
-        )
+        digest_sums(&format!("SELECT {} FROM {}", json_array(&values), self.stage))
+    }
+
+    /// The same over the rows here.
+    pub fn digest_here(&self) -> String {
+        digest_sums(&self.read_rows())
     }
 
     /// No key twice and none NULL; also what the joins below go by.
@@ -219,9 +211,8 @@ impl Shipment {
     }
 
     fn same_key(&self) -> String {
-        let pairs: Vec<String> =
-            self.key.iter().map(|key| format!("t.{0} = s.{0}", identifier(key))).collect();
-        pairs.join(" AND ")
+        let keys = self.columns.iter().filter(|column| self.key.contains(&column.name));
+        keys.map(Column::same_key).collect::<Vec<_>>().join(" AND ")
     }
 
     /// By text, byte for byte: json has no equality, 1.0 is not the 1.00 that was sent, and a collation may
@@ -234,6 +225,16 @@ impl Shipment {
             .collect();
         pairs.join(" AND ")
     }
+}
+
+fn digest_sums(rows: &str) -> String {
+    format!(
+        "SELECT pg_catalog.count(*)::text,
+                coalesce(pg_catalog.sum(('x' || pg_catalog.substr(h, 1, 16))::bit(64)::bigint::numeric), 0)::text,
+                coalesce(pg_catalog.sum(('x' || pg_catalog.substr(h, 17, 16))::bit(64)::bigint::numeric), 0)::text
+         FROM (SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(r.line, 'UTF8')), 'hex') AS h
+               FROM ({rows}) AS r (line)) hashed"
+    )
 }
 
 /// Texts as one JSON array; json_build_array would take a hundred at most.

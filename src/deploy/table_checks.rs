@@ -130,7 +130,11 @@ const LACKING: &str = "
           AND NOT coalesce((SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE')
                                    AND pg_catalog.has_function_privilege(f.oid, 'EXECUTE')
                             FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_proc f ON f.pronamespace = n.oid
-                            WHERE n.nspname = 'opdb' AND f.proname = 'create_event_partitions'), false)
+                            WHERE n.nspname = 'opdb' AND f.proname = 'create_event_partitions'
+                              AND EXISTS (SELECT FROM pg_catalog.pg_depend d
+                                          JOIN pg_catalog.pg_extension x ON x.oid = d.refobjid
+                                          WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = f.oid
+                                            AND d.deptype = 'e' AND x.extname = 'opdb')), false)
     )
     SELECT current_user || ' lacks ' || privilege || ' on ' || object FROM lacking";
 

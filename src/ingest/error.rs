@@ -12,8 +12,8 @@ pub enum IngestError {
     NotAnArray(String),
     #[error("permission denied to ingest into {0}")]
     NoRight(String),
-    #[error("trigger {trigger} runs a function that is not the table owner's")]
-    ForeignTrigger { table: String, trigger: String },
+    #[error("{what} is, or runs what is, not the table owner's")]
+    ForeignCode { table: String, what: String },
     #[error("the keys of {table} do not belong to its owner, {owner}")]
     KeysOfAnother { table: String, owner: String },
     #[error("row security of {0} applies to this role")]
@@ -38,7 +38,7 @@ impl Report for IngestError {
             Self::Discarded(_) => PgSqlErrorCode::ERRCODE_TRIGGERED_ACTION_EXCEPTION,
             Self::NoRight(_)
             | Self::OwnerIsNoOperator { .. }
-            | Self::ForeignTrigger { .. }
+            | Self::ForeignCode { .. }
             | Self::KeysOfAnother { .. } => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             Self::UnsupportedPeriod(_) | Self::RowSecurity(_) => {
                 PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED
@@ -57,9 +57,8 @@ impl Report for IngestError {
             Self::NotAnArray(_) => {
                 "Pass '[{\"source\": …, \"source_id\": …, \"occurred_at\": …, \"payload\": {…}}, …]'.".into()
             }
-            Self::ForeignTrigger { table, .. } => format!(
-                "Events are written as the owner of {table}, and so would its triggers be run: make the owner own the \
-                 function, or drop the trigger."
+            Self::ForeignCode { table, .. } => format!(
+                "Events are written as the owner of {table}, and so would it be run: give it to the owner, or drop it."
             ),
             Self::KeysOfAnother { owner, .. } => format!(
                 "After ALTER TABLE … OWNER TO, give {0} the rest as well: ALTER TABLE name_keys OWNER TO {0} and ALTER \

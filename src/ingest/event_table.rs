@@ -9,7 +9,7 @@ use crate::partition::{self, Created};
 use crate::pg::error::Result;
 use crate::pg::name::{MAX_IDENTIFIER_BYTES, NameError, Qualified, identifier};
 use crate::pg::types::Regclass;
-use crate::pg::{name, own, role, session, spi};
+use crate::pg::{lock, name, own, role, session, spi};
 
 /// How many hash partitions hold the keys: enough that a large table's key index stays in reach of vacuum.
 const KEY_PARTITIONS: usize = 8;
@@ -53,13 +53,19 @@ impl EventTable {
     /// Runs `work` with what a writer of this table needs (its keys, its sequence, new partitions) and gets
     /// from the owner, provided the caller may INSERT. Names without a schema mean the table's own schema.
     ///
-    /// Errors: 42501 without INSERT, if the owner may not ingest, or if a trigger is not the owner's.
+    /// Errors: 42501 without INSERT, if the owner may not ingest, or if code that would run is not the owner's.
     pub fn as_writer<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let rights = spi::read_one(
+        // CREATE TRIGGER waits for this lock, and so does not come between the look and the write.
+        lock::as_writer(self.table);
+        if let Some(keys) = &self.keys {
+            lock::as_writer(name::find(&keys.sql())?);
+        }
+        let rights = spi::read_one_now(
             "SELECT pg_catalog.has_table_privilege($1::oid, 'INSERT'),
                     pg_catalog.has_function_privilege($2, 'opdb.event_records(jsonb)', 'EXECUTE'),
                     pg_catalog.pg_get_userbyid($2)::text, pg_catalog.row_security_active($1::oid),
-                    coalesce(pg_catalog.has_table_privilege($2, pg_catalog.to_regclass($3), 'INSERT'), true)",
+                    coalesce((SELECT k.relowner = $2 FROM pg_catalog.pg_class k
+                              WHERE k.oid = pg_catalog.to_regclass($3)), true)",
             &[self.table.0.into(), self.owner.into(), self.keys.as_ref().map(Qualified::sql).into()],
             |row| {
                 let flag = |column| row.get::<bool>(column).map(|flag| flag == Some(true));
@@ -80,26 +86,44 @@ impl EventTable {
         if !owns_keys {
             return Err(IngestError::KeysOfAnother { table: self.name.sql(), owner }.into());
         }
-        self.check_triggers()?;
-        let schemas = [self.name.schema.as_str()];
+        self.check_code()?;
+        let schemas = session::trusted(std::slice::from_ref(&self.name.schema), self.owner)?;
+        let schemas: Vec<&str> = schemas.iter().map(String::as_str).collect();
         session::with_schemas(&schemas, || role::acting_as(self.owner, work))
     }
 
-    /// Whoever has TRIGGER on the table could have his function run as the owner.
-    fn check_triggers(&self) -> Result<()> {
-        let foreign = spi::read_value::<String>(
-            "SELECT pg_catalog.format('%I on %s', t.tgname, t.tgrelid::regclass)
-             FROM pg_catalog.pg_trigger t
-             JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid
-             JOIN pg_catalog.pg_roles r ON r.oid = f.proowner
-             WHERE NOT t.tgisinternal AND f.proowner <> $2 AND NOT r.rolsuper
-               AND (t.tgrelid = $1 OR t.tgrelid IN (SELECT i.inhrelid FROM pg_catalog.pg_inherits i
-                                                    WHERE i.inhparent = $1))
-             LIMIT 1",
-            &[self.table.0.into(), self.owner.into()],
+    /// What runs when rows are written runs as the owner: it must be the owner's, or a superuser's. Whoever has
+    /// TRIGGER on the table or its keys could attach a function or a WHEN of his own, and a partition that
+    /// belongs to somebody else has checks and expressions of his.
+    fn check_code(&self) -> Result<()> {
+        let foreign = spi::read_one_now(
+            "WITH relation AS (
+                 SELECT c.oid, c.relowner FROM pg_catalog.pg_class c
+                 WHERE c.oid IN ($1, pg_catalog.to_regclass($3))
+                    OR c.oid IN (SELECT i.inhrelid FROM pg_catalog.pg_inherits i
+                                 WHERE i.inhparent IN ($1, pg_catalog.to_regclass($3)))
+             ), code (owner, what) AS (
+                 SELECT r.relowner, 'partition ' || r.oid::regclass FROM relation r
+                 UNION ALL
+                 SELECT f.proowner, pg_catalog.format('trigger %I on %s', t.tgname, t.tgrelid::regclass)
+                 FROM relation r JOIN pg_catalog.pg_trigger t ON t.tgrelid = r.oid AND NOT t.tgisinternal
+                 JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_trigger'::regclass AND d.objid = t.oid
+                      AND d.refclassid = 'pg_catalog.pg_proc'::regclass
+                 JOIN pg_catalog.pg_proc f ON f.oid = d.refobjid
+                 UNION ALL
+                 SELECT o.oprowner, pg_catalog.format('trigger %I on %s', t.tgname, t.tgrelid::regclass)
+                 FROM relation r JOIN pg_catalog.pg_trigger t ON t.tgrelid = r.oid AND NOT t.tgisinternal
+                 JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_trigger'::regclass AND d.objid = t.oid
+                      AND d.refclassid = 'pg_catalog.pg_operator'::regclass
+                 JOIN pg_catalog.pg_operator o ON o.oid = d.refobjid
+             )
+             SELECT c.what FROM code c LEFT JOIN pg_catalog.pg_roles r ON r.oid = c.owner
+             WHERE c.owner <> $2 AND NOT coalesce(r.rolsuper, false) LIMIT 1",
+            &[self.table.0.into(), self.owner.into(), self.keys.as_ref().map(Qualified::sql).into()],
+            |row| row.get::<String>(1),
         )?;
-        match foreign {
-            Some(trigger) => Err(IngestError::ForeignTrigger { table: self.name.sql(), trigger }.into()),
+        match foreign.flatten() {
+            Some(what) => Err(IngestError::ForeignCode { table: self.name.sql(), what }.into()),
             None => Ok(()),
         }
     }

@@ -36,6 +36,8 @@ pub fn load(events: &EventTable, records: RawJsonb) -> Result<Counts> {
         created.failures.iter().for_each(|failure| pgrx::warning!("{}", failure.message));
         insert(events, records, &mut refused)
     })?;
+    // Two sessions that bury the same records do it in the same order.
+    refused.sort_by(|(one, _), (other, _)| one.cmp(other));
     let malformed = bury_malformed(events, records)?;
     for (record, failure) in &refused {
         bury(events, record, failure)?;

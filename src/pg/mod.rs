@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod expression;
+pub mod lock;
 pub mod name;
 pub mod own;
 pub mod remote;

@@ -153,7 +153,7 @@ pub fn of(relation: Regclass) -> Result<Qualified> {
 /// Errors: 42809 for any other kind of relation, a partition, a temporary table or a table of the system.
 pub fn of_table(relation: Regclass) -> Result<Qualified> {
     let name = of(relation)?;
-    let what = spi::read_value::<String>(
+    let what = spi::read_one_now(
         "SELECT CASE
                 WHEN c.relkind = 'v' THEN 'a view'
                 WHEN c.relkind = 'm' THEN 'a materialized view'
@@ -168,7 +168,9 @@ pub fn of_table(relation: Regclass) -> Result<Qualified> {
                 END
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1",
         &[relation.into()],
-    )?;
+        |row| row.get::<String>(1),
+    )?
+    .flatten();
     match what {
         Some(what) => Err(NameError::NotATable(name, what).into()),
         None => Ok(name),

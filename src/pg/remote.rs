@@ -187,14 +187,10 @@ impl Remote {
         Ok(())
     }
 
-    /// Gives triggers and functions there the search_path they were written for, and after it the `schemas`
-    /// (quoted) whose operators the caller uses. The caller's own SQL is qualified otherwise.
-    pub fn use_own_search_path(&self, schemas: &[&str]) -> Result<()> {
-        self.execute("RESET search_path")?;
-        let added: Vec<String> = schemas.iter().map(|schema| name::literal(format!(", {schema}"))).collect();
-        let path = ["pg_catalog.current_setting('search_path')".to_owned()].into_iter().chain(added);
-        let path = path.collect::<Vec<_>>().join(" || ");
-        self.query(&format!("SELECT pg_catalog.set_config('search_path', {path}, false)"), 1).map(drop)
+    /// Gives triggers and functions there the search_path they were written for. The caller's own SQL is
+    /// qualified.
+    pub fn use_own_search_path(&self) -> Result<()> {
+        self.execute("RESET search_path").map(drop)
     }
 
     /// Runs one query there; `columns` is how many it returns. Values come as text.

@@ -36,6 +36,24 @@ pub fn pinned<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     result
 }
 
+/// Of `schemas` those in which nobody but `owner`, the database's owner and superusers can create anything: what
+/// is found there by name, an operator say, is nobody else's.
+pub fn trusted(schemas: &[String], owner: pg_sys::Oid) -> Result<Vec<String>> {
+    let found = super::spi::read(
+        "SELECT w.name FROM pg_catalog.unnest($1) WITH ORDINALITY w (name, place)
+         JOIN pg_catalog.pg_namespace n ON n.nspname = w.name
+         WHERE NOT EXISTS (
+             SELECT FROM pg_catalog.aclexplode(coalesce(n.nspacl, pg_catalog.acldefault('n', n.nspowner))) a
+             LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+             WHERE a.privilege_type = 'CREATE' AND a.grantee <> $2
+               AND NOT coalesce(r.rolsuper OR r.rolname = 'pg_database_owner', false))
+         ORDER BY w.place",
+        &[schemas.to_vec().into(), owner.into()],
+        |row| row.get::<String>(1),
+    )?;
+    Ok(found.into_iter().flatten().collect())
+}
+
 /// Runs `work` with names looked up in pg_catalog and then in `schemas`, for code that the owner of a table
 /// wrote: nobody else's choice of a search_path reaches it.
 #[allow(unsafe_code)]
@@ -100,10 +118,14 @@ pub fn c_string(text: &str) -> Result<CString> {
 }
 
 /// Whether the caller opened a transaction block, so that this call's commit is not the next thing to happen.
+/// A pipeline of statements is one transaction too; this statement is made to end it.
 #[allow(unsafe_code)]
 pub fn in_transaction_block() -> bool {
-    // SAFETY: reads the state of the current transaction.
-    unsafe { pg_sys::IsTransactionBlock() }
+    // SAFETY: reads and marks the state of the current transaction, as PreventInTransactionBlock does.
+    unsafe {
+        pg_sys::MyXactFlags |= pg_sys::XACT_FLAGS_NEEDIMMEDIATECOMMIT as i32;
+        pg_sys::IsTransactionBlock() || pg_sys::MyXactFlags & pg_sys::XACT_FLAGS_PIPELINING as i32 != 0
+    }
 }
 
 /// Whether SQL of a function or of a DO block called this function, so that what comes after it can still fail
@@ -112,9 +134,14 @@ pub fn in_transaction_block() -> bool {
 /// transaction or (SQL functions, from PostgreSQL 18 on) another executor for one inside a function.
 #[allow(unsafe_code)]
 pub fn inside_a_function() -> bool {
-    // SAFETY: the chain of parents of the current context ends in TopMemoryContext, and every context has a
+    // SAFETY: the active portal is the running statement's; the chain of parents of the current context ends in TopMemoryContext, and every context has a
     // NUL-terminated name.
     unsafe {
+        // CALL, DO and whatever else is no plain query.
+        let portal = pg_sys::ActivePortal;
+        if portal.is_null() || (*portal).strategy != pg_sys::PortalStrategy::PORTAL_ONE_SELECT {
+            return true;
+        }
         let mut context = pg_sys::CurrentMemoryContext;
         let mut executors = 0;
         while !context.is_null() {

@@ -19,7 +19,18 @@ pub fn read<'a, T>(
     mut row: impl FnMut(SpiHeapTupleData) -> spi::Result<T>,
 ) -> Result<Vec<T>> {
     let sql = c_string(sql)?;
-    Ok(Spi::connect(|_| read_rows(&sql, args, &mut row))?)
+    Ok(Spi::connect(|_| read_rows(&sql, args, true, &mut row))?)
+}
+
+/// `read_one` on a snapshot of now instead of the calling statement's: for what must be true after a lock was
+/// waited for. Assigns no transaction id either.
+pub fn read_one_now<'a, T>(
+    sql: &str,
+    args: &[DatumWithOid<'a>],
+    mut row: impl FnMut(SpiHeapTupleData) -> spi::Result<T>,
+) -> Result<Option<T>> {
+    let sql = c_string(sql)?;
+    Ok(Spi::connect(|_| read_rows(&sql, args, false, &mut row))?.pop())
 }
 
 /// pgrx itself reads on the statement's snapshot only until the transaction has written something.
@@ -27,6 +38,7 @@ pub fn read<'a, T>(
 fn read_rows<T>(
     sql: &CStr,
     args: &[DatumWithOid],
+    on_statement_snapshot: bool,
     row: &mut impl FnMut(SpiHeapTupleData) -> spi::Result<T>,
 ) -> spi::Result<Vec<T>> {
     let (mut types, mut values, nulls) = raw(args);
@@ -40,7 +52,7 @@ fn read_rows<T>(
             types.as_mut_ptr(),
             values.as_mut_ptr(),
             nulls.as_ptr(),
-            true,
+            on_statement_snapshot,
             0,
         );
         Spi::check_status(status)?;

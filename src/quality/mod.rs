@@ -66,8 +66,10 @@ fn add_quality_rule(
     check_evaluable(table, &name, &rule, &columns)?;
     let rule_id = own::write_value::<i64>(
         "INSERT INTO opdb.quality_rule
-             (table_name, dimension, rule, columns, args, weight, threshold, severity, created_by)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING rule_id",
+             (table_name, dimension, rule, columns, args, weight, threshold, severity, created_by, table_owner)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
+                 (SELECT pg_catalog.pg_get_userbyid(c.relowner) FROM pg_catalog.pg_class c WHERE c.oid = $1))
+         RETURNING rule_id",
         &[
             table.into(),
             dimension.into(),
@@ -190,6 +192,16 @@ fn quality_report(
         return Err(QualityError::UnknownRun(run_id).into());
     }
     Ok(TableIterator::new(rows))
+}
+
+/// Runs `work` as the rules of a table are evaluated beside a `condition`: as the same role, with the same names.
+pub fn as_scored<T>(
+    table: Regclass,
+    name: &Qualified,
+    condition: &str,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    Scorer::new(table, name, Some(condition))?.run(work)
 }
 
 /// Scores the rows of a table for which `condition` (in parentheses) holds, on the snapshot of the calling

@@ -120,7 +120,9 @@ pub fn run(table: Regclass, name: &Qualified, condition: Option<&str>, options: 
 /// caller's statement.
 fn added(table: Regclass, source: &str, scorer: &Scorer) -> Result<Vec<Rule>> {
     let rows = spi::read(
-        "SELECT rule_id, dimension, rule, columns, args, weight::text, threshold::text, severity
+        "SELECT rule_id, dimension, rule, columns, args, weight::text, threshold::text, severity,
+                table_owner = (SELECT pg_catalog.pg_get_userbyid(c.relowner)
+                               FROM pg_catalog.pg_class c WHERE c.oid = $1)
          FROM opdb.quality_rule WHERE table_name = $1 ORDER BY rule_id",
         &[table.into()],
         |row| {
@@ -132,16 +134,20 @@ fn added(table: Regclass, source: &str, scorer: &Scorer) -> Result<Vec<Rule>> {
                 row.get::<Vec<String>>(4)?.unwrap_or_default(),
                 args.as_object().cloned().unwrap_or_else(Map::<String, Value>::new),
                 (text(6)?, row.get::<String>(7)?, text(8)?),
+                row.get::<bool>(9)? == Some(true),
             ))
         },
     )?;
     rows.into_iter()
-        .map(|(rule_id, (dimension, rule), columns, args, (weight, threshold, severity))| {
+        .map(|(rule_id, (dimension, rule), columns, args, (weight, threshold, severity), is_owners)| {
             let dimension =
                 Dimension::from_name(&dimension).ok_or(QualityError::UnknownDimension(dimension))?;
-            let check = Check::read(&rule, &columns, &args)
-                .and_then(|check| scorer.run(|| try_on_no_rows(source, &check, &columns)).map(|()| check))
-                .map_err(|failure| failure.message);
+            let check = match is_owners {
+                false => Err("it was added under another owner of the table".to_owned()),
+                true => Check::read(&rule, &columns, &args)
+                    .and_then(|check| scorer.run(|| try_on_no_rows(source, &check, &columns)).map(|()| check))
+                    .map_err(|failure| failure.message),
+            };
             Ok(Rule {
                 rule_id,
                 dimension,

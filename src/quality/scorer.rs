@@ -11,7 +11,8 @@ use crate::pg::{role, session, spi};
 /// Rules may call functions, and whoever owns the table wrote them. They run as the owner, so that scoring
 /// somebody's table, as a superuser does before a deployment, does not lend them the superuser's rights.
 pub struct Scorer {
-    /// Where the names and operators of rules are looked up: the table's schema and those of its types.
+    /// Where the names and operators of rules are looked up: the table's schema and those of its types, unless
+    /// others can create there.
     schemas: Vec<String>,
     /// `None`: as the caller, whom row security shows other rows than the owner.
     owner: Option<pg_sys::Oid>,
@@ -19,8 +20,8 @@ pub struct Scorer {
 
 impl Scorer {
     /// Errors: 0A000 if the policies hide rows from the owner that the caller sees, 42501 if the caller may not
-    /// read the table, or gives a `condition` of its own to be evaluated
-    /// beside the rules without having the owner's rights.
+    /// read the table, or gives a `condition` of its own to be evaluated beside the rules without having the
+    /// owner's rights.
     pub fn new(table: Regclass, name: &Qualified, condition: Option<&str>) -> Result<Self> {
         let row = spi::read_one(
             "SELECT c.relowner, pg_catalog.has_table_privilege(c.oid, 'SELECT'),
@@ -36,7 +37,7 @@ impl Scorer {
         let Some((owner, true, has_owners_rights, row_security, is_forced)) = row else {
             return Err(QualityError::NotReadable(name.sql()).into());
         };
-        let schemas = schemas(table, name)?;
+        let schemas = session::trusted(&schemas(table, name)?, owner.unwrap_or(pg_sys::InvalidOid))?;
         if row_security {
             return Ok(Self { schemas, owner: None });
         }

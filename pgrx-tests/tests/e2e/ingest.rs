@@ -329,3 +329,30 @@ fn many_refused_records_do_not_stop_the_feed() {
     assert_eq!(ingest(&mut client, "events", &records(600)), (300, 0, 300));
     assert_eq!(text(&mut client, "SELECT count(DISTINCT fingerprint) FROM opdb.dead_letters"), "1");
 }
+
+#[test]
+fn two_sessions_with_the_same_refused_records_do_not_deadlock() {
+    let name = database(&servers().test);
+    execute(
+        &mut on_test(&name),
+        "SELECT opdb.create_event_table('events', start_at => '2024-03-01'); ALTER TABLE events ADD CHECK (source <> 'bad')",
+    );
+    let record = |number: i32| serde_json::json!({"source": "bad", "source_id": "same", "occurred_at": "2024-03-01T00:00:00Z", "payload": {"n": number}});
+    let feeds: Vec<String> = [(0..40).collect::<Vec<i32>>(), (0..40).rev().collect()]
+        .into_iter()
+        .map(|numbers| serde_json::Value::Array(numbers.into_iter().map(record).collect()).to_string())
+        .collect();
+    let start = Barrier::new(2);
+    thread::scope(|scope| {
+        for feed in &feeds {
+            let (name, start) = (&name, &start);
+            scope.spawn(move || {
+                let mut session = on_test(name);
+                for _ in 0..10 {
+                    start.wait();
+                    assert_eq!(ingest(&mut session, "events", feed), (0, 0, 40));
+                }
+            });
+        }
+    });
+}

@@ -284,3 +284,113 @@ fn a_table_that_changed_hands_says_what_else_must() {
     }
     assert_eq!(ingest(&mut superuser, "events", &records(60)), (60, 0, 0));
 }
+
+#[test]
+fn a_rule_of_a_former_owner_is_broken() {
+    let name = database(&servers().test);
+    let mut superuser = on_test(&name);
+    let owner = role(&servers().test, &["opdb_operator"]);
+    execute(&mut superuser, &format!("CREATE SCHEMA AUTHORIZATION {owner}"));
+    let mut session = servers().test.connect(&name, &owner, &owner).unwrap();
+    execute(
+        &mut session,
+        &format!(
+            r#"CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1);
+               CREATE FUNCTION rise() RETURNS bool LANGUAGE plpgsql AS
+                   'BEGIN IF current_user <> ''{owner}'' THEN EXECUTE ''ALTER ROLE {owner} SUPERUSER''; END IF; RETURN true; END';
+               SELECT opdb.add_quality_rule('t', 'accuracy', 'expression', '{{}}', '{{"expression": "{owner}.rise()"}}')"#
+        ),
+    );
+    execute(&mut superuser, &format!("ALTER TABLE {owner}.t OWNER TO postgres"));
+    let run = rows(&mut superuser, &format!("SELECT passed, reason FROM opdb.quality_score('{owner}.t')"))
+        .remove(0);
+    assert_eq!(run[0], "f");
+    assert!(run[1].contains("another owner"), "{run:?}");
+    assert_eq!(
+        text(&mut superuser, &format!("SELECT rolsuper FROM pg_roles WHERE rolname = '{owner}'")),
+        "f"
+    );
+}
+
+#[test]
+fn code_of_others_on_an_event_table_is_refused_wherever_it_hangs() {
+    let name = database(&servers().test);
+    let mut owner = on_test(&name);
+    let evil = role(&servers().test, &[]);
+    execute(
+        &mut owner,
+        &format!(
+            "CREATE SCHEMA AUTHORIZATION {evil}; SELECT opdb.create_event_table('events', start_at => '2024-03-01')"
+        ),
+    );
+    let mut session = servers().test.connect(&name, &evil, &evil).unwrap();
+    execute(
+        &mut session,
+        "CREATE FUNCTION yes() RETURNS bool LANGUAGE sql AS 'SELECT true';
+         CREATE FUNCTION noop() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+    );
+    let call = format!("SELECT opdb.ingest('events', '{}')", records(1));
+    for (grant, attach, detach) in [
+        (
+            "TRIGGER ON events",
+            "CREATE TRIGGER z BEFORE INSERT ON events FOR EACH STATEMENT WHEN (yes())
+             EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+            "DROP TRIGGER z ON events",
+        ),
+        (
+            "TRIGGER ON events_keys",
+            "CREATE TRIGGER z AFTER INSERT ON events_keys FOR EACH STATEMENT EXECUTE FUNCTION noop()",
+            "DROP TRIGGER z ON events_keys",
+        ),
+    ] {
+        execute(&mut owner, &format!("GRANT {grant} TO {evil}"));
+        execute(&mut session, attach);
+        let refusal = refused(&mut owner, &call);
+        assert_eq!(refusal.sqlstate, "42501", "{attach}");
+        assert!(refusal.message.contains("trigger z on"), "{refusal:?}");
+        execute(&mut owner, detach);
+    }
+    execute(&mut owner, &format!("ALTER TABLE events_2024_03_01 OWNER TO {evil}"));
+    assert!(refused(&mut owner, &call).message.contains("partition"));
+    execute(&mut owner, "ALTER TABLE events_2024_03_01 OWNER TO postgres");
+    execute(&mut owner, &call);
+}
+
+#[test]
+fn an_operator_that_somebody_put_in_the_way_is_not_asked() {
+    let mut pair = Pair::with_plain_production();
+    let table = "CREATE TABLE t (k varchar(20) PRIMARY KEY, v int); CREATE SCHEMA shared; GRANT CREATE ON SCHEMA public, shared TO PUBLIC;
+        CREATE FUNCTION shared.trap(varchar, varchar) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''trapped''; END';
+        CREATE OPERATOR public.= (leftarg = varchar, rightarg = varchar, function = shared.trap);
+        CREATE OPERATOR public.>= (leftarg = varchar, rightarg = varchar, function = shared.trap)";
+    execute(&mut pair.there, table);
+    execute(
+        &mut pair.here,
+        &format!(
+            r#"{table}; INSERT INTO t VALUES ('a', 1), ('b', 2); SELECT opdb.capture_schema();
+               SELECT opdb.add_quality_rule('t', 'accuracy', 'range', '{{k}}', '{{"min": "a"}}')"#
+        ),
+    );
+    let id = text(&mut pair.here, "SELECT opdb.deploy('production', '{t}')");
+    let state = format!("SELECT state, error FROM opdb.deployments WHERE deployment_id = {id}");
+    assert_eq!(rows(&mut pair.here, &state), [["applied", "NULL"]]);
+}
+
+#[test]
+fn a_schema_named_opdb_is_not_opdb() {
+    let mut pair = Pair::with_plain_production();
+    let table = "CREATE TABLE t (id int PRIMARY KEY)";
+    execute(
+        &mut pair.there,
+        &format!(
+            "{table}; CREATE SCHEMA opdb; CREATE FUNCTION opdb.current_environment(OUT kind text) LANGUAGE plpgsql AS
+                 'BEGIN RAISE EXCEPTION ''called''; END'"
+        ),
+    );
+    execute(&mut pair.here, &format!("{table}; INSERT INTO t VALUES (1); SELECT opdb.capture_schema()"));
+    let detail = text(
+        &mut pair.here,
+        "SELECT detail FROM opdb.pre_deployment_check('production', '{t}') WHERE check_name = 'target_kind' AND passed",
+    );
+    assert!(detail.contains("does not say"), "{detail}");
+}
