@@ -6,7 +6,7 @@ use crate::pg::name::literal;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
-    #[error("opdb.deploy cannot run inside a transaction block, a function or DO")]
+    #[error("opdb.deploy cannot run inside a transaction block, a function, CALL or DO")]
     InTransactionBlock,
     #[error("table {0} has no primary key to deploy by")]
     NoKey(String),
