@@ -90,11 +90,12 @@ impl Scene {
         self.on_production().query_one("SELECT count(*) FROM t", &[]).unwrap().get(0)
     }
 
-    /// Waits until some session of production waits for `event`.
-    fn production_waits_for(&self, event: &str) {
+    /// Waits until the deployment, which is a session of production, waits for `event` there.
+    fn wait_for(&self, event: &str, deployment: &JoinHandle<Option<i64>>) {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND $2 IN (wait_event, wait_event_type)";
         let mut client = self.on_production();
         while client.query_one(sql, &[&self.name, &event]).unwrap().get::<_, i64>(0) == 0 {
+            assert!(!deployment.is_finished(), "the deployment ended before it waited for {event}");
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -119,7 +120,7 @@ fn production_killed_before_the_commit_changes_nothing_there() {
     let scene = Scene::set("killed_before");
     let blocker = block(&scene);
     let deployment = scene.deploy();
-    scene.production_waits_for("Lock");
+    scene.wait_for("Lock", &deployment);
     scene.servers.production.kill_nine().unwrap();
     drop(blocker);
     let id = deployment.join().unwrap().unwrap();
@@ -139,7 +140,7 @@ fn production_killed_during_the_commit_is_settled_by_the_next_deployment() {
         client.batch_execute(statement).unwrap();
     }
     let deployment = scene.deploy();
-    scene.production_waits_for("SyncRep");
+    scene.wait_for("SyncRep", &deployment);
     scene.servers.production.kill_nine().unwrap();
     let id = deployment.join().unwrap().unwrap();
     assert_eq!(scene.state_of(id), ("in_doubt".to_owned(), Some(100)));
@@ -158,7 +159,7 @@ fn the_deploying_server_killed_changes_nothing_on_production() {
     let scene = Scene::set("source_killed");
     let blocker = block(&scene);
     let deployment = scene.deploy();
-    scene.production_waits_for("Lock");
+    scene.wait_for("Lock", &deployment);
     scene.servers.test.kill_nine().unwrap();
     assert_eq!(deployment.join().unwrap(), None);
     drop(blocker);
@@ -173,7 +174,7 @@ fn a_fast_shutdown_does_not_wait_for_the_other_server() {
     // The blocker stays: a shutdown that waited for the deployment would wait for it.
     let blocker = block(&scene);
     let deployment = scene.deploy();
-    scene.production_waits_for("Lock");
+    scene.wait_for("Lock", &deployment);
     scene.servers.test.restart(Shutdown::Fast).unwrap();
     assert_eq!(deployment.join().unwrap(), None);
     assert_eq!(

@@ -344,7 +344,7 @@ fn a_deployment_that_waits_can_be_cancelled_and_leaves_nothing() {
         let waits = format!(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = '{there_name}' AND wait_event_type = 'Lock'"
         );
-        while text(&mut watcher, &waits) == "0" {
+        while text(&mut watcher, &waits) == "0" && !waiting.is_finished() {
             std::thread::sleep(Duration::from_millis(20));
         }
         token.cancel_query(postgres::NoTls).unwrap();
@@ -372,7 +372,7 @@ fn what_is_scored_is_what_is_sent() {
     let state = std::thread::scope(|scope| {
         let deploying = scope.spawn(|| deploy(&mut on_test(&pair.here_name), "{t}", "{}"));
         let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
-        while text(&mut other, waits) == "0" {
+        while text(&mut other, waits) == "0" && !deploying.is_finished() {
             std::thread::sleep(Duration::from_millis(20));
         }
         execute(&mut other, "INSERT INTO t VALUES (2, NULL); SELECT pg_advisory_unlock(4711)");
@@ -758,7 +758,7 @@ fn a_table_that_is_swapped_while_the_call_waits_is_not_read() {
         let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'
                      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
         let mut watcher = on_test(&pair.here_name);
-        while text(&mut watcher, waits) == "0" {
+        while text(&mut watcher, waits) == "0" && !waiting.is_finished() {
             std::thread::sleep(Duration::from_millis(20));
         }
         execute(
