@@ -69,12 +69,9 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
     let planned = shipments
         .into_iter()
         .map(|shipment| {
-            let scored = scores.iter().find(|score| score.label == shipment.label);
-            let table = tables.iter().find(|table| table.name.label() == shipment.label);
-            let scored_digest = match (table, scored) {
-                (Some(table), Some(_)) => scored_digest(table, &shipment)?,
-                _ => None,
-            };
+            let scored = scores.iter().find(|score| score.table.name == shipment.name);
+            let scored_digest =
+                scored.map(|score| scored_digest(score.table, &shipment)).transpose()?.flatten();
             Ok(Planned { shipment, scored_rows: scored.map_or(0, |score| score.run.rows), scored_digest })
         })
         .collect::<Result<Vec<_>>>()?;
@@ -167,17 +164,8 @@ fn other_database(remote: &Remote) -> Result<Check> {
 fn target_kind(remote: &Remote, environment: &str) -> Result<Check> {
     const NAME: &str = "target_kind";
     let registered = environment::kind_of(environment)?.unwrap_or_default();
-    let readable = remote.query_row(
-        "SELECT coalesce((SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-                                 AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE')
-                          FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_proc p ON p.pronamespace = n.oid
-                          WHERE n.nspname = 'opdb' AND p.proname = 'current_environment'
-                            AND EXISTS (SELECT FROM pg_catalog.pg_depend d
-                                        JOIN pg_catalog.pg_extension x ON x.oid = d.refobjid
-                                        WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid
-                                          AND d.deptype = 'e' AND x.extname = 'opdb')), false)",
-        1,
-    )?;
+    let readable =
+        remote.query_row(&format!("SELECT {}", table_checks::may_call("current_environment")), 1)?;
     if readable.first().and_then(Option::as_deref) != Some("t") {
         return Ok(passed(NAME, format!("registered as {registered}; the target does not say what it is")));
     }
@@ -260,19 +248,19 @@ fn valid_schema(tables: &[LocalTable]) -> Result<Check> {
     })
 }
 
-struct Scored {
-    label: String,
+struct Scored<'a> {
+    table: &'a LocalTable,
     run: quality::Run,
 }
 
 /// Scores every table on the rows that would be sent: the snapshot of the calling statement.
-fn scores(tables: &[LocalTable], options: &Options) -> Result<Vec<Scored>> {
+fn scores<'a>(tables: &'a [LocalTable], options: &Options) -> Result<Vec<Scored<'a>>> {
     tables
         .iter()
         .map(|table| {
             let no_options = serde_json::json!({});
             let run = quality::scored(table.relation, options.condition.as_deref(), &no_options)?;
-            Ok(Scored { label: table.name.label(), run })
+            Ok(Scored { table, run })
         })
         .collect()
 }
@@ -285,7 +273,7 @@ fn quality(scores: &[Scored], row_security: &Check) -> Check {
     let wrong: Vec<String> = scores
         .iter()
         .filter(|score| !score.run.passed)
-        .map(|score| format!("{} (run {}): {}", score.label, score.run.run_id, score.run.reason))
+        .map(|score| format!("{} (run {}): {}", score.table.name.label(), score.run.run_id, score.run.reason))
         .collect();
     let fine = format!("the lowest score is {}", lowest(scores).as_deref().unwrap_or("unknown"));
     unless(NAME, &wrong, fine)
