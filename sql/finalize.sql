@@ -11,13 +11,13 @@ GRANT USAGE ON SCHEMA opdb TO opdb_reader;
 GRANT SELECT ON
     opdb.own_environment, opdb.environment, opdb.environments,
     opdb.event_table, opdb.dead_letters,
-    opdb.schema_snapshot, opdb.schema_snapshots,
+    opdb.schema_snapshot, opdb.schema_fact, opdb.schema_snapshots,
     opdb.quality_rule, opdb.quality_run, opdb.quality_result,
     opdb.deployments
 TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
     opdb.current_environment,
-    opdb.schema_fingerprint, opdb.validate_schema,
+    opdb.schema_fingerprint, opdb.validate_schema, opdb.assert_schema, opdb.schema_drift,
     opdb.quality_report
 TO opdb_reader;
 
@@ -26,7 +26,7 @@ TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
     opdb.register_environment, opdb.check_environment,
     opdb.create_event_table, opdb.ingest, opdb.create_event_partitions, opdb.event_records, opdb.iso8601_timestamp,
-    opdb.capture_schema,
+    opdb.capture_schema, opdb.diff_schema,
     opdb.add_quality_rule, opdb.quality_score,
     opdb.check_compatibility, opdb.verify_column_mapping,
     opdb.pre_deployment_check, opdb.deploy
@@ -52,14 +52,21 @@ Errors: 22004 for NULL, 22023 for an unknown dimension, rule or argument, 42703 
 42601 for an expression that is none, 42611 if the rule cannot be evaluated on the table, 42501 unless
 the caller owns the table.';
 
+COMMENT ON FUNCTION opdb.assert_schema IS 'Raises an error if the schema is not as captured: for scripts, migrations and tests.
+
+Errors: P0004 (assert_failure, which WHEN OTHERS of PL/pgSQL does not catch) with the first differences in its
+DETAIL; those of validate_schema.';
+
 COMMENT ON FUNCTION opdb.capture_schema IS 'Captures the schema of this database, to be validated against later.
 
-`name` is what it is stored under (replacing what was there); `schemas` limits it to some schemas, NULL
-means all but the system''s and opdb''s own. Tables, columns, constraints and indexes are captured;
-partitions are not, their parents are.
+`name` is what it is stored under (replacing what was there); `schemas` limits it to what stands in some
+schemas, NULL means everything but the system''s schemas and opdb''s own. Everything that CREATE, ALTER, GRANT
+and COMMENT can change is captured, but for partitions of a range of time, which come and go: of them, only
+what their parent has not.
 Result: the fingerprint.
-Errors: 22004 for a NULL name, 42602 for an empty or overlong one, 3F000 for an unknown schema, 22023 for
-an empty list.';
+Errors: 22004 for a NULL name, 42602 for an empty, overlong or reserved one, 3F000 for an unknown schema, 22023
+for an empty list, 55P03 if another session has locked what must be described, 42501 if the extension''s owner
+may not see something.';
 
 COMMENT ON FUNCTION opdb.check_compatibility IS 'Compares tables with those of the same name on a registered environment.
 
@@ -112,6 +119,14 @@ Result: the id in opdb.deployments. A failed check makes the state refused, a fa
 both give a WARNING and change nothing there, and with raise an error instead of a record.
 Errors: as pre_deployment_check, 22023 for an unknown option, 25001 inside a transaction
 block, a pipeline, a function, CALL or DO.';
+
+COMMENT ON FUNCTION opdb.diff_schema IS 'Compares two schemas, one of which may be another server''s.
+
+Each of `from_ref` and `to_ref` is live (this database as it is), the name of a captured schema, or
+env:<environment> (the database of a registered environment, which needs nothing of opdb). Rows as of
+schema_drift: what is missing is in from_ref only.
+Errors: 22004 for NULL, 42704 for an unknown name or environment, 55000 as validate_schema, 22023 if both were
+captured, but not of the same schemas, 08001 or 28P01 if the environment cannot be reached.';
 
 COMMENT ON FUNCTION opdb.drop_environment IS 'Forgets an environment and drops its foreign server and user mappings.
 
@@ -169,11 +184,19 @@ Errors: 22004 for a NULL argument, 22023 for a wrong kind or shape, 42602 for an
 an option that postgres_fdw does not know, 42710 for a server of that name that opdb did not make,
 42501 without the right to create a server. No error repeats a credential.';
 
+COMMENT ON FUNCTION opdb.schema_drift IS 'Where the schema is not as captured: one row per object and aspect, none if it is as captured.
+
+aspect is objects, columns, data_types, constraints or indexes; change is missing, unexpected, changed, or
+unknown where it could not be found out; expected and actual hold the properties that differ (of a missing or
+unexpected object, all); hazard is what the difference may do to those who rely on the captured schema:
+data_loss, breaks_clients, security, integrity, behavior, index_missing, performance, cosmetic, unknown.
+Errors: as validate_schema.';
+
 COMMENT ON FUNCTION opdb.schema_fingerprint IS 'The fingerprint of the schema as it is: SHA-256 in hex, the root of a Merkle tree over its objects.
 
-`schemas` as in capture_schema. Two databases with the same tables, columns, constraints and indexes have
-the same fingerprint, whatever the settings of the session.
-Errors: 3F000 for an unknown schema, 22023 for an empty list.';
+`schemas` as in capture_schema. Two databases with the same schema have the same fingerprint, whatever the
+settings of the session, whoever asks, and also after pg_dump and restore.
+Errors: 3F000 for an unknown schema, 22023 for an empty list, 55P03 and 42501 as capture_schema.';
 
 COMMENT ON FUNCTION opdb.set_environment IS 'Declares what this database is.
 
@@ -184,9 +207,9 @@ Errors: 22004 for a NULL argument, 22023 for any other kind, 42602 for an empty 
 COMMENT ON FUNCTION opdb.validate_schema IS 'Compares the schema as it is with a captured one.
 
 Result: an object with valid, columns_match, data_types_match, constraints_match, indexes_match,
-objects_match, differences (aspect, kind, object, change, expected, actual), expected_fingerprint,
-actual_fingerprint, schema_version (NULL: there are no migrations yet) and covers, the kinds of object
-that were compared. Views, functions, triggers and whatever else is not in covers were not looked at.
+objects_match, differences (as the rows of schema_drift), expected_fingerprint, actual_fingerprint (null if
+something could not be read), unknown (how many differences are of the change unknown), schema_version (null:
+there are no migrations yet) and covers, the kinds of object that were compared.
 Errors: 22004 for NULL, 42704 if nothing was captured under that name, 55000 if it was captured by an
 opdb of another format.';
 

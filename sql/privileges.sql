@@ -8,13 +8,13 @@ GRANT USAGE ON SCHEMA opdb TO opdb_reader;
 GRANT SELECT ON
     opdb.own_environment, opdb.environment, opdb.environments,
     opdb.event_table, opdb.dead_letters,
-    opdb.schema_snapshot, opdb.schema_snapshots,
+    opdb.schema_snapshot, opdb.schema_fact, opdb.schema_snapshots,
     opdb.quality_rule, opdb.quality_run, opdb.quality_result,
     opdb.deployments
 TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
     opdb.current_environment,
-    opdb.schema_fingerprint, opdb.validate_schema,
+    opdb.schema_fingerprint, opdb.validate_schema, opdb.assert_schema, opdb.schema_drift,
     opdb.quality_report
 TO opdb_reader;
 
@@ -23,7 +23,7 @@ TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
     opdb.register_environment, opdb.check_environment,
     opdb.create_event_table, opdb.ingest, opdb.create_event_partitions, opdb.event_records, opdb.iso8601_timestamp,
-    opdb.capture_schema,
+    opdb.capture_schema, opdb.diff_schema,
     opdb.add_quality_rule, opdb.quality_score,
     opdb.check_compatibility, opdb.verify_column_mapping,
     opdb.pre_deployment_check, opdb.deploy

@@ -4,11 +4,28 @@ CREATE TABLE opdb.schema_snapshot (
     fingerprint text NOT NULL,
     schemas     text[],
     format      integer NOT NULL,
-    facts       jsonb NOT NULL,
+    -- The server that described it: another major version may print the same definition otherwise.
+    major       integer NOT NULL,
     captured_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     captured_by text NOT NULL
 );
 SELECT pg_catalog.pg_extension_config_dump('opdb.schema_snapshot', '');
+
+-- The objects of a captured schema. They are written and dropped with their snapshot by opdb.capture_schema; a
+-- foreign key would look each of them up.
+CREATE TABLE opdb.schema_fact (
+    snapshot    text NOT NULL,
+    kind        text NOT NULL,
+    schema      text NOT NULL,
+    relation    text NOT NULL,
+    name        text NOT NULL,
+    extension   text,
+    hash        text NOT NULL,
+    facets      text NOT NULL,
+    definitions text
+);
+CREATE INDEX ON opdb.schema_fact (snapshot);
+SELECT pg_catalog.pg_extension_config_dump('opdb.schema_fact', '');
 
 CREATE VIEW opdb.schema_snapshots AS
 SELECT name, fingerprint, schemas, captured_at, captured_by

@@ -1,16 +1,18 @@
 //! Tables on both sides, described and compared.
 
+use std::collections::HashMap;
+
 use opdb_core::compat::Verdict;
 use opdb_core::compat::evidence::misfit;
 use opdb_core::compat::table::{Finding, Pair, column_type, is_sent};
 use opdb_core::compat::types;
-use opdb_core::schema::{Fact, Kind};
+use opdb_core::schema::{Facets, Fact, Key, Kind, label};
 
 use super::error::CompatError;
 use crate::ingest::EventTable;
 use crate::pg::error::Result;
 use crate::pg::name::{Qualified, identifier};
-use crate::pg::remote::Remote;
+use crate::pg::remote::{Remote, Row};
 use crate::pg::types::Regclass;
 use crate::pg::{lock, name, session, spi};
 use crate::schema::extract::{self, Scope};
@@ -75,7 +77,14 @@ impl Compared {
         let names: Vec<Qualified> = tables.iter().map(|table| table.name.clone()).collect();
         session::pinned(|| {
             let scope = Scope::Tables(&names);
-            Ok(Self { local: extract::local(&scope)?, remote: extract::remote(remote, &scope)? })
+            let details = details(&names);
+            let here =
+                spi::read(&details, &[], |row| (1..=5).map(|column| row.get::<String>(column)).collect())?;
+            let there = remote.query(&details, 5)?;
+            Ok(Self {
+                local: with_details(extract::local_tables(scope)?, here)?,
+                remote: with_details(extract::remote_tables(remote, scope)?, there)?,
+            })
         })
     }
 
@@ -106,7 +115,7 @@ impl Compared {
         let label = table.name.label();
         let mut mapping: Vec<Mapping> = columns(&self.local, &label)
             .map(|local| {
-                let there = columns(&self.remote, &label).find(|column| column.name == local.name);
+                let there = columns(&self.remote, &label).find(|column| column.name() == local.name());
                 Mapping::new(local, there, kept_here)
             })
             .collect();
@@ -115,10 +124,35 @@ impl Compared {
     }
 }
 
+fn details(tables: &[Qualified]) -> String {
+    let pair =
+        |table: &Qualified| format!("({}, {})", name::literal(&table.schema), name::literal(&table.name));
+    let pairs: Vec<String> = tables.iter().map(pair).collect();
+    include_str!("../../sql/compat/details.sql").replace("/*tables*/", &pairs.join(", "))
+}
+
+/// Adds to each fact what `rows` say about it.
+fn with_details(mut facts: Vec<Fact>, rows: Vec<Row>) -> Result<Vec<Fact>> {
+    let mut details: HashMap<Key, Facets> = HashMap::new();
+    for row in rows {
+        let mut parts = row.into_iter().map(Option::unwrap_or_default);
+        let mut next = || parts.next().unwrap_or_default();
+        let (kind, schema, relation, name, facets) = (next(), next(), next(), next(), next());
+        let Some(kind) = Kind::find(&kind) else { continue };
+        let relation = label(&schema, &relation);
+        let facets = serde_json::from_str(&facets).map_err(|error| extract::unreadable("a table", &error))?;
+        details.insert(Key { kind, schema, relation, name }, facets);
+    }
+    for fact in &mut facts {
+        fact.facets.extend(details.remove(&fact.key).unwrap_or_default());
+    }
+    Ok(facts)
+}
+
 pub fn columns<'f>(facts: &'f [Fact], table: &str) -> impl Iterator<Item = &'f Fact> {
     let table = table.to_owned();
     let mut columns: Vec<&Fact> =
-        facts.iter().filter(|fact| fact.kind == Kind::Column && fact.table == table).collect();
+        facts.iter().filter(|fact| fact.kind() == Kind::Column && fact.relation() == table).collect();
     columns.sort_by_key(|column| column.facets.get("position").and_then(serde_json::Value::as_i64));
     columns.into_iter()
 }
@@ -142,7 +176,7 @@ impl Mapping {
         let sent = is_sent(local, there, kept_here);
         let mut verdict = to.as_ref().map_or(Verdict::Missing, |to| types::verdict(&from, to));
         let mut conditions = Vec::new();
-        let column = identifier(&local.name);
+        let column = identifier(local.name());
         if let (Some(to), Some(there)) = (&to, there) {
             if verdict > Verdict::Widening {
                 conditions.extend(misfit(&column, &from, to));
@@ -163,9 +197,9 @@ impl Mapping {
             _ => ("only the environment can tell: staging there tries every value", None),
         };
         Self {
-            local_column: local.name.clone(),
+            local_column: local.name().to_owned(),
             local_type: from.text,
-            remote_column: there.map(|there| there.name.clone()),
+            remote_column: there.map(|there| there.name().to_owned()),
             remote_type: to.map(|to| to.text),
             verdict,
             evidence: evidence.to_owned(),

@@ -91,8 +91,9 @@ fn scored_digest(table: &LocalTable, shipment: &Shipment) -> Result<Option<RowDi
 }
 
 fn shipments(tables: &[LocalTable], compared: &Compared, options: &Options) -> Result<Vec<Shipment>> {
-    let known =
-        |column: &String| compared.local.iter().any(|fact| fact.kind == Kind::Column && fact.name == *column);
+    let known = |column: &String| {
+        compared.local.iter().any(|fact| fact.kind() == Kind::Column && fact.name() == column)
+    };
     if let Some(column) = options.exclude_columns.iter().find(|column| !known(column)) {
         return Err(DeployError::UnknownExcluded(column.clone()).into());
     }

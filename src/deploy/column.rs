@@ -23,7 +23,7 @@ impl Column {
                 || there.text("default").is_some_and(|default| default.starts_with("nextval("))
         };
         let has_sequence_there = there.is_some_and(draws) && matches!(to.family(), Family::Integer { .. });
-        Self { name: local.name.clone(), from, to, has_sequence_there }
+        Self { name: local.name().to_owned(), from, to, has_sequence_there }
     }
 
     /// Whether t and s have the same key, by the operator of the key's own type: one that somebody made for a

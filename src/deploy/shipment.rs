@@ -37,17 +37,19 @@ impl Shipment {
         let label = table.name.label();
         let mut kept_here = table.kept_here();
         kept_here.extend(options.exclude_columns.iter().cloned());
-        let there = |name: &str| columns(&compared.remote, &label).find(|column| column.name == name);
+        let there = |name: &str| columns(&compared.remote, &label).find(|column| column.name() == name);
         let columns: Vec<Column> = columns(&compared.local, &label)
-            .filter(|local| is_sent(local, there(&local.name), &kept_here))
-            .map(|local| Column::new(local, there(&local.name)))
+            .filter(|local| is_sent(local, there(local.name()), &kept_here))
+            .map(|local| Column::new(local, there(local.name())))
             .collect();
         let key = key(table, &label, compared, options)?;
         if let Some(column) = key.iter().find(|key| !columns.iter().any(|column| column.name == **key)) {
             return Err(DeployError::KeyColumn { table: label, column: column.clone() }.into());
         }
         let is_event_table_there = compared.remote.iter().any(|fact| {
-            fact.kind == Kind::Table && fact.table == label && !fact.list("unique_by_trigger").is_empty()
+            fact.kind() == Kind::Table
+                && fact.relation() == label
+                && !fact.list("unique_by_trigger").is_empty()
         });
         Ok(Self {
             stage: format!("pg_temp.opdb_stage_{place}"),
@@ -254,10 +256,9 @@ fn key(table: &LocalTable, label: &str, compared: &Compared, options: &Options) 
     if table.is_event_table {
         return Ok(vec!["source_id".to_owned()]);
     }
-    let primary = compared
-        .local
-        .iter()
-        .find(|fact| fact.kind == Kind::Constraint && fact.table == label && fact.text("type") == Some("p"));
+    let primary = compared.local.iter().find(|fact| {
+        fact.kind() == Kind::Constraint && fact.relation() == label && fact.text("type") == Some("p")
+    });
     match primary {
         Some(primary) => Ok(primary.list("columns").into_iter().map(str::to_owned).collect()),
         None => Err(DeployError::NoKey(label.to_owned()).into()),
@@ -272,7 +273,7 @@ pub fn ordered(mut shipments: Vec<Shipment>, compared: &Compared) -> Result<Vec<
         .remote
         .iter()
         .filter(|fact| fact.text("type") == Some("f") && !fact.flag("deferred"))
-        .filter_map(|fact| Some((fact.table.clone(), referenced(fact)?)))
+        .filter_map(|fact| Some((fact.relation().to_owned(), referenced(fact)?)))
         .collect();
     let order = in_reference_order(&tables, &references)
         .map_err(|cycle| DeployError::ReferenceCycle(cycle.join(", ")))?;

@@ -32,6 +32,12 @@ pub fn write_value<'a, T: pgrx::IntoDatum + pgrx::FromDatum>(
     Ok(write_returning(sql, args, |row| row.get::<T>(1))?.pop().flatten())
 }
 
+/// Runs `work`, which reads catalogs and opdb's own tables and runs no code of a user's, as the owner: everybody gets
+/// the same answer.
+pub fn read_as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    acting_as(owner()?, work)
+}
+
 /// Who called: inside `write`, `current_user` is the owner.
 pub fn caller() -> Result<Option<String>> {
     read_value::<String>("SELECT current_user::text", &[])

@@ -187,6 +187,11 @@ impl Remote {
         Ok(())
     }
 
+    /// How messages call the other server.
+    pub fn place(&self) -> String {
+        format!("environment \"{}\"", self.environment)
+    }
+
     /// Gives triggers and functions there the search_path they were written for. The caller's own SQL is
     /// qualified.
     pub fn use_own_search_path(&self) -> Result<()> {

@@ -23,11 +23,16 @@ pub const PINNED: [(&str, &str); 11] = [
 
 /// Runs `work` with the settings of [`PINNED`]; whatever the caller had is back afterwards.
 /// After an error the server's own abort puts it back.
-#[allow(unsafe_code)]
 pub fn pinned<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    pinned_with(&[], work)
+}
+
+/// `pinned` with more settings.
+#[allow(unsafe_code)]
+pub fn pinned_with<T>(more: &[(&str, &str)], work: impl FnOnce() -> Result<T>) -> Result<T> {
     // SAFETY: main thread; the level is closed below, or by the abort of the (sub)transaction.
     let level = unsafe { pg_sys::NewGUCNestLevel() };
-    for (name, value) in PINNED {
+    for (name, value) in PINNED.iter().chain(more) {
         set(name, value)?;
     }
     let result = work();

@@ -121,22 +121,55 @@ pub fn write_value<'a, T: pgrx::IntoDatum + pgrx::FromDatum>(
 /// Hands the rows of a one-column text query to `each`, one at a time, on the snapshot of the calling
 /// statement and without ever holding more than one: SPI frees what it fetched only when it disconnects.
 pub fn for_each_text(sql: &str, mut each: impl FnMut(String) -> Result<()>) -> Result<()> {
+    for_each(sql, 1, |row| row.get::<String>(1), |value| value.map_or(Ok(()), &mut each))
+}
+
+/// Maps each row of a query and hands it to `each`, on the snapshot of the calling statement, never holding more
+/// than `batch` rows.
+pub fn for_each<T>(
+    sql: &str,
+    batch: c_long,
+    mut row: impl FnMut(&SpiHeapTupleData) -> spi::Result<T>,
+    mut each: impl FnMut(T) -> Result<()>,
+) -> Result<()> {
     let cursor = open_cursor(sql)?;
-    while let Some(value) = fetch_text(&cursor)? {
-        each(value)?;
+    loop {
+        let rows = fetch(&cursor, batch, &mut row)?;
+        if rows.is_empty() {
+            break;
+        }
+        rows.into_iter().try_for_each(&mut each)?;
     }
     Spi::connect(|client| client.find_cursor(&cursor).map(drop))?;
     Ok(())
 }
 
-fn fetch_text(cursor: &str) -> Result<Option<String>> {
-    Ok(Spi::connect(|client| -> spi::Result<Option<String>> {
+fn fetch<T>(
+    cursor: &str,
+    batch: c_long,
+    row: &mut impl FnMut(&SpiHeapTupleData) -> spi::Result<T>,
+) -> Result<Vec<T>> {
+    Ok(Spi::connect(|client| -> spi::Result<Vec<T>> {
         let mut open = client.find_cursor(cursor)?;
-        let rows = open.fetch(1 as c_long)?;
-        let value = if rows.is_empty() { None } else { rows.first().get_one::<String>()? };
+        let rows = open.fetch(batch)?.map(|tuple| row(&tuple)).collect();
         open.detach_into_name();
-        Ok(value)
+        rows
     })?)
+}
+
+/// Runs `work` on a snapshot of now, whatever the isolation level: what catalogs say must fit what the server's own
+/// functions, which always look at the present, say about it. Assigns no transaction id.
+#[allow(unsafe_code)]
+pub fn on_latest_snapshot<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    // SAFETY: inside a transaction; what is pushed is popped below, or by the abort of the (sub)transaction.
+    unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot()) };
+    let result = work();
+    // After an error of Rust's own the abort of the caller's (sub)transaction pops it.
+    if result.is_ok() {
+        // SAFETY: the one pushed above: `work` popped every one of its own.
+        unsafe { pg_sys::PopActiveSnapshot() };
+    }
+    result
 }
 
 #[allow(unsafe_code)]

@@ -28,6 +28,17 @@ pub fn run<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     }
 }
 
+/// Runs `work`, which only reads, in a subtransaction that is rolled back whatever comes of it: the locks that it
+/// took are gone afterwards.
+pub fn discarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let guard = Guard::begin();
+    let result = PgTryBuilder::new(AssertUnwindSafe(work))
+        .catch_others(|caught| Err(Failure::from_caught(caught)))
+        .execute();
+    guard.roll_back();
+    result
+}
+
 /// What the server asks to be put back after a subtransaction (as PL/pgSQL does in `exec_stmt_block`).
 struct Guard {
     memory: pg_sys::MemoryContext,

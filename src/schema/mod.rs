@@ -1,31 +1,34 @@
-//! Capturing the schema, and validating that it is still so.
+//! Capturing the schema, and telling where it is no longer so.
 
+mod compare;
 mod error;
 pub mod extract;
+mod snapshot;
+mod statement;
 
-use opdb_core::schema::{Aspect, Difference, Fact, Kind, differences, fingerprint};
+use opdb_core::schema::{Aspect, Change, Difference, Kind, RawFact};
 use pgrx::JsonB;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use serde_json::{Value, json};
 
 use crate::pg::error::{Result, required};
-use crate::pg::name::MAX_IDENTIFIER_BYTES;
-use crate::pg::{own, session, spi};
+use crate::pg::spi;
+use compare::{Comparison, Reference, compare};
 use error::SchemaError;
 use extract::Scope;
-
-/// The shape of the facts that `capture_schema` stores.
-const FORMAT: i32 = 1;
+use snapshot::{NAMED, Printed, Snapshot, check_name};
 
 /// Captures the schema of this database, to be validated against later.
 ///
-/// `name` is what it is stored under (replacing what was there); `schemas` limits it to some schemas, NULL
-/// means all but the system's and opdb's own. Tables, columns, constraints and indexes are captured;
-/// partitions are not, their parents are.
+/// `name` is what it is stored under (replacing what was there); `schemas` limits it to what stands in some
+/// schemas, NULL means everything but the system's schemas and opdb's own. Everything that CREATE, ALTER, GRANT
+/// and COMMENT can change is captured, but for partitions of a range of time, which come and go: of them, only
+/// what their parent has not.
 /// Result: the fingerprint.
-/// Errors: 22004 for a NULL name, 42602 for an empty or overlong one, 3F000 for an unknown schema, 22023 for
-/// an empty list.
+/// Errors: 22004 for a NULL name, 42602 for an empty, overlong or reserved one, 3F000 for an unknown schema, 22023
+/// for an empty list, 55P03 if another session has locked what must be described, 42501 if the extension's owner
+/// may not see something.
 #[pg_extern(requires = ["schema_tables"])]
 #[search_path(pg_catalog, pg_temp)]
 fn capture_schema(
@@ -33,49 +36,32 @@ fn capture_schema(
     schemas: default!(Option<Vec<Option<String>>>, "NULL"),
 ) -> std::result::Result<String, ErrorReport> {
     let name = required("name", name)?;
-    if name.is_empty() || name.len() > MAX_IDENTIFIER_BYTES {
-        return Err(SchemaError::InvalidName(name.to_owned()).into());
-    }
-    let schemas = checked(schemas)?;
-    let facts = facts_of(schemas.as_deref())?;
-    let fingerprint = fingerprint(&facts);
-    own::write(
-        "INSERT INTO opdb.schema_snapshot (name, fingerprint, schemas, format, facts, captured_by)
-         VALUES ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT (name) DO UPDATE
-         SET fingerprint = excluded.fingerprint, schemas = excluded.schemas, format = excluded.format,
-             facts = excluded.facts, captured_at = excluded.captured_at, captured_by = excluded.captured_by",
-        &[
-            name.into(),
-            fingerprint.as_str().into(),
-            schemas.into(),
-            FORMAT.into(),
-            JsonB(json!(facts)).into(),
-            own::caller()?.into(),
-        ],
-    )?;
-    Ok(fingerprint)
+    check_name(name)?;
+    Ok(Snapshot::capture(name, checked(schemas)?)?)
 }
 
 /// The fingerprint of the schema as it is: SHA-256 in hex, the root of a Merkle tree over its objects.
 ///
-/// `schemas` as in capture_schema. Two databases with the same tables, columns, constraints and indexes have
-/// the same fingerprint, whatever the settings of the session.
-/// Errors: 3F000 for an unknown schema, 22023 for an empty list.
+/// `schemas` as in capture_schema. Two databases with the same schema have the same fingerprint, whatever the
+/// settings of the session, whoever asks, and also after pg_dump and restore.
+/// Errors: 3F000 for an unknown schema, 22023 for an empty list, 55P03 and 42501 as capture_schema.
 #[pg_extern(stable, requires = ["schema_tables"])]
 #[search_path(pg_catalog, pg_temp)]
 fn schema_fingerprint(
     schemas: default!(Option<Vec<Option<String>>>, "NULL"),
 ) -> std::result::Result<String, ErrorReport> {
-    Ok(fingerprint(&facts_of(checked(schemas)?.as_deref())?))
+    let schemas = checked(schemas)?;
+    let scope = schemas.as_deref().map_or(Scope::Database, Scope::Schemas);
+    let printed = extract::local(scope, |printed: &mut Printed, fact: RawFact| printed.add(&fact).map(drop))?;
+    Ok(printed.finish()?)
 }
 
 /// Compares the schema as it is with a captured one.
 ///
 /// Result: an object with valid, columns_match, data_types_match, constraints_match, indexes_match,
-/// objects_match, differences (aspect, kind, object, change, expected, actual), expected_fingerprint,
-/// actual_fingerprint, schema_version (NULL: there are no migrations yet) and covers, the kinds of object
-/// that were compared. Views, functions, triggers and whatever else is not in covers were not looked at.
+/// objects_match, differences (as the rows of schema_drift), expected_fingerprint, actual_fingerprint (null if
+/// something could not be read), unknown (how many differences are of the change unknown), schema_version (null:
+/// there are no migrations yet) and covers, the kinds of object that were compared.
 /// Errors: 22004 for NULL, 42704 if nothing was captured under that name, 55000 if it was captured by an
 /// opdb of another format.
 #[pg_extern(stable, requires = ["schema_tables"])]
@@ -86,23 +72,130 @@ fn validate_schema(
     Ok(JsonB(Validation::against(required("expected", expected)?)?.to_json()))
 }
 
+/// Raises an error if the schema is not as captured: for scripts, migrations and tests.
+///
+/// Errors: P0004 (assert_failure, which WHEN OTHERS of PL/pgSQL does not catch) with the first differences in its
+/// DETAIL; those of validate_schema.
+#[pg_extern(stable, requires = ["schema_tables"])]
+#[search_path(pg_catalog, pg_temp)]
+fn assert_schema(expected: default!(Option<&str>, "'expected'")) -> std::result::Result<(), ErrorReport> {
+    let name = required("expected", expected)?;
+    let found = Validation::against(name)?.differences;
+    if found.is_empty() {
+        return Ok(());
+    }
+    let first = found.iter().take(NAMED).map(described).collect();
+    Err(SchemaError::Drifted { name: name.to_owned(), count: found.len(), first }.into())
+}
+
+fn described(difference: &Difference) -> String {
+    let facets: Vec<&str> = match (&difference.change, &difference.expected) {
+        (Change::Changed | Change::Unknown, Some(facets)) => facets.keys().map(String::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let facets = if facets.is_empty() { String::new() } else { format!(": {}", facets.join(", ")) };
+    let change: &str = difference.change.into();
+    let hazard: &str = difference.hazard.into();
+    let kind = difference.kind.as_str().replace('_', " ");
+    format!("{change} {kind} {}{facets} ({hazard})", difference.object)
+}
+
+/// aspect, kind, object, change, expected, actual and hazard.
+type Row = (String, String, String, String, Option<JsonB>, Option<JsonB>, String);
+
+/// Where the schema is not as captured: one row per object and aspect, none if it is as captured.
+///
+/// aspect is objects, columns, data_types, constraints or indexes; change is missing, unexpected, changed, or
+/// unknown where it could not be found out; expected and actual hold the properties that differ (of a missing or
+/// unexpected object, all); hazard is what the difference may do to those who rely on the captured schema:
+/// data_loss, breaks_clients, security, integrity, behavior, index_missing, performance, cosmetic, unknown.
+/// Errors: as validate_schema.
+#[pg_extern(stable, requires = ["schema_tables"])]
+#[search_path(pg_catalog, pg_temp)]
+#[allow(clippy::type_complexity)]
+fn schema_drift(
+    expected: default!(Option<&str>, "'expected'"),
+) -> std::result::Result<
+    TableIterator<
+        'static,
+        (
+            name!(aspect, String),
+            name!(kind, String),
+            name!(object, String),
+            name!(change, String),
+            name!(expected, Option<JsonB>),
+            name!(actual, Option<JsonB>),
+            name!(hazard, String),
+        ),
+    >,
+    ErrorReport,
+> {
+    Ok(TableIterator::new(rows(Validation::against(required("expected", expected)?)?.differences)))
+}
+
+/// Compares two schemas, one of which may be another server's.
+///
+/// Each of `from_ref` and `to_ref` is live (this database as it is), the name of a captured schema, or
+/// env:<environment> (the database of a registered environment, which needs nothing of opdb). Rows as of
+/// schema_drift: what is missing is in from_ref only.
+/// Errors: 22004 for NULL, 42704 for an unknown name or environment, 55000 as validate_schema, 22023 if both were
+/// captured, but not of the same schemas, 08001 or 28P01 if the environment cannot be reached.
+#[pg_extern(requires = ["schema_tables", "environment_tables"])]
+#[search_path(pg_catalog, pg_temp)]
+#[allow(clippy::type_complexity)]
+fn diff_schema(
+    from_ref: Option<&str>,
+    to_ref: Option<&str>,
+) -> std::result::Result<
+    TableIterator<
+        'static,
+        (
+            name!(aspect, String),
+            name!(kind, String),
+            name!(object, String),
+            name!(change, String),
+            name!(expected, Option<JsonB>),
+            name!(actual, Option<JsonB>),
+            name!(hazard, String),
+        ),
+    >,
+    ErrorReport,
+> {
+    let from = Reference::parse(required("from_ref", from_ref)?)?;
+    let to = Reference::parse(required("to_ref", to_ref)?)?;
+    Ok(TableIterator::new(rows(compare(&from, &to)?.differences)))
+}
+
+fn rows(differences: Vec<Difference>) -> impl Iterator<Item = Row> {
+    let text = |word: &'static str| word.to_owned();
+    differences.into_iter().map(move |found| {
+        (
+            text(found.aspect.into()),
+            text(found.kind.as_str()),
+            found.object,
+            text(found.change.into()),
+            found.expected.map(|facets| JsonB(json!(facets))),
+            found.actual.map(|facets| JsonB(json!(facets))),
+            text(found.hazard.into()),
+        )
+    })
+}
+
 /// How the schema compares with a captured one.
 pub struct Validation {
     pub differences: Vec<Difference>,
     expected_fingerprint: String,
-    actual_fingerprint: String,
+    actual_fingerprint: Option<String>,
 }
 
 impl Validation {
     /// Errors: 42704 if nothing was captured under `name`.
     pub fn against(name: &str) -> Result<Self> {
-        let (expected_fingerprint, schemas, expected) = captured(name)?;
-        let actual = facts_of(schemas.as_deref())?;
-        Ok(Self {
-            differences: differences(&expected, &actual),
-            expected_fingerprint,
-            actual_fingerprint: fingerprint(&actual),
-        })
+        let snapshot = Snapshot::find(name)?;
+        let expected_fingerprint = snapshot.fingerprint.clone();
+        let Comparison { differences, fingerprint } =
+            compare(&Reference::Captured(snapshot), &Reference::Live)?;
+        Ok(Self { differences, expected_fingerprint, actual_fingerprint: fingerprint })
     }
 
     pub fn is_valid(&self) -> bool {
@@ -111,6 +204,7 @@ impl Validation {
 
     fn to_json(&self) -> Value {
         let matches = |aspect: Aspect| !self.differences.iter().any(|difference| difference.aspect == aspect);
+        let unknown = self.differences.iter().filter(|difference| difference.change == Change::Unknown);
         json!({
             "valid": self.is_valid(),
             "columns_match": matches(Aspect::Columns),
@@ -121,6 +215,7 @@ impl Validation {
             "differences": self.differences,
             "expected_fingerprint": self.expected_fingerprint,
             "actual_fingerprint": self.actual_fingerprint,
+            "unknown": unknown.count(),
             "schema_version": null,
             "covers": Kind::ALL,
         })
@@ -132,31 +227,6 @@ pub fn captured_schemas(name: &str) -> Result<Option<Option<Vec<String>>>> {
     spi::read_one("SELECT schemas FROM opdb.schema_snapshot WHERE name = $1", &[name.into()], |row| {
         row.get::<Vec<String>>(1)
     })
-}
-
-fn captured(name: &str) -> Result<(String, Option<Vec<String>>, Vec<Fact>)> {
-    let row = spi::read_one(
-        "SELECT fingerprint, schemas, format, facts FROM opdb.schema_snapshot WHERE name = $1",
-        &[name.into()],
-        |row| {
-            Ok((row.get::<String>(1)?, row.get::<Vec<String>>(2)?, row.get::<i32>(3)?, row.get::<JsonB>(4)?))
-        },
-    )?;
-    let Some((Some(fingerprint), schemas, Some(format), Some(facts))) = row else {
-        return Err(SchemaError::UnknownSnapshot(name.to_owned()).into());
-    };
-    if format != FORMAT {
-        return Err(SchemaError::OtherFormat { name: name.to_owned(), found: format, known: FORMAT }.into());
-    }
-    let facts = serde_json::from_value(facts.0).map_err(|error| SchemaError::Unreadable {
-        place: format!("the schema captured as \"{name}\""),
-        reason: error.to_string(),
-    })?;
-    Ok((fingerprint, schemas, facts))
-}
-
-fn facts_of(schemas: Option<&[String]>) -> Result<Vec<Fact>> {
-    session::pinned(|| extract::local(&schemas.map_or(Scope::Database, Scope::Schemas)))
 }
 
 fn checked(schemas: Option<Vec<Option<String>>>) -> Result<Option<Vec<String>>> {

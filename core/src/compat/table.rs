@@ -2,7 +2,7 @@
 
 use super::Verdict;
 use super::types::{ColumnType, verdict};
-use crate::schema::{Fact, Kind};
+use crate::schema::{Fact, Key, Kind, canonical};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Aspect {
@@ -78,7 +78,7 @@ impl Pair<'_> {
 
     fn of<'f>(&self, facts: &'f [Fact], kind: Kind) -> impl Iterator<Item = &'f Fact> {
         let table = self.table.to_owned();
-        facts.iter().filter(move |fact| fact.kind == kind && fact.table == table)
+        facts.iter().filter(move |fact| fact.kind() == kind && fact.relation() == table)
     }
 
     fn finding(&self, aspect: Aspect, object: &str, verdict: Verdict, detail: &str) -> Finding {
@@ -94,15 +94,19 @@ impl Pair<'_> {
         }
     }
 
+    fn is_kept_here(&self, column: &Fact) -> bool {
+        self.kept_here.iter().any(|name| name == column.name())
+    }
+
     fn column(&self, local: &Fact) -> Finding {
-        let there = self.of(self.remote, Kind::Column).find(|column| column.name == local.name);
+        let there = self.of(self.remote, Kind::Column).find(|column| column.name() == local.name());
         let sent = is_sent(local, there, self.kept_here);
         let Some(remote) = there else {
             let detail = if sent { "the column does not exist there" } else { "the column is not sent" };
             return Finding {
                 local: local.text("type").map(str::to_owned),
                 blocking: sent,
-                ..self.finding(Aspect::TableStructure, &local.name, Verdict::Missing, detail)
+                ..self.finding(Aspect::TableStructure, local.name(), Verdict::Missing, detail)
             };
         };
         let mut verdict = verdict(&column_type(local), &column_type(remote));
@@ -132,15 +136,15 @@ impl Pair<'_> {
             local: Some(described(local)),
             remote: Some(described(remote)),
             blocking: sent && verdict > Verdict::Widening,
-            ..self.finding(Aspect::ColumnTypes, &local.name, verdict, &details.join("; "))
+            ..self.finding(Aspect::ColumnTypes, local.name(), verdict, &details.join("; "))
         }
     }
 
     fn columns_only_there(&self) -> impl Iterator<Item = Finding> {
         self.of(self.remote, Kind::Column)
             .filter(|remote| {
-                let sent = !self.kept_here.contains(&remote.name);
-                !(sent && self.of(self.local, Kind::Column).any(|local| local.name == remote.name))
+                let sent = !self.is_kept_here(remote);
+                !(sent && self.of(self.local, Kind::Column).any(|local| local.name() == remote.name()))
             })
             .filter(|remote| needs_a_value(remote))
             .map(|remote| Finding {
@@ -148,7 +152,7 @@ impl Pair<'_> {
                 blocking: true,
                 ..self.finding(
                     Aspect::TableStructure,
-                    &remote.name,
+                    remote.name(),
                     Verdict::Incompatible,
                     "the column is NOT NULL without a default there and gets no value",
                 )
@@ -160,8 +164,7 @@ impl Pair<'_> {
         self.of(self.local, Kind::Index)
             .map(|index| {
                 let same = remote.iter().find(|other| {
-                    other.text("definition") == index.text("definition")
-                        && other.flag("unique") == index.flag("unique")
+                    same_definition(other, index) && other.flag("unique") == index.flag("unique")
                 });
                 let (verdict, detail) = match same {
                     Some(_) => (Verdict::Identical, ""),
@@ -170,16 +173,16 @@ impl Pair<'_> {
                 Finding {
                     local: index.text("definition").map(str::to_owned),
                     remote: same.and_then(|other| other.text("definition")).map(str::to_owned),
-                    ..self.finding(Aspect::Indexes, &index.name, verdict, detail)
+                    ..self.finding(Aspect::Indexes, index.name(), verdict, detail)
                 }
             })
             .chain(remote.iter().filter(|other| other.flag("unique")).filter_map(|other| {
-                let here = self.of(self.local, Kind::Index).any(|index| {
-                    index.flag("unique") && other.text("definition") == index.text("definition")
-                });
+                let here = self
+                    .of(self.local, Kind::Index)
+                    .any(|index| index.flag("unique") && same_definition(other, index));
                 (!here).then(|| Finding {
                     remote: other.text("definition").map(str::to_owned),
-                    ..self.finding(Aspect::Indexes, &other.name, Verdict::Narrowing, ENFORCED_THERE)
+                    ..self.finding(Aspect::Indexes, other.name(), Verdict::Narrowing, ENFORCED_THERE)
                 })
             }))
             .collect()
@@ -204,7 +207,7 @@ impl Pair<'_> {
             Finding {
                 local: definition(constraint),
                 remote: there.and_then(definition),
-                ..self.finding(Aspect::Constraints, &constraint.name, verdict, detail)
+                ..self.finding(Aspect::Constraints, constraint.name(), verdict, detail)
             }
         });
         let only_there = remote
@@ -212,7 +215,7 @@ impl Pair<'_> {
             .filter(|other| !local.iter().any(|constraint| same(constraint, other)))
             .map(|other| Finding {
                 remote: definition(other),
-                ..self.finding(Aspect::Constraints, &other.name, Verdict::Narrowing, ENFORCED_THERE)
+                ..self.finding(Aspect::Constraints, other.name(), Verdict::Narrowing, ENFORCED_THERE)
             });
         here.chain(only_there).collect()
     }
@@ -225,14 +228,17 @@ const ENFORCED_THERE: &str =
 pub fn is_sent(local: &Fact, there: Option<&Fact>, kept_here: &[String]) -> bool {
     let computed = |column: &Fact| column.text("generated").is_some();
     let is_computed_on_both = computed(local) && there.is_none_or(computed);
-    !is_computed_on_both && !kept_here.contains(&local.name)
+    !is_computed_on_both && !kept_here.iter().any(|name| name == local.name())
 }
 
 fn unique_by_trigger(table: &Fact) -> Option<Fact> {
     let columns = table.list("unique_by_trigger");
     (!columns.is_empty()).then(|| Fact {
-        kind: Kind::Constraint,
-        name: format!("{} (by trigger)", columns.join(", ")),
+        key: Key {
+            kind: Kind::Constraint,
+            name: format!("{} (by trigger)", columns.join(", ")),
+            ..table.key.clone()
+        },
         facets: [
             ("type".to_owned(), "u".into()),
             ("definition".to_owned(), format!("UNIQUE ({})", columns.join(", ")).into()),
@@ -251,17 +257,17 @@ pub fn is_unique(facts: &[Fact], table: &str, columns: &[String]) -> bool {
         found.sort_unstable();
         found == wanted
     };
-    facts.iter().filter(|fact| fact.table == table).any(|fact| match fact.kind {
+    facts.iter().filter(|fact| fact.relation() == table).any(|fact| match fact.kind() {
         Kind::Constraint => matches!(fact.text("type"), Some("p" | "u")) && same(fact.list("columns")),
         Kind::Index => {
             fact.flag("unique") && fact.flag("valid") && !fact.flag("partial") && same(fact.list("columns"))
         }
         Kind::Table => same(fact.list("unique_by_trigger")),
-        Kind::Column => false,
+        _ => false,
     })
 }
 
-/// Key constraints are the same if their columns are; others if their text is.
+/// Key constraints are the same if their columns are; others if their text means the same.
 fn meaning(constraint: &Fact) -> String {
     match constraint.text("type") {
         Some("p" | "u") => {
@@ -269,8 +275,13 @@ fn meaning(constraint: &Fact) -> String {
             columns.sort_unstable();
             columns.join(",")
         }
-        _ => constraint.text("definition").unwrap_or_default().to_owned(),
+        _ => canonical(constraint.text("definition").unwrap_or_default()),
     }
+}
+
+fn same_definition(one: &Fact, other: &Fact) -> bool {
+    let meaning = |fact: &Fact| fact.text("definition").map(canonical);
+    meaning(one) == meaning(other)
 }
 
 fn needs_a_value(column: &Fact) -> bool {
@@ -297,11 +308,13 @@ fn described(column: &Fact) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::Facets;
     use serde_json::json;
 
     fn fact(kind: Kind, name: &str, facets: serde_json::Value) -> Fact {
         let facets = facets.as_object().unwrap().clone().into_iter().collect();
-        Fact { kind, schema: "s".into(), table: "s.t".into(), name: name.into(), facets }
+        let key = Key { kind, schema: "s".into(), relation: "s.t".into(), name: name.into() };
+        Fact { key, extension: None, facets, sql: Vec::new(), unknown: Facets::new() }
     }
 
     fn table(columns: &[(&str, &str, bool)]) -> Vec<Fact> {

@@ -365,7 +365,8 @@ fn what_is_scored_is_what_is_sent() {
         &mut pair.here,
         r#"CREATE FUNCTION wait_for_lock(int) RETURNS bool LANGUAGE plpgsql AS
                'BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN true; END';
-           SELECT opdb.add_quality_rule('t', 'accuracy', 'expression', '{}', '{"expression": "public.wait_for_lock(id)"}')"#,
+           SELECT opdb.add_quality_rule('t', 'accuracy', 'expression', '{}', '{"expression": "public.wait_for_lock(id)"}');
+           SELECT opdb.capture_schema()"#,
     );
     let mut other = on_test(&pair.here_name);
     execute(&mut other, "SELECT pg_advisory_lock(4711)");

@@ -15,7 +15,6 @@ fn a_dump_by_a_role_that_owns_nothing_restores_a_working_database() {
         "SELECT opdb.set_environment('test', 'test');
          SELECT opdb.create_event_table('events', start_at => '2024-03-01');
          SELECT opdb.add_quality_rule('events', 'accuracy', 'not_null', '{source}');
-         SELECT opdb.capture_schema();
          SELECT opdb.quality_score('events')",
     );
     ingest(&mut client, "events", &records(30));
@@ -24,7 +23,8 @@ fn a_dump_by_a_role_that_owns_nothing_restores_a_working_database() {
     execute(
         &mut client,
         &format!(
-            "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {dumper}; GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {dumper}"
+            "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {dumper}; GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {dumper};
+             SELECT opdb.capture_schema()"
         ),
     );
 

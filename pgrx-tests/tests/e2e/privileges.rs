@@ -197,8 +197,8 @@ fn a_condition_does_not_borrow_the_rights_of_the_owner() {
     execute(
         &mut pair.here,
         &format!(
-            "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2); SELECT opdb.capture_schema();
-             GRANT SELECT ON t TO {operator}"
+            "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2);
+             GRANT SELECT ON t TO {operator}; SELECT opdb.capture_schema()"
         ),
     );
     let mut session = servers().test.connect(&pair.here_name, &operator, &operator).unwrap();

@@ -1,0 +1,37 @@
+-- Default privileges, and privileges on the server's own objects where they are not what they were from the start.
+SELECT 'default_privileges', n.nspname::text, NULL,
+       pg_catalog.format('FOR ROLE %s ON %s', pg_catalog.pg_get_userbyid(d.defaclrole),
+           CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS'
+                                WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' WHEN 'L' THEN 'LARGE OBJECTS'
+                                ELSE d.defaclobjtype::text END), NULL,
+       pg_catalog.json_build_object('acl',
+           (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
+                       CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(x.grantee)::text END,
+                       pg_catalog.pg_get_userbyid(x.grantor), x.privilege_type, x.is_grantable)
+                       ORDER BY CASE x.grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid(x.grantee)::text END COLLATE "C",
+                                x.privilege_type COLLATE "C")
+            FROM pg_catalog.aclexplode(d.defaclacl) x
+            -- Not known everywhere.
+            WHERE x.privilege_type <> 'MAINTAIN'))::text, NULL, NULL
+FROM pg_catalog.pg_default_acl d
+LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace
+WHERE (d.defaclnamespace = 0 AND /*whole*/) OR (/*whole schemas*/ AND d.defaclnamespace IN (SELECT oid FROM namespace))
+UNION ALL
+SELECT 'system_function', NULL, NULL, p.oid::pg_catalog.regprocedure::text, NULL,
+       pg_catalog.json_build_object('acl', acl(p.proacl, 'f', p.proowner))::text, NULL, NULL
+FROM pg_catalog.pg_proc p
+LEFT JOIN pg_catalog.pg_init_privs i ON i.classoid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND i.objoid = p.oid
+WHERE /*whole*/ AND p.oid < 16384 AND p.proacl IS NOT NULL
+  AND p.pronamespace = 'pg_catalog'::pg_catalog.regnamespace
+  AND NOT (p.proacl @> coalesce(i.initprivs, pg_catalog.acldefault('f', p.proowner))
+           AND p.proacl <@ coalesce(i.initprivs, pg_catalog.acldefault('f', p.proowner)))
+UNION ALL
+SELECT 'system_relation', NULL, NULL, c.oid::pg_catalog.regclass::text, NULL,
+       pg_catalog.json_build_object('acl', acl(c.relacl, 'r', c.relowner))::text, NULL, NULL
+FROM pg_catalog.pg_class c
+LEFT JOIN pg_catalog.pg_init_privs i ON i.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND i.objoid = c.oid
+                                    AND i.objsubid = 0
+WHERE /*whole*/ AND c.oid < 16384 AND c.relacl IS NOT NULL
+  AND c.relnamespace = 'pg_catalog'::pg_catalog.regnamespace
+  AND NOT (c.relacl @> coalesce(i.initprivs, pg_catalog.acldefault('r', c.relowner))
+           AND c.relacl <@ coalesce(i.initprivs, pg_catalog.acldefault('r', c.relowner)))
