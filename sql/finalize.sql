@@ -26,7 +26,7 @@ TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
     opdb.register_environment, opdb.check_environment,
     opdb.create_event_table, opdb.ingest, opdb.create_event_partitions, opdb.event_records, opdb.iso8601_timestamp,
-    opdb.capture_schema, opdb.diff_schema,
+    opdb.capture_schema, opdb.drop_schema_snapshot, opdb.diff_schema,
     opdb.add_quality_rule, opdb.quality_score,
     opdb.check_compatibility, opdb.verify_column_mapping,
     opdb.pre_deployment_check, opdb.deploy
@@ -131,6 +131,10 @@ captured, but not of the same schemas, 08001 or 28P01 if the environment cannot 
 COMMENT ON FUNCTION opdb.drop_environment IS 'Forgets an environment and drops its foreign server and user mappings.
 
 Errors: 22004 for NULL, 42704 for an unknown environment, 2BP01 while foreign tables use its server.';
+
+COMMENT ON FUNCTION opdb.drop_schema_snapshot IS 'Forgets a captured schema.
+
+Errors: 22004 for NULL, 42704 if nothing was captured under that name.';
 
 COMMENT ON FUNCTION opdb.ingest IS 'Writes events, each source_id once.
 

@@ -23,7 +23,7 @@ TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
     opdb.register_environment, opdb.check_environment,
     opdb.create_event_table, opdb.ingest, opdb.create_event_partitions, opdb.event_records, opdb.iso8601_timestamp,
-    opdb.capture_schema, opdb.diff_schema,
+    opdb.capture_schema, opdb.drop_schema_snapshot, opdb.diff_schema,
     opdb.add_quality_rule, opdb.quality_score,
     opdb.check_compatibility, opdb.verify_column_mapping,
     opdb.pre_deployment_check, opdb.deploy

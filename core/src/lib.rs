@@ -6,3 +6,4 @@ pub mod ingest;
 pub mod partition;
 pub mod quality;
 pub mod schema;
+pub mod session;

@@ -4,6 +4,7 @@
 //! that owns it: see [`watchdog`].
 
 mod account;
+mod client;
 mod command;
 mod installation;
 mod left_over;
@@ -200,6 +201,15 @@ impl Cluster {
     pub fn restart(&self, mode: Shutdown) -> anyhow::Result<()> {
         self.shut_down(mode)?;
         self.start_again()
+    }
+
+    /// Makes the server a standby that waits for a primary which never comes: everything can be read, and nothing
+    /// written.
+    pub fn restart_as_standby(&self) -> anyhow::Result<()> {
+        let signal = self.data_dir().join("standby.signal");
+        fs::write(&signal, "")?;
+        self.account.give(&signal)?;
+        self.restart(Shutdown::Fast)
     }
 
     /// Stops the server; its data stay.

@@ -6,6 +6,8 @@ CREATE TABLE opdb.schema_snapshot (
     format      integer NOT NULL,
     -- The server that described it: another major version may print the same definition otherwise.
     major       integer NOT NULL,
+    -- What the catalogs were: as long as they are the same, so is the schema.
+    stamp       text,
     captured_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     captured_by text NOT NULL
 );

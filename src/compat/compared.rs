@@ -74,7 +74,8 @@ pub struct Compared {
 
 impl Compared {
     pub fn new(remote: &Remote, tables: &[LocalTable]) -> Result<Self> {
-        let names: Vec<Qualified> = tables.iter().map(|table| table.name.clone()).collect();
+        let names: Vec<(String, String)> =
+            tables.iter().map(|table| (table.name.schema.clone(), table.name.name.clone())).collect();
         session::pinned(|| {
             let scope = Scope::Tables(&names);
             let details = details(&names);
@@ -124,14 +125,15 @@ impl Compared {
     }
 }
 
-fn details(tables: &[Qualified]) -> String {
-    let pair =
-        |table: &Qualified| format!("({}, {})", name::literal(&table.schema), name::literal(&table.name));
-    let pairs: Vec<String> = tables.iter().map(pair).collect();
+fn details(tables: &[(String, String)]) -> String {
+    let pairs: Vec<String> = tables
+        .iter()
+        .map(|(schema, table)| format!("({}, {})", name::literal(schema), name::literal(table)))
+        .collect();
     include_str!("../../sql/compat/details.sql").replace("/*tables*/", &pairs.join(", "))
 }
 
-/// Adds to each fact what `rows` say about it.
+/// Adds to each fact what `rows` say about it, and puts columns in their order.
 fn with_details(mut facts: Vec<Fact>, rows: Vec<Row>) -> Result<Vec<Fact>> {
     let mut details: HashMap<Key, Facets> = HashMap::new();
     for row in rows {
@@ -146,15 +148,19 @@ fn with_details(mut facts: Vec<Fact>, rows: Vec<Row>) -> Result<Vec<Fact>> {
     for fact in &mut facts {
         fact.facets.extend(details.remove(&fact.key).unwrap_or_default());
     }
+    facts.sort_by(|a, b| {
+        (a.kind(), a.relation(), position(a), a.name()).cmp(&(b.kind(), b.relation(), position(b), b.name()))
+    });
     Ok(facts)
 }
 
 pub fn columns<'f>(facts: &'f [Fact], table: &str) -> impl Iterator<Item = &'f Fact> {
     let table = table.to_owned();
-    let mut columns: Vec<&Fact> =
-        facts.iter().filter(|fact| fact.kind() == Kind::Column && fact.relation() == table).collect();
-    columns.sort_by_key(|column| column.facets.get("position").and_then(serde_json::Value::as_i64));
-    columns.into_iter()
+    facts.iter().filter(move |fact| fact.kind() == Kind::Column && fact.relation() == table)
+}
+
+fn position(column: &Fact) -> Option<i64> {
+    column.facets.get("position").and_then(serde_json::Value::as_i64)
 }
 
 /// A column here and the one it goes to.

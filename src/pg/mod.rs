@@ -3,6 +3,7 @@
 pub mod error;
 pub mod expression;
 pub mod lock;
+pub mod memory;
 pub mod name;
 pub mod own;
 pub mod remote;

@@ -202,9 +202,12 @@ impl Remote {
     pub fn query(&self, sql: &str, columns: usize) -> Result<Vec<Row>> {
         self.send(sql)?;
         self.wait_for_answer()?;
-        let rows = self.fetch(columns)?;
-        // The second call takes the end of the answer; only then is the connection free again.
-        self.fetch(columns)?;
+        let rows = self.fetch(columns);
+        // The second call takes the end of the answer, also of one that is an error; only then is the connection
+        // free again.
+        let end = self.fetch(columns);
+        let rows = rows?;
+        end?;
         Ok(rows)
     }
 

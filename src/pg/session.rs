@@ -2,24 +2,10 @@
 
 use std::ffi::CString;
 
+pub use opdb_core::session::PINNED;
 use pgrx::prelude::*;
 
 use super::error::{Failure, Result};
-
-/// With these, the same catalog row or value has the same text in every session.
-pub const PINNED: [(&str, &str); 11] = [
-    ("search_path", "pg_catalog, pg_temp"),
-    ("DateStyle", "ISO, YMD"),
-    ("IntervalStyle", "postgres"),
-    ("TimeZone", "UTC"),
-    ("bytea_output", "hex"),
-    ("extra_float_digits", "1"),
-    ("standard_conforming_strings", "on"),
-    ("quote_all_identifiers", "off"),
-    ("lc_monetary", "C"),
-    ("xmloption", "content"),
-    ("xmlbinary", "base64"),
-];
 
 /// Runs `work` with the settings of [`PINNED`]; whatever the caller had is back afterwards.
 /// After an error the server's own abort puts it back.

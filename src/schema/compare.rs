@@ -2,19 +2,20 @@
 
 use std::collections::HashMap;
 
-use opdb_core::schema::{Confirmed, Difference, Expected, Fact, Facts, Hash, Key, RawFact, differences};
+use opdb_core::schema::{Confirmed, Difference, Expected, Fact, Facts, Hash, RawFact, differences};
 
 use super::error::SchemaError;
 use super::extract::{self, Scope, parsed};
 use super::snapshot::{Printed, Snapshot, own_major};
+use super::state::State;
 use crate::pg::error::Result;
 use crate::pg::remote::{self, Remote};
 
 /// Where a schema is found.
 #[derive(Debug)]
 pub enum Reference {
-    /// This database, as it is.
-    Live,
+    /// This database as it is; its catalogs were in this state when it was asked for.
+    Live(State),
     Captured(Snapshot),
     Environment(String),
 }
@@ -24,7 +25,7 @@ impl Reference {
     /// Errors: 42704 if nothing was captured under that name, 55000 if another opdb did.
     pub fn parse(text: &str) -> Result<Self> {
         if text == "live" {
-            return Ok(Self::Live);
+            return Ok(Self::Live(State::now()?));
         }
         match text.strip_prefix("env:") {
             Some(environment) => Ok(Self::Environment(environment.to_owned())),
@@ -47,7 +48,7 @@ impl Reference {
         mut each: impl FnMut(&mut S, RawFact) -> Result<()>,
     ) -> Result<(S, i32)> {
         match self {
-            Self::Live => Ok((extract::local(scope, each)?, own_major())),
+            Self::Live(state) => Ok((extract::local(state.clone(), scope, each)?.0, own_major())),
             Self::Captured(snapshot) => {
                 let mut collected = S::default();
                 snapshot.for_each_fact(|fact| each(&mut collected, fact))?;
@@ -65,11 +66,18 @@ fn major(remote: &Remote) -> Result<i32> {
     Ok(row.into_iter().flatten().next().and_then(|major| major.parse().ok()).unwrap_or(0))
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Comparison {
     pub differences: Vec<Difference>,
     /// The fingerprint of the second schema; none if something of it could not be read.
     pub fingerprint: Option<String>,
+}
+
+impl Comparison {
+    /// Of two schemas that are known to be the same.
+    pub fn same(fingerprint: String) -> Self {
+        Self { differences: Vec::new(), fingerprint: Some(fingerprint) }
+    }
 }
 
 /// Compares two schemas, in the schemas that were captured. Nothing of the second one is held but what differs.
@@ -116,7 +124,7 @@ struct Held<'a> {
 
 enum Objects<'a> {
     Stored(&'a Snapshot),
-    InMemory(HashMap<Key, RawFact>),
+    InMemory(HashMap<Hash, RawFact>),
 }
 
 impl<'a> Held<'a> {
@@ -125,23 +133,22 @@ impl<'a> Held<'a> {
             let expected = snapshot.expected()?;
             return Ok(Self { expected, major: snapshot.major, objects: Objects::Stored(snapshot) });
         }
-        let (facts, major) = reference.read(scope, |facts: &mut HashMap<Key, RawFact>, fact| {
-            facts.insert(fact.key.clone(), fact);
-            Ok(())
-        })?;
-        let mut expected = Expected::default();
-        for (key, fact) in &facts {
-            expected.add(key.clone(), hash(fact)?);
-        }
+        let ((expected, facts), major) =
+            reference.read(scope, |(expected, facts): &mut (Expected, HashMap<Hash, RawFact>), fact| {
+                let hash = hash(&fact)?;
+                expected.add(&fact.key, hash);
+                facts.insert(hash, fact);
+                Ok(())
+            })?;
         Ok(Self { expected, major, objects: Objects::InMemory(facts) })
     }
 
-    /// The objects with these keys.
-    fn facts(&mut self, keys: &[Key]) -> Result<Vec<Fact>> {
+    /// The objects with these hashes.
+    fn facts(&mut self, hashes: &[Hash]) -> Result<Vec<Fact>> {
         match &mut self.objects {
-            Objects::Stored(snapshot) => snapshot.facts(keys),
+            Objects::Stored(snapshot) => snapshot.facts(hashes),
             Objects::InMemory(facts) => {
-                let facts = keys.iter().filter_map(|key| facts.remove(key));
+                let facts = hashes.iter().filter_map(|hash| facts.remove(hash));
                 facts.map(|fact| parsed("the schema", fact)).collect()
             }
         }

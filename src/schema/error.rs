@@ -21,6 +21,8 @@ pub enum SchemaError {
     UnknownCatalog { place: String, catalog: String },
     #[error("{count} objects could not be described, so the schema cannot be captured or fingerprinted")]
     Incomplete { count: usize, first: Vec<String>, is_locked: bool },
+    #[error("the schema changed while it was read")]
+    Changing,
     #[error("\"{from}\" and \"{to}\" were captured of different schemas")]
     OtherSchemas { from: String, to: String, detail: String },
     #[error("the schema is not as captured as \"{name}\": {count} differences")]
@@ -39,6 +41,7 @@ impl Report for SchemaError {
             Self::UnknownCatalog { .. } => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::Incomplete { is_locked: true, .. } => PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
             Self::Incomplete { .. } => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Self::Changing => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
             Self::Drifted { .. } => PgSqlErrorCode::ERRCODE_ASSERT_FAILURE,
         }
     }
@@ -84,6 +87,7 @@ impl Report for SchemaError {
                 "Try again when the process has ended its transaction: opdb does not wait for it.".into()
             }
             Self::Incomplete { .. } => "The owner of the extension must be able to see them.".into(),
+            Self::Changing => "Try again.".into(),
             Self::OtherSchemas { .. } => "Capture both of the same schemas.".into(),
             Self::Drifted { name, .. } => format!(
                 "SELECT * FROM opdb.schema_drift({name}) shows every difference; if they are meant, \

@@ -2,78 +2,86 @@
 
 use std::time::Duration;
 
-use opdb_core::schema::{Fact, Key, Kind, RawFact, catalog, label};
+pub use opdb_core::schema::statement::Scope;
+use opdb_core::schema::statement::{SETTINGS, Statement};
+use opdb_core::schema::{Fact, Key, Kind, RawFact, label};
 use pgrx::PgSqlErrorCode;
 
 use super::error::SchemaError;
-pub use super::statement::Scope;
-use super::statement::Statement;
-use crate::pg::error::{Failure, Result};
+use super::state::{State, check_catalogs};
+use crate::pg::error::{Failure, Report, Result};
 use crate::pg::remote::{Remote, Row};
-use crate::pg::{own, session, spi, subtransaction};
+use crate::pg::{memory, own, session, spi, subtransaction};
 
 /// Columns of a statement that reads facts.
 const COLUMNS: usize = 8;
 /// How many facts are held as rows at a time.
 const BATCH: usize = 2000;
-/// Others may be changing the schema: what is dropped while it is described makes the server's own functions fail.
-const ATTEMPTS: u32 = 6;
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// No relation is waited for: one that is locked is reported so, and one that was locked a moment ago is tried again.
-/// Catalogs are read whole and joined by hashes; what the planner expects of them (one row) leads it astray, and
-/// compiling expressions takes longer than reading.
-const SETTINGS: [(&str, &str); 5] = [
-    ("lock_timeout", "200ms"),
-    ("enable_nestloop", "off"),
-    ("enable_mergejoin", "off"),
-    ("jit", "off"),
-    ("work_mem", "16MB"),
-];
+/// After how many facts the server's caches are emptied.
+const REMEMBERED: usize = 4000;
+/// How often a statement is tried that fails because of what others are changing.
+const ATTEMPTS: u32 = 40;
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// How often everything is read again because it changed meanwhile. Where it changes all the time, what was read last
+/// has to do.
+const READINGS: u32 = 3;
 
-/// Hands every fact of this database to `each`, as of now, and returns what `each` collected. Whoever asks sees the
-/// same: it is read as the extension's owner. What was collected is thrown away where it has to begin anew.
-pub fn local<S: Default>(scope: Scope, mut each: impl FnMut(&mut S, RawFact) -> Result<()>) -> Result<S> {
+/// Hands every fact of this database to `each`, and returns what `each` collected, with the state of the catalogs
+/// that it belongs to: `state`, or a later one. Whoever asks sees the same: it is read as the extension's owner. What
+/// was collected, and whatever `each` wrote, is thrown away where it has to begin anew.
+pub fn local<S: Default>(
+    mut state: State,
+    scope: Scope,
+    mut each: impl FnMut(&mut S, RawFact) -> Result<()>,
+) -> Result<(S, State)> {
+    let mut reading = 1;
+    loop {
+        let result = subtransaction::run(|| {
+            let mut collected = S::default();
+            for statement in scope.statements() {
+                let facts = local_statement(&scope, statement)?;
+                facts.into_iter().try_for_each(|fact| each(&mut collected, fact))?;
+            }
+            if reading < READINGS && !state.is_still()? {
+                return Err(SchemaError::Changing.into());
+            }
+            Ok(collected)
+        });
+        match result {
+            Err(failure) if failure.sqlstate == SchemaError::Changing.sqlstate() && reading < READINGS => {
+                state = State::now()?;
+                reading += 1;
+            }
+            result => return Ok((result?, state)),
+        }
+    }
+}
+
+/// The facts of one statement, as of now, and none of the locks that reading them took.
+fn local_statement(scope: &Scope, statement: &Statement) -> Result<Vec<RawFact>> {
+    let sql = scope.sql(statement, true);
+    let row =
+        |row: &pgrx::spi::SpiHeapTupleData| (1..=COLUMNS).map(|column| row.get::<String>(column)).collect();
     attempts(|| {
-        subtransaction::run(|| {
+        subtransaction::discarded(|| {
             session::pinned_with(&SETTINGS, || {
                 own::read_as_owner(|| {
                     spi::on_latest_snapshot(|| {
-                        let mut collected = S::default();
-                        check_catalogs("this database", |sql| {
-                            spi::read(sql, &[], |row| row.get::<String>(1))
+                        let mut facts = Vec::new();
+                        spi::for_each(&sql, BATCH as _, row, |row| {
+                            facts.extend(raw_fact("this database", row)?);
+                            if facts.len() % REMEMBERED == 0 {
+                                memory::forget_catalogs();
+                            }
+                            Ok(())
                         })?;
-                        for statement in scope.statements() {
-                            local_statement(&scope, statement, |fact| each(&mut collected, fact))?;
-                        }
-                        Ok(collected)
+                        Ok(facts)
                     })
                 })
             })
         })
     })
-}
-
-fn local_statement(
-    scope: &Scope,
-    statement: &Statement,
-    mut each: impl FnMut(RawFact) -> Result<()>,
-) -> Result<()> {
-    let sql = scope.sql(statement, true);
-    let row =
-        |row: &pgrx::spi::SpiHeapTupleData| (1..=COLUMNS).map(|column| row.get::<String>(column)).collect();
-    let raw = |row: Row| raw_fact("this database", row);
-    if !statement.keeps_locks {
-        return spi::for_each(&sql, BATCH as _, row, |row| each(raw(row)?));
-    }
-    let facts = subtransaction::discarded(|| {
-        let mut facts = Vec::new();
-        spi::for_each(&sql, BATCH as _, row, |row| {
-            facts.push(raw(row)?);
-            Ok(())
-        })?;
-        Ok(facts)
-    })?;
-    facts.into_iter().try_for_each(each)
 }
 
 /// The same of another server, in a transaction of its own there.
@@ -85,8 +93,10 @@ pub fn remote<S: Default>(
     attempts(|| {
         remote.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
         let read = subtransaction::run(|| remote_transaction(remote, scope, &mut each));
-        remote.execute("ROLLBACK")?;
-        read
+        let ended = remote.execute("ROLLBACK");
+        let collected = read?;
+        ended?;
+        Ok(collected)
     })
 }
 
@@ -110,7 +120,9 @@ fn remote_transaction<S: Default>(
         loop {
             let rows = remote.query(&format!("FETCH {BATCH} FROM opdb_facts"), COLUMNS)?;
             let is_last = rows.len() < BATCH;
-            rows.into_iter().try_for_each(|row| each(&mut collected, raw_fact(&place, row)?))?;
+            for row in rows {
+                raw_fact(&place, row)?.map_or(Ok(()), |fact| each(&mut collected, fact))?;
+            }
             if is_last {
                 break;
             }
@@ -123,21 +135,22 @@ fn remote_transaction<S: Default>(
 /// Whether opdb is there too, so that the servers it made are not taken for a part of the schema.
 fn has_opdb(remote: &Remote) -> Result<bool> {
     let answer = remote.query_row(
-        "SELECT CASE WHEN pg_catalog.to_regclass('opdb.environment') IS NULL THEN false
-                ELSE pg_catalog.has_table_privilege('opdb.environment', 'SELECT') END",
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                        WHERE n.nspname = 'opdb' AND c.relname = 'environment'
+                          AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT'))",
         1,
     )?;
     Ok(answer == [Some("t".to_owned())])
 }
 
-/// Facts of a few tables here, on the snapshot of the calling statement.
+/// Facts of a few tables here, as of now.
 pub fn local_tables(scope: Scope) -> Result<Vec<Fact>> {
     let mut facts = Vec::new();
     for statement in scope.statements() {
-        local_statement(&scope, statement, |fact| {
+        for fact in local_statement(&scope, statement)? {
             facts.push(parsed("this database", fact)?);
-            Ok(())
-        })?;
+        }
     }
     Ok(facts)
 }
@@ -148,38 +161,21 @@ pub fn remote_tables(remote: &Remote, scope: Scope) -> Result<Vec<Fact>> {
     let mut facts = Vec::new();
     for statement in scope.statements() {
         for row in remote.query(&scope.sql(statement, false), COLUMNS)? {
-            facts.push(parsed(&place, raw_fact(&place, row)?)?);
+            facts.extend(raw_fact(&place, row)?.map(|fact| parsed(&place, fact)).transpose()?);
         }
     }
     Ok(facts)
 }
 
-/// Errors: 0A000 for a catalog that opdb does not know and that holds something.
-fn check_catalogs(place: &str, query: impl Fn(&str) -> Result<Vec<Option<String>>>) -> Result<()> {
-    let known = catalog::COVERED.iter().chain(catalog::NOT_SCHEMA.iter().map(|(name, _)| name));
-    let known: Vec<&str> = known.copied().collect();
-    let unknown = query(&format!(
-        "SELECT pg_catalog.quote_ident(c.relname) FROM pg_catalog.pg_class c
-         WHERE c.relnamespace = 'pg_catalog'::pg_catalog.regnamespace AND c.relkind = 'r' AND c.oid < 16384
-           AND c.relname <> ALL ('{{{}}}')",
-        known.join(", ")
-    ))?;
-    for catalog in unknown.into_iter().flatten() {
-        if !query(&format!("SELECT 'x' FROM pg_catalog.{catalog} LIMIT 1"))?.is_empty() {
-            return Err(SchemaError::UnknownCatalog { place: place.to_owned(), catalog }.into());
-        }
-    }
-    Ok(())
-}
-
-/// Runs `read` again while it fails because of what others are changing.
+/// Runs `read` again while it fails because of what others are changing: what is dropped while it is described makes
+/// the server's own functions fail.
 fn attempts<T>(mut read: impl FnMut() -> Result<T>) -> Result<T> {
     let mut pause = FIRST_PAUSE;
     for _ in 1..ATTEMPTS {
         match read() {
             Err(failure) if is_concurrent(&failure) => {
                 session::wait(pause);
-                pause *= 2;
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
             result => return result,
         }
@@ -201,7 +197,8 @@ fn is_concurrent(failure: &Failure) -> bool {
         )
 }
 
-fn raw_fact(place: &str, row: Row) -> Result<RawFact> {
+/// A fact, unless its object is gone since the statement began.
+fn raw_fact(place: &str, row: Row) -> Result<Option<RawFact>> {
     let unreadable = |reason: String| SchemaError::Unreadable { place: place.to_owned(), reason };
     let [kind, schema, relation, name, extension, facets, definitions, unknown] =
         <[Option<String>; COLUMNS]>::try_from(row)
@@ -210,8 +207,9 @@ fn raw_fact(place: &str, row: Row) -> Result<RawFact> {
     let kind = Kind::find(&kind_name).ok_or_else(|| unreadable(format!("an object of {kind_name}")))?;
     let schema = schema.unwrap_or_default();
     let relation = relation.map(|relation| label(&schema, &relation)).unwrap_or_default();
-    let key = Key { kind, schema, relation, name: name.unwrap_or_default() };
-    Ok(RawFact { key, extension, facets: facets.unwrap_or_default(), definitions, unknown })
+    let (Some(name), Some(facets)) = (name, facets) else { return Ok(None) };
+    let fact = RawFact { key: Key { kind, schema, relation, name }, extension, facets, definitions, unknown };
+    Ok((!fact.is_gone()).then_some(fact))
 }
 
 pub fn parsed(place: &str, fact: RawFact) -> Result<Fact> {

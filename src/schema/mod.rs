@@ -3,8 +3,9 @@
 mod compare;
 mod error;
 pub mod extract;
+mod memory;
 mod snapshot;
-mod statement;
+mod state;
 
 use opdb_core::schema::{Aspect, Change, Difference, Kind, RawFact};
 use pgrx::JsonB;
@@ -18,6 +19,7 @@ use compare::{Comparison, Reference, compare};
 use error::SchemaError;
 use extract::Scope;
 use snapshot::{NAMED, Printed, Snapshot, check_name};
+use state::State;
 
 /// Captures the schema of this database, to be validated against later.
 ///
@@ -40,6 +42,15 @@ fn capture_schema(
     Ok(Snapshot::capture(name, checked(schemas)?)?)
 }
 
+/// Forgets a captured schema.
+///
+/// Errors: 22004 for NULL, 42704 if nothing was captured under that name.
+#[pg_extern(requires = ["schema_tables"])]
+#[search_path(pg_catalog, pg_temp)]
+fn drop_schema_snapshot(name: Option<&str>) -> std::result::Result<(), ErrorReport> {
+    Ok(Snapshot::forget(required("name", name)?)?)
+}
+
 /// The fingerprint of the schema as it is: SHA-256 in hex, the root of a Merkle tree over its objects.
 ///
 /// `schemas` as in capture_schema. Two databases with the same schema have the same fingerprint, whatever the
@@ -51,8 +62,13 @@ fn schema_fingerprint(
     schemas: default!(Option<Vec<Option<String>>>, "NULL"),
 ) -> std::result::Result<String, ErrorReport> {
     let schemas = checked(schemas)?;
+    if let Some(known) = Snapshot::known_fingerprint(schemas.as_deref())? {
+        return Ok(known);
+    }
     let scope = schemas.as_deref().map_or(Scope::Database, Scope::Schemas);
-    let printed = extract::local(scope, |printed: &mut Printed, fact: RawFact| printed.add(&fact).map(drop))?;
+    let (printed, _) = extract::local(State::now()?, scope, |printed: &mut Printed, fact: RawFact| {
+        printed.add(&fact).map(drop)
+    })?;
     Ok(printed.finish()?)
 }
 
@@ -186,6 +202,7 @@ pub struct Validation {
     pub differences: Vec<Difference>,
     expected_fingerprint: String,
     actual_fingerprint: Option<String>,
+    covers: Vec<Kind>,
 }
 
 impl Validation {
@@ -193,9 +210,12 @@ impl Validation {
     pub fn against(name: &str) -> Result<Self> {
         let snapshot = Snapshot::find(name)?;
         let expected_fingerprint = snapshot.fingerprint.clone();
-        let Comparison { differences, fingerprint } =
-            compare(&Reference::Captured(snapshot), &Reference::Live)?;
-        Ok(Self { differences, expected_fingerprint, actual_fingerprint: fingerprint })
+        let is_whole = snapshot.schemas.is_none();
+        let covers = Kind::ALL.iter().copied().filter(|kind| is_whole || kind.is_of_schemas()).collect();
+        let Comparison { differences, fingerprint } = memory::comparison(snapshot, |snapshot, state| {
+            compare(&Reference::Captured(snapshot), &Reference::Live(state))
+        })?;
+        Ok(Self { differences, expected_fingerprint, actual_fingerprint: fingerprint, covers })
     }
 
     pub fn is_valid(&self) -> bool {
@@ -217,7 +237,7 @@ impl Validation {
             "actual_fingerprint": self.actual_fingerprint,
             "unknown": unknown.count(),
             "schema_version": null,
-            "covers": Kind::ALL,
+            "covers": self.covers,
         })
     }
 }
@@ -273,7 +293,8 @@ mod tests {
         fixture();
         assert_eq!(value("valid"), "true");
         assert_eq!(value("differences"), "[]");
-        assert_eq!(value("covers"), r#"["table", "column", "constraint", "index"]"#);
+        assert_eq!(value("covers,1"), "table");
+        assert_eq!(value("unknown"), "0");
         assert_eq!(value("expected_fingerprint"), value("actual_fingerprint"));
     }
 

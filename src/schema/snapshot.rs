@@ -5,8 +5,9 @@ use pgrx::pg_sys;
 
 use super::error::SchemaError;
 use super::extract::{self, Scope, parsed, unreadable};
+use super::state::State;
 use crate::pg::error::Result;
-use crate::pg::{own, spi};
+use crate::pg::{memory, own, spi};
 
 /// The shape of the facts that `capture_schema` stores.
 const FORMAT: i32 = 2;
@@ -16,12 +17,14 @@ const BATCH: usize = 2000;
 pub const NAMED: usize = 10;
 
 /// What is known of a captured schema without its objects.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Snapshot {
     pub name: String,
     pub fingerprint: String,
     pub schemas: Option<Vec<String>>,
     pub major: i32,
+    /// What the catalogs were.
+    pub stamp: Option<String>,
 }
 
 /// The major version of this server.
@@ -33,7 +36,7 @@ impl Snapshot {
     /// Errors: 42704 if nothing was captured under `name`, 55000 if another opdb did.
     pub fn find(name: &str) -> Result<Self> {
         let row = spi::read_one(
-            "SELECT fingerprint, schemas, format, major FROM opdb.schema_snapshot WHERE name = $1",
+            "SELECT fingerprint, schemas, format, major, stamp FROM opdb.schema_snapshot WHERE name = $1",
             &[name.into()],
             |row| {
                 Ok((
@@ -41,10 +44,11 @@ impl Snapshot {
                     row.get::<Vec<String>>(2)?,
                     row.get::<i32>(3)?,
                     row.get::<i32>(4)?,
+                    row.get::<String>(5)?,
                 ))
             },
         )?;
-        let Some((Some(fingerprint), schemas, Some(format), Some(major))) = row else {
+        let Some((Some(fingerprint), schemas, Some(format), Some(major), stamp)) = row else {
             return Err(SchemaError::UnknownSnapshot(name.to_owned()).into());
         };
         if format != FORMAT {
@@ -52,32 +56,58 @@ impl Snapshot {
                 SchemaError::OtherFormat { name: name.to_owned(), found: format, known: FORMAT }.into()
             );
         }
-        Ok(Self { name: name.to_owned(), fingerprint, schemas, major })
+        Ok(Self { name: name.to_owned(), fingerprint, schemas, major, stamp })
+    }
+
+    /// The fingerprint of these schemas, if they were captured and the catalogs have not changed since.
+    pub fn known_fingerprint(schemas: Option<&[String]>) -> Result<Option<String>> {
+        let schemas = schemas.map(<[String]>::to_vec);
+        let condition = "schemas IS NOT DISTINCT FROM $1 AND format = $2 AND stamp IS NOT NULL";
+        let exists = format!("SELECT EXISTS (SELECT FROM opdb.schema_snapshot WHERE {condition})");
+        if spi::read_value::<bool>(&exists, &[schemas.clone().into(), FORMAT.into()])? != Some(true) {
+            return Ok(None);
+        }
+        let state = State::now()?;
+        let known =
+            format!("SELECT fingerprint FROM opdb.schema_snapshot WHERE {condition} AND stamp = $3 LIMIT 1");
+        spi::read_value::<String>(&known, &[schemas.into(), FORMAT.into(), state.stamp().into()])
     }
 
     /// Captures this database as it is under `name`, in place of what was there.
     pub fn capture(name: &str, schemas: Option<Vec<String>>) -> Result<String> {
         own::write("DELETE FROM opdb.schema_fact WHERE snapshot = $1", &[name.into()])?;
         let scope = schemas.as_deref().map_or(Scope::Database, Scope::Schemas);
-        let mut capture = extract::local(scope, |capture: &mut Capture, fact| capture.add(name, fact))?;
+        let (mut capture, state) =
+            extract::local(State::now()?, scope, |capture: &mut Capture, fact| capture.add(name, fact))?;
         capture.store(name)?;
         let fingerprint = capture.printed.finish()?;
         own::write(
-            "INSERT INTO opdb.schema_snapshot (name, fingerprint, schemas, format, major, captured_by)
-             VALUES ($1, $2, $3, $4, $5, $6)
+            "INSERT INTO opdb.schema_snapshot (name, fingerprint, schemas, format, major, stamp, captured_by)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
              ON CONFLICT (name) DO UPDATE
              SET fingerprint = excluded.fingerprint, schemas = excluded.schemas, format = excluded.format,
-                 major = excluded.major, captured_at = excluded.captured_at, captured_by = excluded.captured_by",
+                 major = excluded.major, stamp = excluded.stamp, captured_at = excluded.captured_at, captured_by = excluded.captured_by",
             &[
                 name.into(),
                 fingerprint.as_str().into(),
                 schemas.into(),
                 FORMAT.into(),
                 own_major().into(),
+                state.stamp().into(),
                 own::caller()?.into(),
             ],
         )?;
         Ok(fingerprint)
+    }
+
+    /// Errors: 42704 if nothing was captured under `name`.
+    pub fn forget(name: &str) -> Result<()> {
+        let forgotten = own::write("DELETE FROM opdb.schema_snapshot WHERE name = $1", &[name.into()])?;
+        if forgotten == 0 {
+            return Err(SchemaError::UnknownSnapshot(name.to_owned()).into());
+        }
+        own::write("DELETE FROM opdb.schema_fact WHERE snapshot = $1", &[name.into()])?;
+        Ok(())
     }
 
     /// The hashes of its objects.
@@ -85,7 +115,7 @@ impl Snapshot {
         let mut expected = Expected::default();
         self.for_each("hash", 5, |mut row| {
             let hash = row.pop().flatten().unwrap_or_default();
-            expected.add(self.key(row)?, self.hash(&hash)?);
+            expected.add(&self.key(row)?, self.hash(&hash)?);
             Ok(())
         })?;
         Ok(expected)
@@ -96,31 +126,18 @@ impl Snapshot {
         self.for_each("extension, facets, definitions", 7, |row| each(self.raw_fact(row)?))
     }
 
-    /// The objects with these keys.
-    pub fn facts(&self, keys: &[Key]) -> Result<Vec<Fact>> {
-        let mut facts = Vec::new();
-        for keys in keys.chunks(BATCH) {
-            let column = |part: fn(&Key) -> String| keys.iter().map(part).collect::<Vec<String>>();
-            let rows = spi::read(
-                "SELECT f.kind, f.schema, f.relation, f.name, f.extension, f.facets, f.definitions
-                 FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
-                                 pg_catalog.unnest($5)) AS k (kind, schema, relation, name)
-                 JOIN opdb.schema_fact f USING (kind, schema, relation, name)
-                 WHERE f.snapshot = $1",
-                &[
-                    self.name.as_str().into(),
-                    column(|key| key.kind.as_str().to_owned()).into(),
-                    column(|key| key.schema.clone()).into(),
-                    column(|key| key.relation.clone()).into(),
-                    column(|key| key.name.clone()).into(),
-                ],
-                |row| (1..=7).map(|column| row.get::<String>(column)).collect::<pgrx::spi::Result<Vec<_>>>(),
-            )?;
-            for row in rows {
-                facts.push(parsed(&self.place(), self.raw_fact(row)?)?);
-            }
+    /// The objects with these hashes.
+    pub fn facts(&self, hashes: &[Hash]) -> Result<Vec<Fact>> {
+        if hashes.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(facts)
+        let rows = spi::read(
+            "SELECT f.kind, f.schema, f.relation, f.name, f.extension, f.facets, f.definitions
+             FROM opdb.schema_fact f WHERE f.snapshot = $1 AND f.hash = ANY ($2)",
+            &[self.name.as_str().into(), hashes.iter().map(hex).collect::<Vec<_>>().into()],
+            |row| (1..=7).map(|column| row.get::<String>(column)).collect::<pgrx::spi::Result<Vec<_>>>(),
+        )?;
+        rows.into_iter().map(|row| parsed(&self.place(), self.raw_fact(row)?)).collect()
     }
 
     fn for_each(
@@ -176,6 +193,12 @@ impl Snapshot {
     fn place(&self) -> String {
         format!("the schema captured as \"{}\"", self.name)
     }
+}
+
+fn hex(hash: &Hash) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
+    hash.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// The name of a captured schema; what diff_schema takes for something else is none.
@@ -242,9 +265,13 @@ impl Capture {
 
     fn store(&mut self, name: &str) -> Result<()> {
         let batch = std::mem::take(&mut self.batch);
+        memory::in_own_context(|| Self::store_batch(name, batch))
+    }
+
+    fn store_batch(name: &str, batch: Vec<(RawFact, Hash)>) -> Result<()> {
         let mut columns: [Vec<Option<String>>; 8] = Default::default();
         for (fact, hash) in batch {
-            let hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            let hash = hex(&hash);
             let RawFact { key, extension, facets, definitions, .. } = fact;
             let kind = key.kind.as_str().to_owned();
             let values = [

@@ -33,6 +33,20 @@ impl Machine {
         Ok(Self { installation, cache, cargo_pgrx })
     }
 
+    /// PostgreSQL's own tests, `src/test/regress` of its source, if it was built from source here.
+    pub fn regression_tests(&self) -> Option<PathBuf> {
+        let tests = self.cache.postgresql_18_source().join("src/test/regress");
+        let is_built_here = self.installation.pg_config.starts_with(self.cache.postgresql_18());
+        (is_built_here && tests.join("pg_regress").is_file()).then_some(tests)
+    }
+
+    /// The `pg_config` of the oldest PostgreSQL that is installed beside this one, if it is an older one.
+    pub fn older(&self) -> Option<PathBuf> {
+        (15..self.installation.major)
+            .map(distributions_pg_config)
+            .find(|pg_config| Installation::from_pg_config(pg_config).is_ok())
+    }
+
     /// `cargo`, which builds the extension with this machine's PostgreSQL.
     pub fn cargo(&self) -> Command {
         self.with_pgrx(cargo())
@@ -103,7 +117,7 @@ fn postgresql(cache: &Cache, apt: &mut Apt, wanted: Option<u16>) -> anyhow::Resu
         "there is no apt-get here to install PostgreSQL with: set PG_CONFIG to the pg_config of an \
          installed one, with its server headers and contrib",
     )?;
-    let pg_config = PathBuf::from(format!("/usr/lib/postgresql/{major}/bin/pg_config"));
+    let pg_config = distributions_pg_config(major);
     if let Ok(installation) = complete(&pg_config) {
         return Ok(installation);
     }
@@ -121,6 +135,10 @@ fn postgresql(cache: &Cache, apt: &mut Apt, wanted: Option<u16>) -> anyhow::Resu
          distribution has another version: install it, or set PG_CONFIG to its pg_config"
     );
     complete(&postgres18::ensure(cache, apt)?)
+}
+
+fn distributions_pg_config(major: u16) -> PathBuf {
+    format!("/usr/lib/postgresql/{major}/bin/pg_config").into()
 }
 
 fn server(major: u16) -> [Need; 2] {

@@ -1,6 +1,8 @@
-//! The project's own commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask generate`.
+//! The project's own commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`,
+//! `cargo xtask generate`.
 
 mod apt;
+mod bench;
 mod cache;
 mod cargo_pgrx;
 mod demo;
@@ -44,6 +46,11 @@ enum Command {
         #[command(flatten)]
         postgres: Postgres,
     },
+    /// Measures; installs what is missing first
+    Bench {
+        #[command(subcommand)]
+        bench: bench::Bench,
+    },
     /// Writes sql/finalize.sql from the doc comments of the SQL functions
     Generate {
         /// Only fail if the file on disk is out of date
@@ -74,6 +81,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo { stop: true, .. } => demo::stop(),
         Command::Demo { keep, postgres, .. } => demo::run(postgres.pg, keep),
         Command::Test { tier, postgres } => test::run(postgres.pg, tier),
+        Command::Bench { bench } => bench.run(),
         Command::Generate { check: true } => generate::check(),
         Command::Generate { check: false } => generate::write(),
     }
@@ -93,6 +101,8 @@ mod tests {
         let parse = |line: &str| Cli::try_parse_from(line.split(' '));
         assert!(parse("xtask test --tier e2e --pg 18").is_ok());
         assert!(parse("xtask demo --keep --pg 15").is_ok());
+        assert!(parse("xtask bench schema --tables 200,1000 --runs 3 --pg 15").is_ok());
+        assert!(parse("xtask bench schema --runs 0").is_err());
         assert!(parse("xtask demo --keep --stop").is_err());
         assert!(parse("xtask test --pg 14").is_err());
     }

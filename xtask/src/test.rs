@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check, from the quickest to the slowest.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
@@ -138,8 +138,28 @@ fn own_name() -> anyhow::Result<String> {
 
 fn e2e(machine: &Machine) -> anyhow::Result<()> {
     extension::install(machine)?;
-    let pg_config: &Path = &machine.installation.pg_config;
-    run_command(machine.cargo().args(["test", "-p", "opdb-e2e"]).env("PG_CONFIG", pg_config))
+    let mut tests = machine.cargo();
+    tests.args(["test", "-p", "opdb-e2e"]).env("PG_CONFIG", &machine.installation.pg_config);
+    let mut tell = |variable: &str, value: Option<PathBuf>, otherwise: &str| match value {
+        Some(value) => {
+            tests.env(variable, value);
+        }
+        None => {
+            tests.env_remove(variable);
+            println!("{otherwise}");
+        }
+    };
+    tell(
+        "OPDB_REGRESS_DIR",
+        machine.regression_tests(),
+        "without the database of PostgreSQL's own tests: this PostgreSQL was not built from source here",
+    );
+    tell(
+        "OPDB_OLDER_PG_CONFIG",
+        machine.older(),
+        "without comparing major versions: no older PostgreSQL is installed",
+    );
+    run_command(&mut tests)
 }
 
 #[cfg(test)]

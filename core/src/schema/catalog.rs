@@ -72,3 +72,23 @@ pub const NOT_SCHEMA: [(&str, &str); 13] = [
     ("pg_statistic_ext_data", "statistics of the data"),
     ("pg_subscription_rel", "progress of replication"),
 ];
+
+/// SQL that returns one text which is another one after every change to the covered catalogs: rows are told apart by
+/// where they are and by the transaction that wrote them, neither of which is ever used again for another row. Of
+/// roles and tablespaces, which the whole cluster shares, only names count.
+pub fn stamp_sql() -> String {
+    let versions = |catalog: &str| {
+        let row = match catalog {
+            "pg_authid" => "(t.oid, t.rolname)",
+            "pg_tablespace" => "(t.oid, t.spcname)",
+            _ => "(t.ctid, t.xmin)",
+        };
+        format!(
+            "SELECT pg_catalog.hashtextextended('{catalog}', pg_catalog.count(*))
+                    # coalesce(pg_catalog.bit_xor(pg_catalog.hash_record_extended(ROW{row}, 0)), 0) AS hash
+             FROM pg_catalog.{catalog} t"
+        )
+    };
+    let parts: Vec<String> = COVERED.into_iter().map(versions).collect();
+    format!("SELECT pg_catalog.bit_xor(c.hash)::text FROM ({}) c", parts.join("\nUNION ALL\n"))
+}

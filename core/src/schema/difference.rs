@@ -49,7 +49,8 @@ pub struct Difference {
 /// What is expected, by hash: most objects are as they should be, and need no second look.
 #[derive(Debug, Default)]
 pub struct Expected {
-    objects: HashMap<Key, (Hash, usize)>,
+    /// By the hash of its key, each object's own hash and its place.
+    objects: HashMap<Hash, (Hash, u32)>,
 }
 
 /// Which of the expected objects turned out to be as expected.
@@ -57,29 +58,28 @@ pub struct Expected {
 pub struct Confirmed(Vec<bool>);
 
 impl Expected {
-    pub fn add(&mut self, key: Key, hash: Hash) {
-        let place = self.objects.len();
-        self.objects.insert(key, (hash, place));
+    pub fn add(&mut self, key: &Key, hash: Hash) {
+        let place = self.objects.len() as u32;
+        self.objects.entry(key.hash()).or_insert((hash, place));
     }
 
     /// Whether an object is as expected, which is remembered.
     pub fn confirms(&self, key: &Key, hash: &Hash, confirmed: &mut Confirmed) -> bool {
-        let Some((expected, place)) = self.objects.get(key) else { return false };
+        let Some((expected, place)) = self.objects.get(&key.hash()) else { return false };
         if expected != hash {
             return false;
         }
-        if confirmed.0.len() <= *place {
+        if confirmed.0.is_empty() {
             confirmed.0.resize(self.objects.len(), false);
         }
-        confirmed.0[*place] = true;
+        confirmed.0[*place as usize] = true;
         true
     }
 
-    /// The objects that were otherwise, or not there.
-    pub fn others(&self, confirmed: &Confirmed) -> Vec<Key> {
-        let is_confirmed = |place: usize| confirmed.0.get(place).copied().unwrap_or(false);
-        let others = self.objects.iter().filter(|(_, (_, place))| !is_confirmed(*place));
-        others.map(|(key, _)| key.clone()).collect()
+    /// The hashes of the objects that were otherwise, or not there.
+    pub fn others(&self, confirmed: &Confirmed) -> Vec<Hash> {
+        let is_confirmed = |place: u32| confirmed.0.get(place as usize).copied().unwrap_or(false);
+        self.objects.values().filter(|(_, place)| !is_confirmed(*place)).map(|(hash, _)| *hash).collect()
     }
 }
 
@@ -179,7 +179,8 @@ fn facet(name: &str, expected: &Fact, actual: &Fact, is_same_major: bool) -> Opt
     if expected.unknown.contains_key(name) || actual.unknown.contains_key(name) {
         return Some((Change::Unknown, wanted, present));
     }
-    if wanted == present || (name == "columns" && same_order(&wanted, &present)) {
+    let is_order = name == "columns" && aspect(expected.kind(), name) == Aspect::Columns;
+    if wanted == present || (is_order && same_order(&wanted, &present)) {
         return None;
     }
     let is_sql = expected.sql.iter().chain(&actual.sql).any(|sql| sql == name);
@@ -320,17 +321,41 @@ mod tests {
     }
 
     #[test]
+    fn what_joins_or_leaves_an_extension_has_changed() {
+        let function = |extension: Option<&str>| {
+            let raw = RawFact {
+                key: key(Kind::Function, "f()"),
+                extension: extension.map(Into::into),
+                facets: "{}".into(),
+                definitions: None,
+                unknown: None,
+            };
+            raw.parse().unwrap()
+        };
+        let found = compared(&[function(None)], &[function(Some("e"))], (15, 15));
+        assert_eq!(found[0].actual, Some([("extension".to_owned(), json!("e"))].into()));
+    }
+
+    #[test]
+    fn the_columns_of_a_key_or_an_index_are_not_those_of_a_table() {
+        for kind in [Kind::Constraint, Kind::Index] {
+            let of = |columns: Value| fact(kind, "x", json!({ "columns": columns }));
+            assert_eq!(compared(&[of(json!(["a"]))], &[of(json!(["a", "b"]))], (15, 15)).len(), 1);
+        }
+    }
+
+    #[test]
     fn what_is_as_expected_needs_no_second_look() {
         let mut expected = Expected::default();
-        for name in ["same", "other", "gone"] {
-            expected.add(key(Kind::Column, name), [1; 32]);
+        for (name, hash) in [("same", 1), ("other", 2), ("gone", 3)] {
+            expected.add(&key(Kind::Column, name), [hash; 32]);
         }
         let mut confirmed = Confirmed::default();
         let mut confirms =
             |name, hash| expected.confirms(&key(Kind::Column, name), &[hash; 32], &mut confirmed);
-        assert_eq!([confirms("same", 1), confirms("other", 2), confirms("new", 1)], [true, false, false]);
-        let mut names: Vec<String> = expected.others(&confirmed).into_iter().map(|key| key.name).collect();
-        names.sort();
-        assert_eq!(names, ["gone", "other"]);
+        assert_eq!([confirms("same", 1), confirms("other", 9), confirms("new", 3)], [true, false, false]);
+        let mut others: Vec<u8> = expected.others(&confirmed).into_iter().map(|hash| hash[0]).collect();
+        others.sort();
+        assert_eq!(others, [2, 3]);
     }
 }

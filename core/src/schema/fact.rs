@@ -21,6 +21,19 @@ pub struct Key {
 }
 
 impl Key {
+    /// SHA-256 of the key alone.
+    pub fn hash(&self) -> Hash {
+        self.hasher().finalize().into()
+    }
+
+    fn hasher(&self) -> Sha256 {
+        let mut hash = Sha256::new();
+        for part in [self.kind.as_str(), &self.schema, &self.relation, &self.name] {
+            add(&mut hash, part);
+        }
+        hash
+    }
+
     /// What a person calls the object.
     pub fn object(&self) -> String {
         match self.kind.naming() {
@@ -54,23 +67,38 @@ impl RawFact {
     /// SHA-256 of the key and all properties, each preceded by its length.
     /// Errors: JSON that is none.
     pub fn hash(&self) -> serde_json::Result<Hash> {
-        let mut hash = Sha256::new();
-        let mut add = |part: &str| {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part.as_bytes());
-        };
-        let key = &self.key;
-        [key.kind.as_str(), &key.schema, &key.relation, &key.name].into_iter().for_each(&mut add);
-        add(self.extension.as_deref().unwrap_or_default());
-        add(&self.facets);
+        let mut hash = self.key.hasher();
+        add(&mut hash, self.extension.as_deref().unwrap_or_default());
+        add(&mut hash, &self.facets);
         for (name, definition) in object(self.definitions.as_deref())? {
             if let Value::String(sql) = definition {
-                add(&name);
-                add(&canonical(&sql));
+                add(&mut hash, &name);
+                add(&mut hash, &canonical(&sql));
             }
         }
-        add(self.unknown.as_deref().unwrap_or_default());
+        add(&mut hash, self.unknown.as_deref().unwrap_or_default());
         Ok(hash.finalize().into())
+    }
+
+    /// Whether the object was dropped while it was read: the server's own functions answer NULL then.
+    pub fn is_gone(&self) -> bool {
+        let is_null = |facet: &str| {
+            let definitions = self.definitions.as_deref();
+            definitions.is_none_or(|json| json.contains(&format!("\"{facet}\" : null")))
+        };
+        self.unknown.is_none()
+            && match self.key.kind {
+                Kind::Function | Kind::Procedure | Kind::Aggregate => is_null("arguments"),
+                Kind::View | Kind::MaterializedView | Kind::Rule | Kind::Trigger => is_null("definition"),
+                Kind::Index | Kind::Statistics => is_null("definition"),
+                Kind::Constraint => {
+                    let is_key = ["{\"type\": \"p\"", "{\"type\": \"u\""]
+                        .iter()
+                        .any(|key| self.facets.starts_with(key));
+                    self.definitions.is_none() && !is_key
+                }
+                _ => false,
+            }
     }
 
     /// Errors: JSON that is none.
@@ -82,6 +110,9 @@ impl RawFact {
         if let Some(definition) = key_definition(self.key.kind, &facets) {
             facets.insert("definition".into(), definition.into());
         }
+        if let Some(extension) = &self.extension {
+            facets.insert("extension".into(), extension.as_str().into());
+        }
         let unknown = object(self.unknown.as_deref())?;
         Ok(Fact {
             key: self.key,
@@ -91,6 +122,92 @@ impl RawFact {
             unknown: unknown.into_iter().collect(),
         })
     }
+}
+
+/// The words that are names only in quotes.
+const RESERVED: [&str; 78] = [
+    "all",
+    "analyse",
+    "analyze",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "asymmetric",
+    "both",
+    "case",
+    "cast",
+    "check",
+    "collate",
+    "column",
+    "constraint",
+    "create",
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "default",
+    "deferrable",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "except",
+    "false",
+    "fetch",
+    "for",
+    "foreign",
+    "from",
+    "grant",
+    "group",
+    "having",
+    "in",
+    "initially",
+    "intersect",
+    "into",
+    "lateral",
+    "leading",
+    "limit",
+    "localtime",
+    "localtimestamp",
+    "not",
+    "null",
+    "offset",
+    "on",
+    "only",
+    "or",
+    "order",
+    "placing",
+    "primary",
+    "references",
+    "returning",
+    "select",
+    "session_user",
+    "some",
+    "symmetric",
+    "system_user",
+    "table",
+    "then",
+    "to",
+    "trailing",
+    "true",
+    "union",
+    "unique",
+    "user",
+    "using",
+    "variadic",
+    "when",
+    "where",
+    "window",
+    "with",
+];
+
+fn identifier(name: &str) -> String {
+    if RESERVED.contains(&name) { format!("\"{name}\"") } else { quoted(name) }
 }
 
 /// Keys of plain columns are read without the text that defines them.
@@ -104,8 +221,13 @@ fn key_definition(kind: Kind, facets: &Facets) -> Option<String> {
         Some("u") => "UNIQUE",
         _ => return None,
     };
-    let columns = facets.get("columns")?.as_array()?.iter().filter_map(Value::as_str).map(quoted);
+    let columns = facets.get("columns")?.as_array()?.iter().filter_map(Value::as_str).map(identifier);
     Some(format!("{key} ({})", columns.collect::<Vec<_>>().join(", ")))
+}
+
+fn add(hash: &mut Sha256, part: &str) {
+    hash.update((part.len() as u64).to_le_bytes());
+    hash.update(part.as_bytes());
 }
 
 fn object(json: Option<&str>) -> serde_json::Result<Map<String, Value>> {
@@ -203,10 +325,26 @@ mod tests {
     }
 
     #[test]
+    fn what_the_server_no_longer_describes_is_gone() {
+        let is_gone = |kind, facets: &str, definitions: Option<&str>| {
+            let mut fact = raw(facets, definitions);
+            fact.key.kind = kind;
+            fact.is_gone()
+        };
+        assert!(is_gone(Kind::View, "{}", Some(r#"{"definition" : null}"#)));
+        assert!(!is_gone(Kind::View, "{}", Some(r#"{"definition" : "SELECT 1"}"#)));
+        assert!(is_gone(Kind::Function, "{}", Some(r#"{"arguments" : null, "body" : null}"#)));
+        assert!(!is_gone(Kind::Function, "{}", Some(r#"{"arguments" : "", "body" : null}"#)));
+        assert!(is_gone(Kind::Constraint, r#"{"type": "c", "validated": true}"#, None));
+        assert!(!is_gone(Kind::Constraint, r#"{"type": "p", "columns": ["a"]}"#, None));
+        assert!(!is_gone(Kind::Column, "{}", None));
+    }
+
+    #[test]
     fn a_plain_key_is_defined_by_its_columns() {
-        let mut key = raw(r#"{"type": "u", "columns": ["a", "B"]}"#, None);
+        let mut key = raw(r#"{"type": "u", "columns": ["a", "B", "from"]}"#, None);
         key.key.kind = Kind::Constraint;
-        assert_eq!(key.parse().unwrap().text("definition"), Some("UNIQUE (a, \"B\")"));
+        assert_eq!(key.parse().unwrap().text("definition"), Some("UNIQUE (a, \"B\", \"from\")"));
     }
 
     #[test]

@@ -98,6 +98,16 @@ impl Kind {
         name.parse().ok()
     }
 
+    /// Whether it is looked at where only some schemas are.
+    pub fn is_of_schemas(self) -> bool {
+        use Kind::*;
+        match self.naming() {
+            Naming::Alone => matches!(self, Schema | Extension),
+            Naming::About => self == DefaultPrivileges,
+            _ => true,
+        }
+    }
+
     pub(super) fn naming(self) -> Naming {
         use Kind::*;
         match self {

@@ -4,32 +4,26 @@
 //! What a server prints is far more regular than what people write, so a tree of brackets is enough; where a
 //! difference is not known to mean nothing, the texts stay different.
 
-use std::iter::Peekable;
-use std::str::Chars;
+mod tree;
 
-use super::fact::is_plain;
-
-#[derive(Debug, Clone, PartialEq)]
-enum Node {
-    /// A name, key word, literal, number or operator.
-    Leaf(String),
-    /// What stands between brackets.
-    Group(char, Vec<Node>),
-}
-
-use Node::{Group, Leaf};
+use tree::Node::{self, Group, Leaf};
+use tree::{leaf, parse, print};
 
 /// The same text for expressions, queries and constraints of which it is known that they mean the same:
 /// - names are without quotes where those mean nothing: which words are key words depends on the version;
 /// - blanks and doubled parentheses do not count;
-/// - a cast of an array stands at its elements: `x IN ('a', 'b')` on varchar is printed the one way before pg_dump
-///   and the other after;
-/// - a query of one table names its columns without it: up to PostgreSQL 15 views name them with it.
+/// - a cast of an array stands at its elements, without parentheses around a cast that is cast again: `x IN ('a', 'b')`
+///   on varchar is printed the one way before pg_dump and the other after;
+/// - `(a AND b) AND c` is `a AND b AND c`, as the parser makes it, but for `x NOT IN (a, b, c)`;
+/// - a query of one table names its columns without it: up to PostgreSQL 15 views name them with it;
+/// - a subquery in an expression does not name its columns: pg_dump makes names of what had none;
+/// - no AS before the other name of a table that is changed: newer versions leave it out;
+/// - that XML is not indented need not be said.
 ///
 /// What is nested deeper than a stack should be is compared as it stands.
 pub fn canonical(sql: &str) -> String {
     let Some(mut nodes) = parse(sql) else { return sql.to_owned() };
-    if nodes.last() == Some(&leaf(";")) {
+    if nodes.last().is_some_and(|node| node.is(";")) {
         nodes.pop();
     }
     without_only_table(&mut nodes);
@@ -46,8 +40,8 @@ pub fn essence(sql: &str) -> Vec<String> {
             match node {
                 Group(_, inner) => collect(inner, found),
                 // What stands before a dot may be left out.
-                Leaf(_) if nodes.get(place + 1) == Some(&leaf(".")) => {}
-                Leaf(text) if [".", ",", ";"].contains(&text.as_str()) => {}
+                Leaf(_) if nodes.get(place + 1).is_some_and(|next| next.is(".")) => {}
+                Leaf(_) if node.is_one_of(&[".", ",", ";", "AS"]) => {}
                 Leaf(text) => found.push(text.to_ascii_lowercase()),
             }
         }
@@ -56,111 +50,6 @@ pub fn essence(sql: &str) -> Vec<String> {
     collect(&parse(&canonical(sql)).unwrap_or_default(), &mut found);
     found.sort_unstable();
     found
-}
-
-fn leaf(text: &str) -> Node {
-    Leaf(text.to_owned())
-}
-
-const MAX_DEPTH: usize = 1000;
-
-fn parse(sql: &str) -> Option<Vec<Node>> {
-    let mut open: Vec<(char, Vec<Node>)> = vec![(' ', Vec::new())];
-    let mut letters = sql.chars().peekable();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '(' | '[' if open.len() > MAX_DEPTH => return None,
-            '(' | '[' => open.push((letter, Vec::new())),
-            ')' | ']' if open.len() > 1 => {
-                if let Some((bracket, inner)) = open.pop() {
-                    push(&mut open, Group(bracket, inner));
-                }
-            }
-            _ if letter.is_whitespace() => {}
-            _ => {
-                let token = token(letter, &mut letters);
-                push(&mut open, Leaf(token));
-            }
-        }
-    }
-    // Brackets that are never closed: not SQL, but nothing of it may be lost.
-    while open.len() > 1 {
-        if let Some((bracket, inner)) = open.pop() {
-            push(&mut open, leaf(&bracket.to_string()));
-            inner.into_iter().for_each(|node| push(&mut open, node));
-        }
-    }
-    open.pop().map(|(_, nodes)| nodes)
-}
-
-fn push(open: &mut [(char, Vec<Node>)], node: Node) {
-    if let Some((_, nodes)) = open.last_mut() {
-        nodes.push(node);
-    }
-}
-
-fn token(first: char, letters: &mut Peekable<Chars>) -> String {
-    match first {
-        '\'' => format!("'{}'", quoted('\'', letters)),
-        '"' => {
-            let name = quoted('"', letters);
-            let stays = !is_plain(&name.replace("\"\"", "\"")) || ["true", "false"].contains(&name.as_str());
-            if stays { format!("\"{name}\"") } else { name }
-        }
-        // E'…', B'…' and X'…'
-        'E' | 'B' | 'X' if letters.next_if_eq(&'\'').is_some() => {
-            format!("{first}'{}'", quoted(if first == 'E' { '\\' } else { '\'' }, letters))
-        }
-        '.' | ',' | ';' => first.to_string(),
-        _ if is_word(first) => run(first, letters, |c| is_word(c) || c == '$'),
-        _ => run(first, letters, |c| !is_word(c) && !c.is_whitespace() && !"()[]'\".,;".contains(c)),
-    }
-}
-
-fn is_word(letter: char) -> bool {
-    letter.is_alphanumeric() || letter == '_'
-}
-
-fn run(first: char, letters: &mut Peekable<Chars>, goes_on: impl Fn(char) -> bool) -> String {
-    let mut text = String::from(first);
-    while let Some(letter) = letters.next_if(|letter| goes_on(*letter)) {
-        text.push(letter);
-    }
-    text
-}
-
-/// Up to the closing quote, doubled quotes as they stand. `\` stands for a literal with escapes.
-fn quoted(kind: char, letters: &mut Peekable<Chars>) -> String {
-    let quote = if kind == '\\' { '\'' } else { kind };
-    let mut text = String::new();
-    while let Some(letter) = letters.next() {
-        if letter == quote && letters.next_if_eq(&quote).is_none() {
-            break;
-        }
-        text.push(letter);
-        if letter == quote {
-            text.push(letter);
-        } else if letter == '\\' && kind == '\\' {
-            text.extend(letters.next());
-        }
-    }
-    text
-}
-
-fn print(nodes: &[Node], text: &mut String) {
-    for node in nodes {
-        if !text.is_empty() && !text.ends_with(['(', '[']) {
-            text.push(' ');
-        }
-        match node {
-            Leaf(token) => text.push_str(token),
-            Group(bracket, inner) => {
-                text.push(*bracket);
-                print(inner, text);
-                text.push(if *bracket == '(' { ')' } else { ']' });
-            }
-        }
-    }
 }
 
 fn rewritten(nodes: Vec<Node>) -> Vec<Node> {
@@ -175,73 +64,231 @@ fn rewritten(nodes: Vec<Node>) -> Vec<Node> {
             },
         })
         .collect();
-    let mut place = 0;
-    while place < nodes.len() {
-        if let Some((elements, of_type, length)) = array_cast(&nodes[place..]) {
-            let mut cast: Vec<Node> = elements.into_iter().flat_map(|e| cast_element(e, &of_type)).collect();
-            cast.pop();
-            nodes.splice(place..place + length, [leaf("ARRAY"), Group('[', cast)]);
-        }
-        place += 1;
+    without_optional_as(&mut nodes);
+    without_names_of_subqueries(&mut nodes);
+    without_default_indentation(&mut nodes);
+    with_casts_at_elements(&mut nodes);
+    for (word, other) in [("AND", "OR"), ("OR", "AND")] {
+        nodes = without_nested_conditions(nodes, word, other);
     }
     nodes
 }
 
-/// `(ARRAY[…])::type[]`: the elements, the type of one, and how many nodes that is.
-fn array_cast(nodes: &[Node]) -> Option<(Vec<Vec<Node>>, Vec<Node>, usize)> {
-    let [Group('(', array), Leaf(cast), rest @ ..] = nodes else { return None };
-    let [Leaf(word), Group('[', elements)] = array.as_slice() else { return None };
-    if cast != "::" || word != "ARRAY" || elements.is_empty() {
-        return None;
-    }
-    let length = rest.iter().position(|node| matches!(node, Group('[', inner) if inner.is_empty()))?;
-    let is_type = |node: &Node| match node {
-        Leaf(word) => word == "." || word.starts_with(|c: char| c.is_ascii_lowercase() || "_\"".contains(c)),
-        Group(bracket, _) => *bracket == '(',
+/// `(a AND b) AND c` without the parentheses, and so with OR.
+fn without_nested_conditions(nodes: Vec<Node>, word: &str, other: &str) -> Vec<Node> {
+    let is_chain = |nodes: &[Node]| {
+        nodes.iter().any(|node| node.is(word))
+            && !nodes.iter().any(|node| node.is_one_of(&[other, "BETWEEN", "SELECT", ","]))
     };
-    let elements: Vec<Vec<Node>> = elements.split(|node| *node == leaf(",")).map(<[Node]>::to_vec).collect();
-    let is_nested = elements.iter().any(|element| element.first() == Some(&leaf("ARRAY")));
-    (rest[..length].iter().all(is_type) && !is_nested && length > 0)
-        .then(|| (elements, rest[..length].to_vec(), length + 3))
+    if !is_chain(&nodes) {
+        return nodes;
+    }
+    let operands = nodes.split(|node| node.is(word)).map(|operand| match operand {
+        [Group('(', inner)] if is_chain(inner) => inner.as_slice(),
+        _ => operand,
+    });
+    operands.collect::<Vec<_>>().join(&leaf(word))
 }
 
-/// An element with its cast, and a comma after it.
-fn cast_element(element: Vec<Node>, of_type: &[Node]) -> Vec<Node> {
-    let mut cast = vec![Group('(', element), leaf("::")];
-    cast.extend(of_type.iter().cloned());
-    cast.push(leaf(","));
-    cast
+/// `UPDATE s.t AS x`, `DELETE FROM s.t AS x` and `MERGE INTO s.t AS x` without AS, which older servers print.
+fn without_optional_as(nodes: &mut Vec<Node>) {
+    let mut place = 0;
+    while place < nodes.len() {
+        let is_after = |word: &str| place > 0 && nodes[place - 1].is(word);
+        let is_changed = nodes[place].is("UPDATE")
+            || (nodes[place].is("FROM") && is_after("DELETE"))
+            || (nodes[place].is("INTO") && is_after("MERGE"));
+        if is_changed {
+            let is_node = |at: usize, text: &str| nodes.get(at).is_some_and(|node| node.is(text));
+            let table = place + 1 + usize::from(is_node(place + 1, "ONLY"));
+            let after = table + if is_node(table + 1, ".") { 3 } else { 1 };
+            if is_node(after, "AS") {
+                nodes.remove(after);
+            }
+        }
+        place += 1;
+    }
+}
+
+/// Where a clause of a query begins that comes after its FROM.
+const AFTER_FROM: [&str; 12] = [
+    "WHERE",
+    "GROUP",
+    "HAVING",
+    "WINDOW",
+    "ORDER",
+    "LIMIT",
+    "OFFSET",
+    "FETCH",
+    "FOR",
+    "UNION",
+    "INTERSECT",
+    "EXCEPT",
+];
+
+/// `x IN ( SELECT 'a'::text AS text)`: nobody can refer to that name, unlike to those of a query in FROM or WITH.
+fn without_names_of_subqueries(nodes: &mut [Node]) {
+    for place in 0..nodes.len() {
+        let before = place.checked_sub(1).and_then(|before| nodes.get(before));
+        let is_table = before
+            .is_some_and(|node| node.is_one_of(&["FROM", "JOIN", "LATERAL", "AS", "MATERIALIZED"]))
+            || nodes.get(place + 1).is_some_and(Node::is_name);
+        match &mut nodes[place] {
+            Group('(', query) if !is_table && query.first().is_some_and(|node| node.is("SELECT")) => {
+                without_names(query);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn without_names(query: &mut Vec<Node>) {
+    let mut kept = Vec::with_capacity(query.len());
+    let mut rest = std::mem::take(query).into_iter();
+    let mut is_select_list = false;
+    while let Some(node) = rest.next() {
+        if node.is("SELECT") {
+            is_select_list = true;
+        } else if node.is("FROM") || node.is_one_of(&AFTER_FROM) {
+            is_select_list = false;
+        } else if is_select_list && node.is("AS") {
+            rest.next();
+            continue;
+        }
+        kept.push(node);
+    }
+    *query = kept;
+}
+
+/// Only newer versions can indent XML, and say so where they do not.
+fn without_default_indentation(nodes: &mut [Node]) {
+    for place in 1..nodes.len() {
+        let is_serialized = nodes[place - 1].is("XMLSERIALIZE");
+        match &mut nodes[place] {
+            Group('(', inner) if is_serialized && inner.ends_with(&[leaf("NO"), leaf("INDENT")]) => {
+                inner.truncate(inner.len() - 2);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// `(ARRAY[a, b])::type[]` becomes `ARRAY[a::type, b::type]`.
+fn with_casts_at_elements(nodes: &mut Vec<Node>) {
+    let mut place = 0;
+    while place < nodes.len() {
+        if let Some((array, length)) = array(&nodes[place..]) {
+            nodes.splice(place..place + length, [leaf("ARRAY"), Group('[', array)]);
+        }
+        place += 1;
+    }
+}
+
+/// The elements of an array with what they are cast to, and how many nodes that was.
+fn array(nodes: &[Node]) -> Option<(Vec<Node>, usize)> {
+    let (elements, length) = match nodes {
+        [Group('(', array), ..] => (array_elements(array).filter(|_| array.len() == 2)?, 1),
+        _ => (array_elements(nodes)?, 2),
+    };
+    let of_type = array_type(&nodes[length..]);
+    let elements: Vec<&[Node]> = elements.split(|node| node.is(",")).collect();
+    let is_nested = elements.iter().any(|element| element.first().is_none_or(|first| first.is("ARRAY")));
+    if length == 1 && (is_nested || of_type.is_none()) {
+        // It stands in parentheses for another reason.
+        return None;
+    }
+    let of_type = of_type.filter(|_| !is_nested);
+    let cast: Vec<Vec<Node>> = elements.into_iter().map(|element| cast_to(element, of_type)).collect();
+    Some((cast.join(&leaf(",")), length + of_type.map_or(0, |of_type| of_type.len() + 2)))
+}
+
+/// `ARRAY[…]`
+fn array_elements(nodes: &[Node]) -> Option<&[Node]> {
+    match nodes {
+        [word, Group('[', elements), ..] if word.is("ARRAY") => Some(elements),
+        _ => None,
+    }
+}
+
+/// `::type[]`: the type of an element.
+fn array_type(nodes: &[Node]) -> Option<&[Node]> {
+    let (_, rest) = nodes.split_first().filter(|(cast, _)| cast.is("::"))?;
+    let length = rest.iter().take_while(|node| is_of_type(node)).count();
+    let is_array = matches!(rest.get(length), Some(Group('[', inner)) if inner.is_empty());
+    (is_array && length > 0).then(|| &rest[..length])
+}
+
+fn is_of_type(node: &Node) -> bool {
+    node.is_name() || node.is(".") || matches!(node, Group('(', _))
+}
+
+/// An element with its cast, which stands before its collation.
+fn cast_to(element: &[Node], of_type: Option<&[Node]>) -> Vec<Node> {
+    if let [Group('(', inner)] = element
+        && let Some(collate) = inner.iter().position(|node| node.is("COLLATE"))
+    {
+        let (operand, collation) = inner.split_at(collate);
+        return vec![Group('(', [&cast_to(operand, of_type), collation].concat())];
+    }
+    let Some(of_type) = of_type else { return without_cast_parentheses(element.to_vec()) };
+    without_cast_parentheses([&[Group('(', element.to_vec()), leaf("::")], of_type].concat())
+}
+
+/// `(a)::x` is `a::x`, and `(a::x)::y` is `a::x::y`, where nothing stands before it.
+fn without_cast_parentheses(expression: Vec<Node>) -> Vec<Node> {
+    match expression.as_slice() {
+        [Group('(', inner), cast, rest @ ..] if cast.is("::") => {
+            let inner = without_cast_parentheses(inner.clone());
+            let operand = inner.split(|node| node.is("::")).next().unwrap_or_default();
+            let is_cast = inner[operand.len()..].iter().all(|node| node.is("::") || is_of_type(node));
+            if !(is_operand(operand) && is_cast) {
+                return [vec![Group('(', inner), cast.clone()], rest.to_vec()].concat();
+            }
+            [inner, vec![cast.clone()], rest.to_vec()].concat()
+        }
+        _ => expression,
+    }
+}
+
+/// A literal, a name, or a call of a function.
+fn is_operand(nodes: &[Node]) -> bool {
+    let (last, names) = match nodes.split_last() {
+        Some((last @ Group('(', _), names)) => (Some(last), names),
+        _ => (None, nodes),
+    };
+    let is_literal = |node: &Node| match node {
+        Leaf(text) => {
+            text.ends_with('\'') || text.starts_with(|c: char| c.is_ascii_digit()) || text == "NULL"
+        }
+        Group(..) => false,
+    };
+    match names {
+        [] => last.is_some(),
+        [literal] if is_literal(literal) => last.is_none(),
+        names => names.iter().all(|node| node.is_name() || node.is(".")),
+    }
 }
 
 /// Of `SELECT t.a FROM s.t`, drops `t.` where it stands before a column.
 fn without_only_table(nodes: &mut Vec<Node>) {
-    if nodes.first() != Some(&leaf("SELECT")) {
-        return;
-    }
-    let is_word = |node: &Node, words: &[&str]| matches!(node, Leaf(word) if words.contains(&word.as_str()));
-    let mut places = nodes.iter().enumerate().filter(|(_, node)| is_word(node, &["FROM"]));
-    let (Some((from, _)), None) = (places.next(), places.next()) else { return };
-    const AFTER: [&str; 12] = [
-        "WHERE",
-        "GROUP",
-        "HAVING",
-        "WINDOW",
-        "ORDER",
-        "LIMIT",
-        "OFFSET",
-        "FETCH",
-        "FOR",
-        "UNION",
-        "INTERSECT",
-        "EXCEPT",
-    ];
-    let tables = nodes[from + 1..].iter().take_while(|node| !is_word(node, &AFTER)).collect::<Vec<_>>();
-    if nodes.iter().any(|node| is_word(node, &["UNION", "INTERSECT", "EXCEPT"]))
-        || tables.iter().any(|node| is_word(node, &[",", "JOIN"]))
+    let has_with = nodes.first().is_some_and(|node| node.is("WITH"));
+    let Some(select) = nodes.iter().position(|node| node.is("SELECT")) else { return };
+    let Some(from) = nodes.iter().position(|node| node.is("FROM")) else { return };
+    if (select > 0 && !has_with) || nodes.iter().any(|node| node.is_one_of(&["UNION", "INTERSECT", "EXCEPT"]))
     {
         return;
     }
-    let name = tables.iter().rev().find(|node| matches!(node, Leaf(_))).copied().cloned();
+    let is_after = |node: &Node| node.is_one_of(&AFTER_FROM) || node.is("TABLESAMPLE");
+    let tables: Vec<&Node> = nodes[from + 1..].iter().take_while(|node| !is_after(node)).collect();
+    if tables.iter().any(|node| node.is_one_of(&[",", "JOIN"])) {
+        return;
+    }
+    let name = tables.into_iter().rev().find_map(|node| match node {
+        // Without a name of its own it is called like the function.
+        Leaf(name) if name == "XMLTABLE" => Some(leaf("xmltable")),
+        Leaf(_) => Some(node.clone()),
+        Group(..) => None,
+    });
     if let Some(name) = name {
         drop_prefix(nodes, &name);
     }
@@ -252,13 +299,14 @@ fn drop_prefix(nodes: &mut Vec<Node>, prefix: &Node) {
     let mut rest = std::mem::take(nodes).into_iter().peekable();
     while let Some(mut node) = rest.next() {
         if let Group('(' | '[', inner) = &mut node {
-            let is_query = matches!(inner.first(), Some(Leaf(word)) if ["SELECT", "WITH", "VALUES"].contains(&word.as_str()));
+            let is_query = inner.first().is_some_and(|first| first.is_one_of(&["SELECT", "WITH", "VALUES"]));
             if !is_query {
                 drop_prefix(inner, prefix);
             }
         }
-        let is_qualified = kept.last() == Some(&leaf("."));
-        if node == *prefix && !is_qualified && rest.peek() == Some(&leaf(".")) {
+        // A part of a longer name, or the schema of a type.
+        let is_other = kept.last().is_some_and(|before: &Node| before.is_one_of(&[".", "::"]));
+        if node == *prefix && !is_other && rest.peek().is_some_and(|next| next.is(".")) {
             let dot = rest.next();
             // `t.*` is the whole row, and `t.f(…)` a function of a schema.
             if rest.peek().is_some_and(|after| matches!(after, Leaf(word) if word != "*")) {
@@ -310,6 +358,124 @@ mod tests {
         assert!(canonical("SELECT t.* FROM s.t").contains("t . *"));
         assert!(canonical("SELECT t.f(t.a) FROM s.t").contains("t . f (a)"));
         assert_ne!(canonical("SELECT t.a FROM s.t"), canonical("SELECT t.a FROM s.u t"));
+    }
+
+    #[test]
+    fn the_only_table_is_found_after_a_with_list_and_before_a_sample() {
+        let same = |old, new| assert_eq!(canonical(old), canonical(new));
+        same(
+            " WITH RECURSIVE t(n) AS (\n         VALUES (1)\n        UNION ALL\n         SELECT (t_1.n + 1)\n           FROM t t_1\n          WHERE (t_1.n < 6)\n        )\n SELECT t.n\n   FROM t;",
+            " WITH RECURSIVE t(n) AS (\n         VALUES (1)\n        UNION ALL\n         SELECT (t_1.n + 1)\n           FROM t t_1\n          WHERE (t_1.n < 6)\n        )\n SELECT n\n   FROM t;",
+        );
+        same(
+            " SELECT t.id\n   FROM s.t TABLESAMPLE bernoulli (10) REPEATABLE (7)\n  WHERE (t.n > 1);",
+            " SELECT id\n   FROM s.t TABLESAMPLE bernoulli (10) REPEATABLE (7)\n  WHERE (n > 1);",
+        );
+        same(
+            " SELECT f.a,\n    f.o\n   FROM ROWS FROM(generate_series(1, 3), unnest('{a}'::text[])) WITH ORDINALITY f(a, b, o);",
+            " SELECT a,\n    o\n   FROM ROWS FROM(generate_series(1, 3), unnest('{a}'::text[])) WITH ORDINALITY f(a, b, o);",
+        );
+        same(
+            "SELECT \"xmltable\".a FROM XMLTABLE(x) WHERE \"xmltable\".a",
+            "SELECT a FROM XMLTABLE(x) WHERE a",
+        );
+        assert_ne!(
+            canonical("SELECT 'x'::t.mood AS m FROM s.t"),
+            canonical("SELECT 'x'::mood AS m FROM s.t")
+        );
+        assert!(canonical("WITH t AS (SELECT 1 AS n) SELECT t.n FROM t, s.u").contains("t . n"));
+        assert!(canonical("WITH t AS (SELECT u.n FROM s.u) SELECT 1").contains("u . n"));
+    }
+
+    #[test]
+    fn a_cast_of_an_array_stands_at_its_elements() {
+        // As statistics are printed: with as few parentheses as can be.
+        let before = "(v::text = ANY (ARRAY['a'::character varying, NULL::character varying]::text[]))";
+        let after = "(v::text = ANY (ARRAY['a'::character varying::text, NULL::character varying::text]))";
+        assert_eq!(canonical(before), canonical(after));
+        let before = "(x = ANY ((ARRAY[(lower(a))::character varying(3), s.b, (c || 'd'::text), '-5'::integer])::text[]))";
+        let after = "(x = ANY (ARRAY[((lower(a))::character varying(3))::text, (s.b)::text, ((c || 'd'::text))::text, ('-5'::integer)::text]))";
+        assert_eq!(canonical(before), canonical(after));
+        for (one, other) in [
+            ("ARRAY[(a || b)::text]", "ARRAY[a || b::text]"),
+            ("ARRAY[(- 1)::text]", "ARRAY[- 1::text]"),
+            ("ARRAY[f(a)::text]", "ARRAY[f a::text]"),
+            ("(ARRAY[a])::x[]", "(ARRAY[a])::y[]"),
+            ("(ARRAY[a])::x[]", "(ARRAY[a])::x"),
+            ("(ARRAY[ARRAY[a]])::x[]", "ARRAY[ARRAY[a]]"),
+        ] {
+            assert_ne!(canonical(one), canonical(other), "{one}");
+        }
+    }
+
+    #[test]
+    fn a_collation_stands_after_the_cast_of_its_element() {
+        let before = "((v)::text = ANY ((ARRAY[('a'::character varying COLLATE \"C\"), 'b'::character varying])::text[]))";
+        let after = "((v)::text = ANY (ARRAY[(('a'::character varying)::text COLLATE \"C\"), ('b'::character varying)::text]))";
+        assert_eq!(canonical(before), canonical(after));
+        assert_ne!(canonical(before), canonical(&after.replace("\"C\"", "\"D\"")));
+    }
+
+    #[test]
+    fn conditions_in_a_row_need_no_parentheses() {
+        // NOT IN with columns in the list.
+        let before =
+            "CHECK (((((v)::text <> (w)::text) AND ((v)::text <> 'b'::text)) AND ((v)::text <> (d)::text)))";
+        let after =
+            "CHECK ((((v)::text <> (w)::text) AND ((v)::text <> 'b'::text) AND ((v)::text <> (d)::text)))";
+        assert_eq!(canonical(before), canonical(after));
+        assert_eq!(canonical(&before.replace("AND", "OR")), canonical(&after.replace("AND", "OR")));
+        for (one, other) in [
+            ("((a AND b) OR c)", "(a AND b OR c)"),
+            ("((a OR b) AND c)", "(a OR b AND c)"),
+            ("(NOT (a AND b) AND c)", "(NOT a AND b AND c)"),
+            ("(f(a AND b) AND c)", "(f a AND b AND c)"),
+        ] {
+            assert_ne!(canonical(one), canonical(other));
+        }
+    }
+
+    #[test]
+    fn a_subquery_in_an_expression_does_not_name_its_columns() {
+        let before =
+            "((n, v) IN ( SELECT 1,\n            'x'::text\n           FROM s.t\n          WHERE (t.n > 1)))";
+        let after = "((n, v) IN ( SELECT 1,\n            'x'::text AS text\n           FROM s.t\n          WHERE (t.n > 1)))";
+        assert_eq!(canonical(before), canonical(after));
+        assert_eq!(
+            canonical("SET (a, b) = ( SELECT 'a'::text)"),
+            canonical("SET (a, b) = ( SELECT 'a'::text AS text)")
+        );
+        for named in [
+            "SELECT s.x FROM ( SELECT 1 AS x) s",
+            "SELECT 1 FROM s.t JOIN ( SELECT 1 AS x) s ON true",
+            "SELECT 1 FROM s.t, LATERAL ( SELECT 1 AS x) s",
+            "SELECT 1 FROM s.t, ( SELECT 1 AS x) s",
+            "WITH s AS MATERIALIZED ( SELECT 1 AS x) SELECT 1",
+            "WITH s AS ( SELECT 1 AS x) SELECT 1",
+            "SELECT ( SELECT 1) AS x",
+        ] {
+            assert!(canonical(named).contains("AS x"), "{named}");
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_changed_is_called_otherwise_with_as_or_without() {
+        for change in
+            ["UPDATE s.t AS x SET a = 1", "DELETE FROM ONLY t AS x", "MERGE INTO s.t AS x USING u ON true"]
+        {
+            assert_eq!(canonical(change), canonical(&change.replace(" AS", "")));
+        }
+        let rule =
+            "CREATE RULE r AS\n    ON UPDATE TO s.t DO INSTEAD  INSERT INTO s.u AS x (f1)\n  VALUES (0)";
+        assert_eq!(canonical(rule).matches(" AS ").count(), 2);
+    }
+
+    #[test]
+    fn xml_that_is_not_indented_means_the_same_with_and_without_saying_so() {
+        let old = " SELECT (XMLSERIALIZE(CONTENT 'good'::xml AS character(10)))::character(10) AS \"xmlserialize\";";
+        let new = old.replace("(10)))", "(10) NO INDENT))");
+        assert_eq!(canonical(old), canonical(&new));
+        assert_ne!(canonical(old), canonical(&new.replace("NO ", "")));
     }
 
     #[test]

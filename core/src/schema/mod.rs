@@ -7,6 +7,7 @@ mod fingerprint;
 mod hazard;
 mod kind;
 mod meaning;
+pub mod statement;
 
 pub use difference::{Aspect, Change, Confirmed, Difference, Expected, Facts, differences};
 pub use fact::{Facets, Fact, Hash, Key, RawFact, label};

@@ -8,7 +8,7 @@ const STATE: &str = "SELECT
     (SELECT count(*) FROM pg_foreign_server) || ' ' || (SELECT count(*) FROM pg_user_mappings) || ' ' ||
     (SELECT count(*) FROM opdb.own_environment) || ' ' || (SELECT count(*) FROM opdb.environment) || ' ' ||
     (SELECT count(*) FROM opdb.event_table) || ' ' || (SELECT count(*) FROM opdb.dead_letter) || ' ' ||
-    (SELECT count(*) FROM opdb.schema_snapshot) || ' ' || (SELECT count(*) FROM opdb.quality_rule) || ' ' ||
+    (SELECT count(*) FROM opdb.schema_snapshot) || ' ' || (SELECT count(*) FROM opdb.schema_fact) || ' ' || (SELECT count(*) FROM opdb.quality_rule) || ' ' ||
     (SELECT count(*) FROM opdb.quality_run) || ' ' || (SELECT count(*) FROM opdb.deployment)";
 
 #[test]
@@ -104,6 +104,22 @@ const CASES: &[(&str, &str, &str)] = &[
     ("opdb.schema_fingerprint('{nowhere}')", "3F000", "\"nowhere\""),
     ("opdb.validate_schema(NULL)", "22004", "\"expected\""),
     ("opdb.validate_schema('nothing')", "42704", "\"nothing\""),
+    ("opdb.capture_schema('live')", "42602", "\"live\""),
+    ("opdb.capture_schema('env:x')", "42602", "\"env:x\""),
+    ("opdb.drop_schema_snapshot(NULL)", "22004", "\"name\""),
+    ("opdb.drop_schema_snapshot('nothing')", "42704", "\"nothing\""),
+    ("opdb.schema_fingerprint('{}')", "22023", "empty"),
+    ("opdb.assert_schema(NULL)", "22004", "\"expected\""),
+    ("opdb.assert_schema('nothing')", "42704", "\"nothing\""),
+    ("opdb.schema_drift(NULL)", "22004", "\"expected\""),
+    ("opdb.schema_drift('nothing')", "42704", "\"nothing\""),
+    ("opdb.diff_schema(NULL, 'live')", "22004", "\"from_ref\""),
+    ("opdb.diff_schema('live', NULL)", "22004", "\"to_ref\""),
+    ("opdb.diff_schema('nothing', 'live')", "42704", "\"nothing\""),
+    ("opdb.diff_schema('live', 'env:nowhere')", "42704", "\"nowhere\""),
+    ("opdb.diff_schema('env:', 'live')", "42704", "\"\""),
+    ("opdb.diff_schema('env:down', 'live')", "08001", "\"down\""),
+    ("opdb.diff_schema('live', 'env:wrong_password')", "28P01", "\"wrong_password\""),
     // Quality.
     ("opdb.quality_score(NULL)", "22004", "\"table\""),
     ("opdb.quality_score('good', NULL)", "22004", "\"options\""),

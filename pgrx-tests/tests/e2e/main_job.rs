@@ -3,6 +3,7 @@
 use opdb_e2e::main_job::{self, Ingested};
 
 use crate::fixture::servers;
+use crate::schema_round_trip::survives_pg_dump;
 
 #[test]
 fn a_real_feed_goes_from_test_to_production_once() {
@@ -37,4 +38,6 @@ fn a_real_feed_goes_from_test_to_production_once() {
     assert_eq!(summary.rows_in_production, 1707);
     assert!(summary.same_rows);
     assert!(!told.contains("only for this demo"), "the demo prints no password");
+
+    survives_pg_dump(main_job::DATABASE);
 }

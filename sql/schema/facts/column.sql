@@ -39,7 +39,14 @@ SELECT 'column', t.schema, t.name, a.attname::text, t.extension,
                     ELSE '"not_null_unvalidated": true' END END,
            CASE WHEN nn.connoinherit THEN '"not_null_no_inherit": true' END,
            '"not_null_comment": ' || pg_catalog.to_json(nn.comment),
-           CASE WHEN a.attidentity <> '' THEN '"identity": "' || a.attidentity::text || '"' END,
+           -- From PostgreSQL 17 on a partition has what its parent has; before, one of its own has its own sequence.
+           CASE WHEN a.attidentity <> ''
+                     AND NOT (t.relispartition
+                              AND EXISTS (SELECT FROM pg_catalog.pg_inherits i
+                                          JOIN pg_catalog.pg_attribute p ON p.attrelid = i.inhparent
+                                               AND p.attname = a.attname AND p.attidentity = a.attidentity
+                                          WHERE i.inhrelid = a.attrelid)) THEN
+               '"identity": "' || a.attidentity::text || '"' END,
            CASE WHEN a.attgenerated <> '' THEN '"generated_kind": "' || a.attgenerated::text || '"' END,
            CASE WHEN a.attinhcount > 0 THEN '"inherited": ' || a.attinhcount::text END,
            CASE WHEN a.attinhcount > 0 AND a.attislocal THEN '"local": true' END,
@@ -65,7 +72,7 @@ LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attn
 LEFT JOIN not_null nn ON nn.conrelid = a.attrelid AND nn.attnum = a.attnum
 LEFT JOIN remark r ON r.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass
                   AND r.objoid = a.attrelid AND r.objsubid = a.attnum
-LEFT JOIN locked l ON l.relation = t.oid
+LEFT JOIN locked l ON l.relid = t.oid
 WHERE t.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')
   AND (t.parent IS NULL
        OR EXISTS (SELECT FROM deviating v WHERE v.attrelid = a.attrelid AND v.attnum = a.attnum))

@@ -16,10 +16,14 @@
 SELECT 'constraint', t.schema, t.name, o.conname::text, t.extension,
        '{' || pg_catalog.concat_ws(', ',
            '"type": "' || o.contype::text || '"',
-           '"columns": ' || (SELECT pg_catalog.array_to_json(pg_catalog.array_agg(a.attname
-                                         ORDER BY pg_catalog.array_position(o.conkey, a.attnum)))
-                             FROM pg_catalog.pg_attribute a
-                             WHERE a.attrelid = o.conrelid AND a.attnum = ANY (o.conkey))::text,
+           CASE WHEN o.contype = 'c' THEN NULL
+                WHEN o.conkey[2] IS NULL THEN '"columns": '
+                    || (SELECT pg_catalog.json_build_array(a.attname) FROM pg_catalog.pg_attribute a
+                        WHERE a.attrelid = o.conrelid AND a.attnum = o.conkey[1])::text
+                ELSE '"columns": '
+                    || (SELECT pg_catalog.json_agg(a.attname ORDER BY pg_catalog.array_position(o.conkey, a.attnum))
+                        FROM pg_catalog.pg_attribute a
+                        WHERE a.attrelid = o.conrelid AND a.attnum = ANY (o.conkey))::text END,
            CASE WHEN o.confrelid <> 0 THEN '"references": '
                || (SELECT pg_catalog.json_build_array(fn.nspname, f.relname)
                    FROM pg_catalog.pg_class f JOIN pg_catalog.pg_namespace fn ON fn.oid = f.relnamespace
@@ -36,6 +40,12 @@ SELECT 'constraint', t.schema, t.name, o.conname::text, t.extension,
                                     FROM pg_catalog.pg_tablespace s WHERE s.oid = i.reltablespace) END,
            CASE WHEN x.indisclustered THEN '"clustered": true' END,
            CASE WHEN NOT (x.indisvalid AND x.indisready) THEN '"index_invalid": true' END,
+           CASE WHEN x.indexprs IS NOT NULL THEN
+               '"statistics": ' || (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(b.attnum, b.attstattarget)
+                                                               ORDER BY b.attnum)
+                                    FROM pg_catalog.pg_attribute b
+                                    WHERE b.attrelid = i.oid AND b.attstattarget >= 0)::text END,
+           '"depends_on": ' || dx.extensions::text,
            '"index_comment": ' || pg_catalog.to_json(ri.comment),
            '"comment": ' || pg_catalog.to_json(r.comment)) || '}',
        -- A key of plain columns is defined by them.
@@ -50,9 +60,14 @@ LEFT JOIN pg_catalog.pg_index x ON x.indexrelid = o.conindid AND o.contype IN ('
 LEFT JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
 LEFT JOIN disabled e ON e.tgconstraint = o.oid
 LEFT JOIN remark r ON r.classoid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND r.objoid = o.oid
+LEFT JOIN pg_catalog.pg_inherits ih ON ih.inhrelid = i.oid AND t.parent IS NOT NULL
+LEFT JOIN pg_catalog.pg_class u ON u.oid = ih.inhparent
+LEFT JOIN dependent dx ON dx.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND dx.objid = i.oid
 LEFT JOIN remark ri ON ri.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND ri.objoid = i.oid AND ri.objsubid = 0
-LEFT JOIN locked l ON l.relation = o.conrelid AND o.contype IN ('c', 'x')
+LEFT JOIN locked l ON l.relid = o.conrelid AND o.contype IN ('c', 'x')
 WHERE o.contype NOT IN ('t', 'n')
-  AND NOT (o.contype = 'f' AND o.conparentid <> 0)
+  AND NOT (o.contype = 'f' AND o.conparentid <> 0 AND r.comment IS NULL
+           AND (e.tgconstraint IS NULL OR o.conparentid IN (SELECT p.tgconstraint FROM disabled p)))
   AND (t.parent IS NULL OR (o.conparentid = 0 AND o.coninhcount = 0) OR NOT o.convalidated OR e.tgconstraint IS NOT NULL
-       OR r.comment IS NOT NULL OR ri.comment IS NOT NULL OR i.reloptions IS NOT NULL OR x.indisclustered)
+       OR r.comment IS NOT NULL OR ri.comment IS NOT NULL OR x.indisclustered
+       OR i.reloptions IS DISTINCT FROM u.reloptions OR i.reltablespace <> u.reltablespace OR dx.extensions IS NOT NULL)

@@ -58,6 +58,7 @@ LEFT JOIN member m ON m.classid = 'pg_catalog.pg_event_trigger'::pg_catalog.regc
 LEFT JOIN remark r ON r.classoid = 'pg_catalog.pg_event_trigger'::pg_catalog.regclass AND r.objoid = e.oid
 WHERE /*whole*/
 UNION ALL
+-- Of some schemas, the extensions that stand in them: their objects count only where both sides have the same version.
 SELECT 'extension', NULL, NULL, e.extname::text, NULL,
        pg_catalog.json_build_object(
            'version', e.extversion, 'schema', n.nspname,
@@ -66,4 +67,5 @@ SELECT 'extension', NULL, NULL, e.extname::text, NULL,
 FROM pg_catalog.pg_extension e
 JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
 LEFT JOIN remark r ON r.classoid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND r.objoid = e.oid
-WHERE /*whole*/
+WHERE e.extname <> 'opdb'
+  AND (/*whole*/ OR (/*whole schemas*/ AND e.extnamespace IN (SELECT oid FROM namespace)))

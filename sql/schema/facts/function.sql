@@ -1,4 +1,5 @@
--- Functions, procedures and aggregates; those that the server makes with a range type follow from it.
+-- Functions, procedures and aggregates. Those that the server makes with a range type follow from it, but for what
+-- somebody said or granted about them.
 SELECT CASE p.prokind WHEN 'f' THEN 'function' WHEN 'w' THEN 'function' WHEN 'p' THEN 'procedure'
                       WHEN 'a' THEN 'aggregate' ELSE 'prokind ' || p.prokind::text END,
        n.name, NULL, label(p.proname) || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')',
@@ -45,11 +46,14 @@ LEFT JOIN pg_catalog.pg_aggregate a ON a.aggfnoid = p.oid
 LEFT JOIN member m ON m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND m.objid = p.oid
 LEFT JOIN dependent e ON e.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND e.objid = p.oid
 LEFT JOIN remark r ON r.classoid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND r.objoid = p.oid
-LEFT JOIN LATERAL (SELECT k.reason FROM pg_catalog.pg_depend d JOIN locked k ON k.relation = d.refobjid
+LEFT JOIN LATERAL (SELECT k.reason FROM pg_catalog.pg_depend d JOIN locked k ON k.relid = d.refobjid
                    WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid
                      AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass LIMIT 1) k
      ON p.prosqlbody IS NOT NULL
 WHERE /*whole schemas*/
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                  WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'i'
-                    AND d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass)
+  AND (r.comment IS NOT NULL OR r.labels IS NOT NULL
+       OR NOT (coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner)) @> pg_catalog.acldefault('f', p.proowner)
+               AND coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner)) <@ pg_catalog.acldefault('f', p.proowner))
+       OR NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                      WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'i'
+                        AND d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass))

@@ -31,13 +31,14 @@
                FILTER (WHERE b.attstattarget >= 0) AS statistics
     FROM index i
     CROSS JOIN LATERAL pg_catalog.unnest(i.indkey) WITH ORDINALITY k (attnum, place)
-    LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum <> 0
-    LEFT JOIN (SELECT b.attrelid, b.attnum, b.attstattarget,
-                      (SELECT pg_catalog.string_agg(o, ', ') FROM pg_catalog.unnest(b.attoptions) o
-                       WHERE o NOT LIKE 'pg\_attver=%') AS options
-               FROM pg_catalog.pg_attribute b
-               WHERE b.attnum > 0 AND (b.attstattarget >= 0 OR b.attoptions[1] NOT LIKE 'pg\_attver=%'
-                                       OR b.attoptions[2] <> '')) b ON b.attrelid = i.oid AND b.attnum = k.place
+    -- Each a lookup by key, where joining would read the whole catalog for a few rows of it.
+    LEFT JOIN LATERAL (SELECT a.attname, a.attcollation FROM pg_catalog.pg_attribute a
+                       WHERE a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum <> 0 LIMIT 1) a ON true
+    LEFT JOIN LATERAL (SELECT b.attstattarget,
+                              (SELECT pg_catalog.string_agg(o, ', ') FROM pg_catalog.unnest(b.attoptions) o
+                               WHERE o NOT LIKE 'pg\_attver=%') AS options
+                       FROM pg_catalog.pg_attribute b
+                       WHERE b.attrelid = i.oid AND b.attnum = k.place LIMIT 1) b ON true
     LEFT JOIN pg_catalog.pg_opclass oc ON k.place <= i.indnkeyatts AND oc.oid = i.indclass[k.place - 1]
     LEFT JOIN pg_catalog.pg_namespace ocn ON ocn.oid = oc.opcnamespace
     GROUP BY i.oid
@@ -75,6 +76,9 @@ JOIN key k ON k.oid = i.oid
 JOIN pg_catalog.pg_am am ON am.oid = i.relam
 LEFT JOIN dependent e ON e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND e.objid = i.oid
 LEFT JOIN remark r ON r.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND r.objoid = i.oid AND r.objsubid = 0
-LEFT JOIN locked l ON l.relation = i.indrelid
-WHERE i.parent IS NULL OR NOT i.relispartition OR NOT i.indisvalid OR i.indisclustered OR i.reloptions IS NOT NULL
-   OR r.comment IS NOT NULL OR k.statistics IS NOT NULL
+LEFT JOIN locked l ON l.relid = i.indrelid
+LEFT JOIN pg_catalog.pg_inherits h ON h.inhrelid = i.oid AND i.parent IS NOT NULL
+LEFT JOIN pg_catalog.pg_class u ON u.oid = h.inhparent
+WHERE i.parent IS NULL OR NOT i.relispartition OR NOT i.indisvalid OR i.indisclustered
+   OR i.reloptions IS DISTINCT FROM u.reloptions OR i.reltablespace <> u.reltablespace
+   OR r.comment IS NOT NULL OR k.statistics IS NOT NULL OR e.extensions IS NOT NULL

@@ -12,7 +12,9 @@ FROM namespace n
 JOIN pg_catalog.pg_operator o ON o.oprnamespace = n.oid
 LEFT JOIN member m ON m.classid = 'pg_catalog.pg_operator'::pg_catalog.regclass AND m.objid = o.oid
 LEFT JOIN remark r ON r.classoid = 'pg_catalog.pg_operator'::pg_catalog.regclass AND r.objoid = o.oid
-WHERE /*whole schemas*/
+-- An operator without a function was only named, as the negator or commutator of another: a fact of that one. Nobody
+-- can use it, and pg_dump leaves it out.
+WHERE /*whole schemas*/ AND o.oprcode <> 0
 UNION ALL
 SELECT 'operator_class', n.name, NULL, label(c.opcname) || ' USING ' || a.amname, m.extension,
        pg_catalog.json_build_object(

@@ -14,6 +14,6 @@ SELECT 'policy', t.schema, t.name, p.polname::text, t.extension,
 FROM relation t
 JOIN pg_catalog.pg_policy p ON p.polrelid = t.oid
 LEFT JOIN remark r ON r.classoid = 'pg_catalog.pg_policy'::pg_catalog.regclass AND r.objoid = p.oid
-LEFT JOIN LATERAL (SELECT k.reason FROM pg_catalog.pg_depend d JOIN locked k ON k.relation = d.refobjid
+LEFT JOIN LATERAL (SELECT k.reason FROM pg_catalog.pg_depend d JOIN locked k ON k.relid = d.refobjid
                    WHERE d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass AND d.objid = p.oid
                      AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass LIMIT 1) l ON true

@@ -4,16 +4,9 @@ SELECT 'default_privileges', n.nspname::text, NULL,
            CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS'
                                 WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' WHEN 'L' THEN 'LARGE OBJECTS'
                                 ELSE d.defaclobjtype::text END), NULL,
-       pg_catalog.json_build_object('acl',
-           (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
-                       CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(x.grantee)::text END,
-                       pg_catalog.pg_get_userbyid(x.grantor), x.privilege_type, x.is_grantable)
-                       ORDER BY CASE x.grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid(x.grantee)::text END COLLATE "C",
-                                x.privilege_type COLLATE "C")
-            FROM pg_catalog.aclexplode(d.defaclacl) x
-            -- Not known everywhere.
-            WHERE x.privilege_type <> 'MAINTAIN'))::text, NULL, NULL
-FROM pg_catalog.pg_default_acl d
+       pg_catalog.json_build_object('acl', acl(d.defaclacl, d.kind, d.defaclrole))::text, NULL, NULL
+FROM (SELECT d.*, CASE d.defaclobjtype WHEN 'S' THEN 's' ELSE d.defaclobjtype END AS kind
+      FROM pg_catalog.pg_default_acl d) d
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace
 WHERE (d.defaclnamespace = 0 AND /*whole*/) OR (/*whole schemas*/ AND d.defaclnamespace IN (SELECT oid FROM namespace))
 UNION ALL
@@ -35,3 +28,14 @@ WHERE /*whole*/ AND c.oid < 16384 AND c.relacl IS NOT NULL
   AND c.relnamespace = 'pg_catalog'::pg_catalog.regnamespace
   AND NOT (c.relacl @> coalesce(i.initprivs, pg_catalog.acldefault('r', c.relowner))
            AND c.relacl <@ coalesce(i.initprivs, pg_catalog.acldefault('r', c.relowner)))
+UNION ALL
+SELECT 'system_relation', NULL, NULL, c.oid::pg_catalog.regclass::text || '.' || pg_catalog.quote_ident(a.attname), NULL,
+       pg_catalog.json_build_object('acl', acl(a.attacl, 'c', c.relowner))::text, NULL, NULL
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+LEFT JOIN pg_catalog.pg_init_privs i ON i.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND i.objoid = c.oid
+                                    AND i.objsubid = a.attnum
+WHERE /*whole*/ AND c.oid < 16384 AND c.relnamespace = 'pg_catalog'::pg_catalog.regnamespace
+  AND (a.attacl IS NOT NULL OR i.initprivs IS NOT NULL)
+  AND NOT (coalesce(a.attacl, '{}') @> coalesce(i.initprivs, '{}')
+           AND coalesce(a.attacl, '{}') <@ coalesce(i.initprivs, '{}'))

@@ -14,8 +14,9 @@ WHERE /*whole*/
 UNION ALL
 SELECT 'published_table', n.nspname::text, c.relname::text, p.pubname::text, NULL,
        pg_catalog.json_build_object(
-           'columns', (SELECT pg_catalog.json_agg(a.attname ORDER BY a.attnum)
-                       FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.prrelid AND a.attnum = ANY (t.prattrs)))::text,
+           -- Not 'columns', of which only the order of those that both sides have would count.
+           'column_list', (SELECT pg_catalog.json_agg(a.attname ORDER BY a.attnum)
+                           FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.prrelid AND a.attnum = ANY (t.prattrs)))::text,
        CASE WHEN t.prqual IS NOT NULL AND l.reason IS NULL THEN
            pg_catalog.json_build_object('where', pg_catalog.pg_get_expr(t.prqual, t.prrelid)) END::text,
        CASE WHEN t.prqual IS NOT NULL AND l.reason IS NOT NULL THEN
@@ -24,7 +25,7 @@ FROM pg_catalog.pg_publication_rel t
 JOIN pg_catalog.pg_publication p ON p.oid = t.prpubid
 JOIN pg_catalog.pg_class c ON c.oid = t.prrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-LEFT JOIN locked l ON l.relation = t.prrelid
+LEFT JOIN locked l ON l.relid = t.prrelid
 WHERE /*whole*/
 UNION ALL
 SELECT 'published_schema', n.nspname::text, NULL, p.pubname::text, NULL, '{}', NULL, NULL

@@ -2,10 +2,10 @@
 SELECT CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'v' THEN 'view'
                       WHEN 'm' THEN 'materialized_view' WHEN 'f' THEN 'foreign_table'
                       ELSE 'relkind ' || c.relkind::text END,
-       t.schema, t.name, t.name, t.extension,
+       c.schema, c.name, c.name, c.extension,
        '{' || pg_catalog.concat_ws(', ',
            -- In order. Where the columns that a table inherits stand among its own depends on its history alone.
-           '"columns": ' || (SELECT pg_catalog.array_to_json(pg_catalog.array_agg(a.attname ORDER BY a.attnum))
+           '"columns": ' || (SELECT coalesce(pg_catalog.array_to_json(pg_catalog.array_agg(a.attname ORDER BY a.attnum)), '[]')
                              FROM pg_catalog.pg_attribute a
                              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
                                AND (a.attinhcount = 0 OR c.relispartition))::text,
@@ -45,10 +45,9 @@ SELECT CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'v' THEN 
                'definition', CASE WHEN c.relkind IN ('v', 'm') AND l.reason IS NULL THEN
                                  pg_catalog.pg_get_viewdef(c.oid) END) END::text,
        CASE WHEN l.reason IS NOT NULL THEN pg_catalog.json_build_object('definition', l.reason) END::text
-FROM relation t
-JOIN pg_catalog.pg_class c ON c.oid = t.oid
+FROM relation c
 LEFT JOIN pg_catalog.pg_class toast ON toast.oid = c.reltoastrelid AND toast.reloptions IS NOT NULL
-LEFT JOIN pg_catalog.pg_class u ON u.oid = t.parent
+LEFT JOIN pg_catalog.pg_class u ON u.oid = c.parent
 LEFT JOIN (SELECT i.inhrelid,
                   pg_catalog.json_agg(pg_catalog.json_build_array(pn.nspname, pc.relname) ORDER BY i.inhseqno) AS parents
            FROM pg_catalog.pg_inherits i
@@ -57,20 +56,24 @@ LEFT JOIN (SELECT i.inhrelid,
 LEFT JOIN (SELECT ft.ftrelid, s.srvname::text AS server, ft.ftoptions
            FROM pg_catalog.pg_foreign_table ft
            JOIN pg_catalog.pg_foreign_server s ON s.oid = ft.ftserver) f ON f.ftrelid = c.oid
-LEFT JOIN dependent e ON e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND e.objid = t.oid
+LEFT JOIN dependent e ON e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND e.objid = c.oid
 LEFT JOIN remark r ON r.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND r.objoid = c.oid AND r.objsubid = 0
 LEFT JOIN (SELECT w.ev_class, pg_catalog.min(k.reason) AS reason
            FROM locked k
            JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                                      AND d.refobjid = k.relation
+                                      AND d.refobjid = k.relid
                                       AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
            JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid AND w.rulename = '_RETURN'
            GROUP BY w.ev_class) l ON l.ev_class = c.oid
-WHERE t.relkind NOT IN ('S', 'c')
-  AND (t.parent IS NULL
+WHERE c.relkind NOT IN ('S', 'c')
+  AND (c.parent IS NULL
        OR c.relowner <> u.relowner OR c.relpersistence <> u.relpersistence OR c.reltablespace <> u.reltablespace
        OR c.reloptions IS NOT NULL OR toast.reloptions IS NOT NULL OR r.comment IS NOT NULL OR r.labels IS NOT NULL
        OR c.relrowsecurity <> u.relrowsecurity OR c.relforcerowsecurity <> u.relforcerowsecurity
        OR c.relreplident <> u.relreplident
-       OR (c.relacl IS NOT NULL AND NOT (c.relacl @> coalesce(u.relacl, pg_catalog.acldefault('r', u.relowner))
-                                         AND c.relacl <@ coalesce(u.relacl, pg_catalog.acldefault('r', u.relowner)))))
+       OR (c.relkind = 'r' AND c.relam <> coalesce(NULLIF(u.relam, 0), 2))
+       -- What GRANT and REVOKE leave behind is what it was.
+       OR (c.relacl IS NOT NULL
+           AND NOT (c.relacl @> pg_catalog.acldefault('r', c.relowner) AND c.relacl <@ pg_catalog.acldefault('r', c.relowner))
+           AND NOT (c.relacl @> coalesce(u.relacl, pg_catalog.acldefault('r', u.relowner))
+                    AND c.relacl <@ coalesce(u.relacl, pg_catalog.acldefault('r', u.relowner)))))

@@ -13,5 +13,5 @@ JOIN pg_catalog.pg_statistic_ext s ON s.stxnamespace = n.oid
 LEFT JOIN relation t ON t.oid = s.stxrelid
 LEFT JOIN member m ON m.classid = 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass AND m.objid = s.oid
 LEFT JOIN remark r ON r.classoid = 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass AND r.objoid = s.oid
-LEFT JOIN locked l ON l.relation = s.stxrelid
+LEFT JOIN locked l ON l.relid = s.stxrelid
 WHERE /*whole schemas*/

@@ -13,5 +13,5 @@ LEFT JOIN pg_catalog.pg_trigger s ON s.tgrelid = t.parent AND s.tgname = g.tgnam
                                  AND s.tgtype = g.tgtype AND s.tgenabled = g.tgenabled
 LEFT JOIN dependent e ON e.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND e.objid = g.oid
 LEFT JOIN remark r ON r.classoid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND r.objoid = g.oid
-LEFT JOIN locked l ON l.relation = t.oid AND g.tgqual IS NOT NULL
+LEFT JOIN locked l ON l.relid = t.oid AND g.tgqual IS NOT NULL
 WHERE ((g.tgparentid = 0 AND s.oid IS NULL) OR g.tgenabled <> p.tgenabled OR r.comment IS NOT NULL)

@@ -1,4 +1,5 @@
--- Types that a user made: not the row types of tables, nor the arrays and multiranges that the server adds.
+-- Types that a user made: not the row types of tables (but for what somebody said or granted about them), nor the
+-- arrays and multiranges that the server adds.
 SELECT CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' WHEN 'c' THEN 'composite_type'
                       WHEN 'r' THEN 'range_type' WHEN 'b' THEN 'base_type' WHEN 'p' THEN 'base_type'
                       ELSE 'typtype ' || t.typtype::text END,
@@ -6,7 +7,7 @@ SELECT CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' WHEN 'c' THEN 
        pg_catalog.json_build_object(
            'labels', (SELECT pg_catalog.json_agg(e.enumlabel ORDER BY e.enumsortorder)
                       FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid),
-           'attributes', CASE t.typtype WHEN 'c' THEN
+           'attributes', CASE WHEN c.oid IS NOT NULL THEN
                (SELECT pg_catalog.json_agg(a.attname ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
                 WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) END,
            'base_type', CASE t.typtype WHEN 'd' THEN pg_catalog.format_type(t.typbasetype, t.typtypmod) END,
@@ -51,4 +52,7 @@ LEFT JOIN remark r ON r.classoid = 'pg_catalog.pg_type'::pg_catalog.regclass AND
 LEFT JOIN remark rc ON rc.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass
                    AND rc.objoid = t.typrelid AND rc.objsubid = 0
 WHERE /*whole schemas*/ AND t.typtype <> 'm'
-  AND (t.typrelid = 0 OR c.oid IS NOT NULL) AND array_of.oid IS NULL
+  AND (t.typrelid = 0 OR c.oid IS NOT NULL OR r.comment IS NOT NULL
+       OR NOT (coalesce(t.typacl, pg_catalog.acldefault('T', t.typowner)) @> pg_catalog.acldefault('T', t.typowner)
+               AND coalesce(t.typacl, pg_catalog.acldefault('T', t.typowner)) <@ pg_catalog.acldefault('T', t.typowner)))
+  AND array_of.oid IS NULL

@@ -1,0 +1,33 @@
+//! `cargo xtask bench`: measurements on a throwaway cluster. They never fail because something is slow.
+
+mod memory;
+mod report;
+mod rounds;
+mod schema;
+
+use clap::Subcommand;
+
+/// What can be measured.
+#[derive(Subcommand)]
+pub enum Bench {
+    /// Capturing and validating schemas, beside pg_dump and the bare SQL
+    Schema {
+        /// How many tables the databases have
+        #[arg(long, value_delimiter = ',', default_value = "2000,10000")]
+        tables: Vec<u32>,
+        /// How often each contender runs
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
+        #[command(flatten)]
+        postgres: crate::Postgres,
+    },
+}
+
+impl Bench {
+    /// Measures, and prints what was found.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Schema { tables, runs, postgres } => schema::run(postgres.pg, &tables, runs),
+        }
+    }
+}
