@@ -17,8 +17,8 @@ use crate::pg::{memory, own, session, spi, subtransaction};
 const COLUMNS: usize = 8;
 /// How many facts are held as rows at a time.
 const BATCH: usize = 2000;
-/// After how many facts the server's caches are emptied.
-const REMEMBERED: usize = 4000;
+/// After how many batches the server's caches are emptied.
+const REMEMBERED: usize = 2;
 /// How often a statement is tried that fails because of what others are changing.
 const ATTEMPTS: u32 = 40;
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
@@ -41,7 +41,9 @@ pub fn local<S: Default>(
             let mut collected = S::default();
             for statement in scope.statements() {
                 let facts = local_statement(&scope, statement)?;
-                facts.into_iter().try_for_each(|fact| each(&mut collected, fact))?;
+                for fact in facts {
+                    each(&mut collected, fact)?;
+                }
             }
             if reading < READINGS && !state.is_still()? {
                 return Err(SchemaError::Changing.into());
@@ -59,29 +61,36 @@ pub fn local<S: Default>(
 }
 
 /// The facts of one statement, as of now, and none of the locks that reading them took.
-fn local_statement(scope: &Scope, statement: &Statement) -> Result<Vec<RawFact>> {
+fn local_statement(scope: &Scope, statement: &Statement) -> Result<impl Iterator<Item = RawFact>> {
     let sql = scope.sql(statement, true);
-    let row =
-        |row: &pgrx::spi::SpiHeapTupleData| (1..=COLUMNS).map(|column| row.get::<String>(column)).collect();
-    attempts(|| {
+    let batches = attempts(|| {
         subtransaction::discarded(|| {
             session::pinned_with(&SETTINGS, || {
-                own::read_as_owner(|| {
-                    spi::on_latest_snapshot(|| {
-                        let mut facts = Vec::new();
-                        spi::for_each(&sql, BATCH as _, row, |row| {
-                            facts.extend(raw_fact("this database", row)?);
-                            if facts.len() % REMEMBERED == 0 {
-                                memory::forget_catalogs();
-                            }
-                            Ok(())
-                        })?;
-                        Ok(facts)
-                    })
-                })
+                own::read_as_owner(|| spi::on_latest_snapshot(|| batches(&sql)))
             })
         })
-    })
+    })?;
+    Ok(batches.into_iter().flatten())
+}
+
+/// In many vectors: growing a single one would hold it twice.
+fn batches(sql: &str) -> Result<Vec<Vec<RawFact>>> {
+    let row =
+        |row: &pgrx::spi::SpiHeapTupleData| (1..=COLUMNS).map(|column| row.get::<String>(column)).collect();
+    let mut full: Vec<Vec<RawFact>> = Vec::new();
+    let mut batch = Vec::with_capacity(BATCH);
+    spi::for_each(sql, BATCH as _, row, |row| {
+        batch.extend(raw_fact("this database", row)?);
+        if batch.len() == BATCH {
+            full.push(std::mem::replace(&mut batch, Vec::with_capacity(BATCH)));
+            if full.len() % REMEMBERED == 0 {
+                memory::forget_catalogs();
+            }
+        }
+        Ok(())
+    })?;
+    full.push(batch);
+    Ok(full)
 }
 
 /// The same of another server, in a transaction of its own there.

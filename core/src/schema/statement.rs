@@ -19,7 +19,7 @@ pub const SETTINGS: [(&str, &str); 6] = [
     ("enable_nestloop", "off"),
     ("enable_mergejoin", "off"),
     ("jit", "off"),
-    ("work_mem", "8MB"),
+    ("work_mem", "4MB"),
     ("hash_mem_multiplier", "1"),
 ];
 
