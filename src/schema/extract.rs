@@ -83,7 +83,7 @@ fn batches(sql: &str) -> Result<Vec<Vec<RawFact>>> {
         batch.extend(raw_fact("this database", row)?);
         if batch.len() == BATCH {
             full.push(std::mem::replace(&mut batch, Vec::with_capacity(BATCH)));
-            if full.len() % REMEMBERED == 0 {
+            if full.len().is_multiple_of(REMEMBERED) {
                 memory::forget_catalogs();
             }
         }
@@ -141,11 +141,15 @@ fn remote_transaction<S: Default>(
     Ok(collected)
 }
 
-/// Whether opdb is there too, so that the servers it made are not taken for a part of the schema.
+/// Whether opdb is there too, so that the servers it made are not taken for a part of the schema. What only looks like
+/// opdb's table may be a view that runs somebody's code.
 fn has_opdb(remote: &Remote) -> Result<bool> {
     let answer = remote.query_row(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                        WHERE n.nspname = 'opdb' AND c.relname = 'environment'
+                        JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                             AND d.objid = c.oid AND d.deptype = 'e'
+                        JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'opdb'
+                        WHERE n.nspname = 'opdb' AND c.relname = 'environment' AND c.relkind = 'r'
                           AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
                           AND pg_catalog.has_table_privilege(c.oid, 'SELECT'))",
         1,

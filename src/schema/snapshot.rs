@@ -75,6 +75,12 @@ impl Snapshot {
 
     /// Captures this database as it is under `name`, in place of what was there.
     pub fn capture(name: &str, schemas: Option<Vec<String>>) -> Result<String> {
+        // First of all the row of the name: whoever else captures under it waits here.
+        own::write(
+            "INSERT INTO opdb.schema_snapshot (name, fingerprint, format, major, captured_by)
+             VALUES ($1, '', 0, 0, '') ON CONFLICT (name) DO UPDATE SET fingerprint = ''",
+            &[name.into()],
+        )?;
         own::write("DELETE FROM opdb.schema_fact WHERE snapshot = $1", &[name.into()])?;
         let scope = schemas.as_deref().map_or(Scope::Database, Scope::Schemas);
         let (mut capture, state) =
@@ -82,11 +88,10 @@ impl Snapshot {
         capture.store(name)?;
         let fingerprint = capture.printed.finish()?;
         own::write(
-            "INSERT INTO opdb.schema_snapshot (name, fingerprint, schemas, format, major, stamp, captured_by)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)
-             ON CONFLICT (name) DO UPDATE
-             SET fingerprint = excluded.fingerprint, schemas = excluded.schemas, format = excluded.format,
-                 major = excluded.major, stamp = excluded.stamp, captured_at = excluded.captured_at, captured_by = excluded.captured_by",
+            "UPDATE opdb.schema_snapshot
+             SET fingerprint = $2, schemas = $3, format = $4, major = $5, stamp = $6, captured_by = $7,
+                 captured_at = pg_catalog.now()
+             WHERE name = $1",
             &[
                 name.into(),
                 fingerprint.as_str().into(),

@@ -59,7 +59,7 @@ fn stamp() -> Result<Option<String>> {
         if is_superuser != Some(true) {
             return Ok(None);
         }
-        session::pinned_with(&[("jit", "off")], || {
+        session::pinned_with(&catalog::STAMP_SETTINGS, || {
             spi::on_latest_snapshot(|| spi::read_value::<String>(&catalog::stamp_sql(), &[]))
         })
     })

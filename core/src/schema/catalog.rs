@@ -76,19 +76,29 @@ pub const NOT_SCHEMA: [(&str, &str); 13] = [
 /// SQL that returns one text which is another one after every change to the covered catalogs: rows are told apart by
 /// where they are and by the transaction that wrote them, neither of which is ever used again for another row. Of
 /// roles and tablespaces, which the whole cluster shares, only names count.
+///
+/// It is a digest in the order of the rows and no sum: whoever may drop objects of his own could choose such that a
+/// sum stays the same. Read with [`STAMP_SETTINGS`], which keep that order.
 pub fn stamp_sql() -> String {
     let versions = |catalog: &str| {
         let row = match catalog {
-            "pg_authid" => "(t.oid, t.rolname)",
-            "pg_tablespace" => "(t.oid, t.spcname)",
-            _ => "(t.ctid, t.xmin)",
+            "pg_authid" => "pg_catalog.textsend(t.oid || ' ' || pg_catalog.quote_ident(t.rolname))",
+            "pg_tablespace" => "pg_catalog.textsend(t.oid || ' ' || pg_catalog.quote_ident(t.spcname))",
+            _ => "pg_catalog.tidsend(t.ctid) || pg_catalog.xidsend(t.xmin)",
         };
         format!(
-            "SELECT pg_catalog.hashtextextended('{catalog}', pg_catalog.count(*))
-                    # coalesce(pg_catalog.bit_xor(pg_catalog.hash_record_extended(ROW{row}, 0)), 0) AS hash
-             FROM pg_catalog.{catalog} t"
+            "(SELECT pg_catalog.sha256(coalesce(pg_catalog.string_agg({row}, ''), '')) FROM pg_catalog.{catalog} t)"
         )
     };
     let parts: Vec<String> = COVERED.into_iter().map(versions).collect();
-    format!("SELECT pg_catalog.bit_xor(c.hash)::text FROM ({}) c", parts.join("\nUNION ALL\n"))
+    format!("SELECT pg_catalog.encode(pg_catalog.sha256({}), 'hex')", parts.join("\n|| "))
 }
+
+/// Rows in the order in which they are stored.
+pub const STAMP_SETTINGS: [(&str, &str); 5] = [
+    ("jit", "off"),
+    ("synchronize_seqscans", "off"),
+    ("max_parallel_workers_per_gather", "0"),
+    ("enable_indexscan", "off"),
+    ("enable_bitmapscan", "off"),
+];

@@ -75,6 +75,8 @@ fn unexpected(kind: Kind, facets: &Facets) -> Hazard {
     use Kind::*;
     let flag = |name: &str| facets.get(name) == Some(&Value::Bool(true));
     match kind {
+        // Privileges on what the server has from the start.
+        Schema | BaseType if facets.contains_key("acl") && facets.len() == 1 => Hazard::Security,
         // Of partitions that come and go, only what deviates from the parent is there at all.
         Table if facets.contains_key("partition_of") && facets.contains_key("acl") => Hazard::Security,
         Constraint => Hazard::BreaksClients,

@@ -58,7 +58,8 @@ fn rewritten(nodes: Vec<Node>) -> Vec<Node> {
         .map(|node| match node {
             Leaf(_) => node,
             Group(bracket, inner) => match (bracket, <[Node; 1]>::try_from(rewritten(inner))) {
-                ('(', Ok([Group('(', inner)])) => Group('(', inner),
+                // `ROLLUP ((a, b))` is not `ROLLUP (a, b)`.
+                ('(', Ok([Group('(', inner)])) if !inner.iter().any(|node| node.is(",")) => Group('(', inner),
                 (_, Ok(inner)) => Group(bracket, inner.into()),
                 (_, Err(inner)) => Group(bracket, inner),
             },
@@ -110,6 +111,8 @@ fn without_optional_as(nodes: &mut Vec<Node>) {
     }
 }
 
+const SET_OPERATIONS: [&str; 3] = ["UNION", "INTERSECT", "EXCEPT"];
+
 /// Where a clause of a query begins that comes after its FROM.
 const AFTER_FROM: [&str; 12] = [
     "WHERE",
@@ -130,11 +133,17 @@ const AFTER_FROM: [&str; 12] = [
 fn without_names_of_subqueries(nodes: &mut [Node]) {
     for place in 0..nodes.len() {
         let before = place.checked_sub(1).and_then(|before| nodes.get(before));
+        let after = nodes.get(place + 1);
         let is_table = before
             .is_some_and(|node| node.is_one_of(&["FROM", "JOIN", "LATERAL", "AS", "MATERIALIZED"]))
-            || nodes.get(place + 1).is_some_and(Node::is_name);
+            || after.is_some_and(Node::is_name);
+        // A part of UNION and the like gives the whole its names.
+        let is_part = before.is_some_and(|node| node.is_one_of(&SET_OPERATIONS) || node.is("ALL"))
+            || after.is_some_and(|node| node.is_one_of(&SET_OPERATIONS));
         match &mut nodes[place] {
-            Group('(', query) if !is_table && query.first().is_some_and(|node| node.is("SELECT")) => {
+            Group('(', query)
+                if !is_table && !is_part && query.first().is_some_and(|node| node.is("SELECT")) =>
+            {
                 without_names(query);
             }
             _ => {}
@@ -193,6 +202,8 @@ fn array(nodes: &[Node]) -> Option<(Vec<Node>, usize)> {
     let of_type = array_type(&nodes[length..]);
     let elements: Vec<&[Node]> = elements.split(|node| node.is(",")).collect();
     let is_nested = elements.iter().any(|element| element.first().is_none_or(|first| first.is("ARRAY")));
+    // Of an array of arrays, or by a function of somebody's, the cast is not that of the elements.
+    let of_type = of_type.filter(|of_type| !of_type.iter().any(|node| node.is(".")) && is_scalar(&elements));
     if length == 1 && (is_nested || of_type.is_none()) {
         // It stands in parentheses for another reason.
         return None;
@@ -200,6 +211,22 @@ fn array(nodes: &[Node]) -> Option<(Vec<Node>, usize)> {
     let of_type = of_type.filter(|_| !is_nested);
     let cast: Vec<Vec<Node>> = elements.into_iter().map(|element| cast_to(element, of_type)).collect();
     Some((cast.join(&leaf(",")), length + of_type.map_or(0, |of_type| of_type.len() + 2)))
+}
+
+/// Whether the elements of an array, which are all of one type, are known to be no arrays: one of them is a number, or
+/// a literal of a type of the server's own that is none.
+fn is_scalar(elements: &[&[Node]]) -> bool {
+    elements.iter().any(|element| match element {
+        [Leaf(number)] => number.starts_with(|c: char| c.is_ascii_digit()),
+        [Leaf(literal), cast, of_type @ ..] => {
+            literal.starts_with('\'')
+                && cast.is("::")
+                && !of_type.is_empty()
+                && of_type.iter().all(is_of_type)
+        }
+        [Group('(', inner), ..] if inner.iter().any(|node| node.is("COLLATE")) => true,
+        _ => false,
+    })
 }
 
 /// `ARRAY[…]`
@@ -274,12 +301,12 @@ fn without_only_table(nodes: &mut Vec<Node>) {
     let has_with = nodes.first().is_some_and(|node| node.is("WITH"));
     let Some(select) = nodes.iter().position(|node| node.is("SELECT")) else { return };
     let Some(from) = nodes.iter().position(|node| node.is("FROM")) else { return };
-    if (select > 0 && !has_with) || nodes.iter().any(|node| node.is_one_of(&["UNION", "INTERSECT", "EXCEPT"]))
-    {
+    if (select > 0 && !has_with) || nodes.iter().any(|node| node.is_one_of(&SET_OPERATIONS)) {
         return;
     }
     let is_after = |node: &Node| node.is_one_of(&AFTER_FROM) || node.is("TABLESAMPLE");
     let tables: Vec<&Node> = nodes[from + 1..].iter().take_while(|node| !is_after(node)).collect();
+    let end = from + 1 + tables.len();
     if tables.iter().any(|node| node.is_one_of(&[",", "JOIN"])) {
         return;
     }
@@ -290,7 +317,13 @@ fn without_only_table(nodes: &mut Vec<Node>) {
         Group(..) => None,
     });
     if let Some(name) = name {
+        // What stands in FROM itself are tables and types.
+        let mut after = nodes.split_off(end);
+        let tables = nodes.split_off(from);
         drop_prefix(nodes, &name);
+        drop_prefix(&mut after, &name);
+        nodes.extend(tables);
+        nodes.extend(after);
     }
 }
 
@@ -304,12 +337,14 @@ fn drop_prefix(nodes: &mut Vec<Node>, prefix: &Node) {
                 drop_prefix(inner, prefix);
             }
         }
-        // A part of a longer name, or the schema of a type.
-        let is_other = kept.last().is_some_and(|before: &Node| before.is_one_of(&[".", "::"]));
+        // A part of a longer name, or the schema of a type or collation.
+        let is_other = kept
+            .last()
+            .is_some_and(|before: &Node| before.is_one_of(&[".", "::", "AS", "COLLATE", "RETURNING"]));
         if node == *prefix && !is_other && rest.peek().is_some_and(|next| next.is(".")) {
             let dot = rest.next();
-            // `t.*` is the whole row, and `t.f(…)` a function of a schema.
-            if rest.peek().is_some_and(|after| matches!(after, Leaf(word) if word != "*")) {
+            // `t.*` is the whole row, `t.+` an operator and `t.f(…)` a function of a schema.
+            if rest.peek().is_some_and(Node::is_name) {
                 let column = rest.next();
                 if matches!(rest.peek(), Some(Group('(', _))) {
                     kept.push(node);
@@ -339,6 +374,40 @@ mod tests {
         assert_ne!(canonical(before), canonical(&after.replace("b,c", "d")));
         assert_ne!(canonical(before), canonical(&after.replace("ANY", "ALL")));
         assert_eq!(canonical(&canonical(before)), canonical(before));
+    }
+
+    #[test]
+    fn what_means_something_else_stays_something_else() {
+        for (one, other) in [
+            ("SELECT a FROM t GROUP BY ROLLUP(a, b)", "SELECT a FROM t GROUP BY ROLLUP((a, b))"),
+            ("SELECT a FROM t GROUP BY CUBE(a, b)", "SELECT a FROM t GROUP BY CUBE((a, b))"),
+            (
+                "SELECT x FROM ((SELECT a AS x, b AS y FROM t LIMIT 1) UNION ALL SELECT 3, 4) s",
+                "SELECT x FROM ((SELECT a AS y, b AS x FROM t LIMIT 1) UNION ALL SELECT 3, 4) s",
+            ),
+            ("CHECK (((ARRAY[a, b])::text[] = c))", "CHECK ((ARRAY[(a)::text, (b)::text] = c))"),
+            ("((ARRAY[1, 2])::s.ct[])", "(ARRAY[(1)::s.ct, (2)::s.ct])"),
+            ("((ARRAY['{1}'::integer[]])::text[])", "(ARRAY[('{1}'::integer[])::text])"),
+            (
+                "SELECT a FROM public.t ORDER BY a COLLATE \"C\"",
+                "SELECT a FROM public.t ORDER BY a COLLATE t.\"C\"",
+            ),
+            (
+                "WITH users AS (SELECT 1) SELECT a FROM users",
+                "WITH users AS (SELECT 1) SELECT a FROM users.users",
+            ),
+            (
+                "SELECT a FROM json_to_record('{}') r(a money)",
+                "SELECT a FROM json_to_record('{}') r(a r.money)",
+            ),
+            (
+                "SELECT JSON_VALUE(a, '$' RETURNING money) FROM t",
+                "SELECT JSON_VALUE(a, '$' RETURNING t.money) FROM t",
+            ),
+            ("SELECT (a OPERATOR(t.+) b) FROM t", "SELECT (a OPERATOR(+) b) FROM t"),
+        ] {
+            assert_ne!(canonical(one), canonical(other), "{one}");
+        }
     }
 
     #[test]

@@ -97,6 +97,20 @@ fn a_schema_opdb_there_that_the_role_may_not_use_is_in_nobodys_way() {
 }
 
 #[test]
+fn what_only_looks_like_opdb_there_is_not_asked() {
+    let mut pair = pair();
+    execute(
+        &mut pair.there,
+        "CREATE EXTENSION postgres_fdw; CREATE SERVER hidden FOREIGN DATA WRAPPER postgres_fdw; CREATE SCHEMA opdb;
+         CREATE FUNCTION opdb.f() RETURNS text LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''ran''; END';
+         CREATE VIEW opdb.environment AS SELECT opdb.f() AS server;
+         GRANT USAGE ON SCHEMA opdb TO PUBLIC; GRANT SELECT ON opdb.environment TO PUBLIC",
+    );
+    let found = "SELECT change FROM opdb.diff_schema('env:production', 'live') WHERE object = 'hidden'";
+    assert_eq!(text(&mut pair.here, found), "missing");
+}
+
+#[test]
 fn in_some_schemas_an_extension_counts_by_its_version_too() {
     let mut pair = Pair::with_plain_production();
     execute(

@@ -190,6 +190,25 @@ fn capturing_again_replaces_and_dropping_forgets() {
 }
 
 #[test]
+fn two_captures_of_one_name_do_not_mix() {
+    let (name, mut client) = scene();
+    let mut other = on_test(&name);
+    execute(&mut other, "BEGIN; SELECT opdb.capture_schema('both')");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| execute(&mut on_test(&name), "SELECT opdb.capture_schema('both')"));
+        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'";
+        while text(&mut client, waits) == "0" && !waiting.is_finished() {
+            std::thread::yield_now();
+        }
+        execute(&mut other, "COMMIT");
+        waiting.join().unwrap();
+    });
+    let doubled = "SELECT count(*) - count(DISTINCT hash) FROM opdb.schema_fact";
+    assert_eq!(text(&mut client, doubled), "0");
+    assert_eq!(text(&mut client, "SELECT opdb.validate_schema('both') ->> 'valid'"), "true");
+}
+
+#[test]
 fn an_assertion_names_the_first_differences() {
     let (_, mut client) = scene();
     execute(&mut client, "SELECT opdb.capture_schema(); SELECT opdb.assert_schema()");

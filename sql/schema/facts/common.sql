@@ -33,7 +33,8 @@ remark AS MATERIALIZED (
     FROM (SELECT d.classoid, d.objoid, d.objsubid, d.description
           FROM pg_catalog.pg_description d
           WHERE d.objoid >= 16384
-             OR d.classoid = ANY ('{pg_catalog.pg_namespace, pg_catalog.pg_language}'::pg_catalog.regclass[])) d
+             OR d.classoid = ANY ('{pg_catalog.pg_namespace, pg_catalog.pg_language,
+                                 pg_catalog.pg_extension}'::pg_catalog.regclass[])) d
     FULL JOIN (SELECT s.classoid, s.objoid, s.objsubid,
                       pg_catalog.json_object_agg(s.provider, s.label ORDER BY s.provider) AS labels
                FROM pg_catalog.pg_seclabel s GROUP BY s.classoid, s.objoid, s.objsubid) s

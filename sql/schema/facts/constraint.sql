@@ -2,8 +2,14 @@
 -- keeps for the partitions of a foreign key follow from it.
 , disabled AS MATERIALIZED (
     -- DISABLE TRIGGER switches a foreign key off.
-    SELECT DISTINCT g.tgconstraint FROM pg_catalog.pg_trigger g
-    WHERE g.tgconstraint <> 0 AND g.tgisinternal AND g.tgenabled NOT IN ('O', 'A')
+    SELECT g.tgconstraint, pg_catalog.bool_or(g.tgenabled NOT IN ('O', 'A')) AS is_off,
+           pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, c.relname, g.tgtype, g.tgenabled)
+                               ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C", g.tgtype) AS triggers
+    FROM pg_catalog.pg_trigger g
+    JOIN pg_catalog.pg_class c ON c.oid = g.tgrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE g.tgconstraint <> 0 AND g.tgisinternal AND g.tgenabled <> 'O'
+    GROUP BY g.tgconstraint
 ), owner AS (
     SELECT t.oid, 0::pg_catalog.oid AS type, t.schema, t.name, t.extension, t.parent FROM relation t
     UNION ALL
@@ -29,7 +35,8 @@ SELECT 'constraint', t.schema, t.name, o.conname::text, t.extension,
                    FROM pg_catalog.pg_class f JOIN pg_catalog.pg_namespace fn ON fn.oid = f.relnamespace
                    WHERE f.oid = o.confrelid)::text END,
            CASE WHEN o.convalidated THEN '"validated": true' END,
-           CASE WHEN e.tgconstraint IS NULL THEN '"enforced": true' END,
+           CASE WHEN e.is_off IS NOT TRUE THEN '"enforced": true' END,
+           '"triggers": ' || e.triggers::text,
            CASE WHEN o.condeferrable THEN '"deferrable": true' END,
            CASE WHEN o.condeferred THEN '"deferred": true' END,
            CASE WHEN o.contype = 'c' AND o.coninhcount > 0 THEN '"inherited": ' || o.coninhcount::text END,

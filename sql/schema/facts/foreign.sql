@@ -26,7 +26,7 @@ LEFT JOIN member m ON m.classid = 'pg_catalog.pg_foreign_server'::pg_catalog.reg
 LEFT JOIN remark r ON r.classoid = 'pg_catalog.pg_foreign_server'::pg_catalog.regclass AND r.objoid = s.oid
 WHERE /*whole*/ AND s.srvname::text NOT IN (/*environments*/)
 UNION ALL
-SELECT 'user_mapping', NULL, NULL, pg_catalog.format('FOR %s SERVER %s', v.usename, v.srvname), NULL,
+SELECT 'user_mapping', NULL, NULL, pg_catalog.format('FOR %I SERVER %I', v.usename, v.srvname), NULL,
        pg_catalog.json_build_object(
            'options', (SELECT pg_catalog.json_agg(
                                   CASE WHEN o LIKE 'user=%' THEN o ELSE pg_catalog.split_part(o, '=', 1) END

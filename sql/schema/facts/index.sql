@@ -20,7 +20,12 @@
                       (SELECT pg_catalog.format(' COLLATE %I.%I', cn.nspname, co.collname)
                        FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace
                        WHERE co.oid = i.indcollation[k.place - 1]) ELSE '' END
-               || CASE WHEN oc.opcdefault AND b.options IS NULL THEN ''
+               || CASE WHEN oc.opcdefault AND b.options IS NULL
+                              -- The default of the column's own type, unless that is the one of a type like it.
+                              AND (oc.opcintype = a.atttypid
+                                   OR NOT EXISTS (SELECT FROM pg_catalog.pg_opclass own
+                                                  WHERE own.opcmethod = i.relam AND own.opcdefault
+                                                    AND own.opcintype = a.atttypid)) THEN ''
                        ELSE ' ' || CASE WHEN ocn.nspname = 'pg_catalog' THEN ''
                                         ELSE pg_catalog.quote_ident(ocn.nspname) || '.' END
                             || pg_catalog.quote_ident(oc.opcname) || coalesce(' (' || b.options || ')', '') END
@@ -32,7 +37,7 @@
     FROM index i
     CROSS JOIN LATERAL pg_catalog.unnest(i.indkey) WITH ORDINALITY k (attnum, place)
     -- Each a lookup by key, where joining would read the whole catalog for a few rows of it.
-    LEFT JOIN LATERAL (SELECT a.attname, a.attcollation FROM pg_catalog.pg_attribute a
+    LEFT JOIN LATERAL (SELECT a.attname, a.attcollation, a.atttypid FROM pg_catalog.pg_attribute a
                        WHERE a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum <> 0 LIMIT 1) a ON true
     LEFT JOIN LATERAL (SELECT b.attstattarget,
                               (SELECT pg_catalog.string_agg(o, ', ') FROM pg_catalog.unnest(b.attoptions) o

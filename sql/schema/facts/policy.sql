@@ -2,7 +2,10 @@ SELECT 'policy', t.schema, t.name, p.polname::text, t.extension,
        pg_catalog.json_build_object(
            'command', p.polcmd,
            'permissive', p.polpermissive,
-           'roles', (SELECT pg_catalog.json_agg(CASE o WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(o)::text END
+           'roles', (SELECT pg_catalog.json_agg(CASE WHEN o = 0 THEN 'PUBLIC'
+                                                     -- A role may have that name.
+                                                     WHEN pg_catalog.pg_get_userbyid(o) = 'PUBLIC' THEN '"PUBLIC"'
+                                                     ELSE pg_catalog.pg_get_userbyid(o)::text END
                                                 ORDER BY CASE o WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid(o)::text END
                                                          COLLATE "C")
                      FROM pg_catalog.unnest(p.polroles) o),

@@ -39,3 +39,12 @@ WHERE /*whole*/ AND c.oid < 16384 AND c.relnamespace = 'pg_catalog'::pg_catalog.
   AND (a.attacl IS NOT NULL OR i.initprivs IS NOT NULL)
   AND NOT (coalesce(a.attacl, '{}') @> coalesce(i.initprivs, '{}')
            AND coalesce(a.attacl, '{}') <@ coalesce(i.initprivs, '{}'))
+UNION ALL
+SELECT 'base_type', 'pg_catalog', NULL, t.typname::text, NULL,
+       pg_catalog.json_build_object('acl', acl(t.typacl, 'T', t.typowner))::text, NULL, NULL
+FROM pg_catalog.pg_type t
+LEFT JOIN pg_catalog.pg_init_privs i ON i.classoid = 'pg_catalog.pg_type'::pg_catalog.regclass AND i.objoid = t.oid
+WHERE /*whole*/ AND t.oid < 16384 AND t.typacl IS NOT NULL
+  AND t.typnamespace = 'pg_catalog'::pg_catalog.regnamespace
+  AND NOT (t.typacl @> coalesce(i.initprivs, pg_catalog.acldefault('T', t.typowner))
+           AND t.typacl <@ coalesce(i.initprivs, pg_catalog.acldefault('T', t.typowner)))

@@ -16,7 +16,7 @@ SELECT CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'v' THEN 
                CASE WHEN c.relispartition THEN '"partition_of": ' ELSE '"inherits": ' END || p.parents::text END,
            CASE WHEN c.reloftype <> 0 THEN
                '"of_type": ' || pg_catalog.to_json(pg_catalog.format_type(c.reloftype, NULL)) END,
-           CASE WHEN c.relkind IN ('r', 'm') AND c.relam <> 2 THEN
+           CASE WHEN c.relkind IN ('r', 'm', 'p') AND c.relam NOT IN (0, 2) THEN
                '"access_method": ' || (SELECT pg_catalog.to_json(a.amname::text)
                                        FROM pg_catalog.pg_am a WHERE a.oid = c.relam) END,
            CASE WHEN c.reltablespace <> 0 THEN

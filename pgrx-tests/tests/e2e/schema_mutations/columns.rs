@@ -247,7 +247,7 @@ pub const CONSTRAINTS: &[Case] = &[
     case(
         "ALTER TABLE app.held DISABLE TRIGGER ALL",
         "ALTER TABLE app.held ENABLE TRIGGER ALL",
-        &["constraints constraint app.held.held_ref changed: enforced"],
+        &["constraints constraint app.held.held_ref changed: enforced, triggers"],
     ),
     case(
         "ALTER TABLE app.held ALTER CONSTRAINT held_ref NOT ENFORCED",

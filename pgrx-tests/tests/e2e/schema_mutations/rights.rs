@@ -182,6 +182,16 @@ pub const PRIVILEGES: &[Case] = &[
         &["objects system_function pg_read_file(text) changed: acl"],
     ),
     case(
+        "GRANT CREATE ON SCHEMA pg_catalog TO app_owner",
+        "REVOKE CREATE ON SCHEMA pg_catalog FROM app_owner",
+        &["objects schema pg_catalog unexpected"],
+    ),
+    case(
+        "REVOKE USAGE ON TYPE pg_catalog.int4 FROM PUBLIC",
+        "GRANT USAGE ON TYPE pg_catalog.int4 TO PUBLIC",
+        &["data_types base_type pg_catalog.int4 unexpected"],
+    ),
+    case(
         "GRANT SELECT ON pg_locks TO app_owner",
         "REVOKE SELECT ON pg_locks FROM app_owner",
         &["objects system_relation pg_locks changed: acl"],
