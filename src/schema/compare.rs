@@ -46,17 +46,20 @@ impl Reference {
         &self,
         scope: Scope,
         mut each: impl FnMut(&mut S, RawFact) -> Result<()>,
-    ) -> Result<(S, i32)> {
+    ) -> Result<(S, i32, State)> {
         match self {
-            Self::Live(state) => Ok((extract::local(state.clone(), scope, each)?.0, own_major())),
+            Self::Live(state) => {
+                let (collected, state) = extract::local(state.clone(), scope, each)?;
+                Ok((collected, own_major(), state))
+            }
             Self::Captured(snapshot) => {
                 let mut collected = S::default();
                 snapshot.for_each_fact(|fact| each(&mut collected, fact))?;
-                Ok((collected, snapshot.major))
+                Ok((collected, snapshot.major, State::unknown()))
             }
-            Self::Environment(name) => {
-                remote::with(name, |remote| Ok((extract::remote(remote, scope, each)?, major(remote)?)))
-            }
+            Self::Environment(name) => remote::with(name, |remote| {
+                Ok((extract::remote(remote, scope, each)?, major(remote)?, State::unknown()))
+            }),
         }
     }
 }
@@ -71,12 +74,14 @@ pub struct Comparison {
     pub differences: Vec<Difference>,
     /// The fingerprint of the second schema; none if something of it could not be read.
     pub fingerprint: Option<String>,
+    /// What the catalogs of this database were, if it was the second one.
+    pub state: State,
 }
 
 impl Comparison {
     /// Of two schemas that are known to be the same.
-    pub fn same(fingerprint: String) -> Self {
-        Self { differences: Vec::new(), fingerprint: Some(fingerprint) }
+    pub fn same(fingerprint: String, state: State) -> Self {
+        Self { differences: Vec::new(), fingerprint: Some(fingerprint), state }
     }
 }
 
@@ -86,7 +91,7 @@ pub fn compare(expected: &Reference, actual: &Reference) -> Result<Comparison> {
     let schemas = common_schemas(expected, actual)?;
     let scope = schemas.as_deref().map_or(Scope::Database, Scope::Schemas);
     let mut held = Held::load(expected, scope)?;
-    let (look, major) = actual.read(scope, |look: &mut Look, fact| look.add(&held.expected, fact))?;
+    let (look, major, state) = actual.read(scope, |look: &mut Look, fact| look.add(&held.expected, fact))?;
     let differing = held.facts(&held.expected.others(&look.confirmed))?;
     Ok(Comparison {
         differences: differences(
@@ -94,6 +99,7 @@ pub fn compare(expected: &Reference, actual: &Reference) -> Result<Comparison> {
             Facts { facts: look.differing, major },
         ),
         fingerprint: look.printed.root(),
+        state,
     })
 }
 
@@ -133,7 +139,7 @@ impl<'a> Held<'a> {
             let expected = snapshot.expected()?;
             return Ok(Self { expected, major: snapshot.major, objects: Objects::Stored(snapshot) });
         }
-        let ((expected, facts), major) =
+        let ((expected, facts), major, _) =
             reference.read(scope, |(expected, facts): &mut (Expected, HashMap<Hash, RawFact>), fact| {
                 let hash = hash(&fact)?;
                 expected.add(&fact.key, hash);

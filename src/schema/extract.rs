@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 const READINGS: u32 = 3;
 
 /// Hands every fact of this database to `each`, and returns what `each` collected, with the state of the catalogs
-/// that it belongs to: `state`, or a later one. Whoever asks sees the same: it is read as the extension's owner. What
+/// that it belongs to: `state`, a later one, or an unknown one if they changed all the time. Whoever asks sees the same: it is read as the extension's owner. What
 /// was collected, and whatever `each` wrote, is thrown away where it has to begin anew.
 pub fn local<S: Default>(
     mut state: State,
@@ -55,7 +55,13 @@ pub fn local<S: Default>(
                 state = State::now()?;
                 reading += 1;
             }
-            result => return Ok((result?, state)),
+            result => {
+                let collected = result?;
+                if reading == READINGS && !state.is_still()? {
+                    state = State::unknown();
+                }
+                return Ok((collected, state));
+            }
         }
     }
 }

@@ -12,7 +12,6 @@ struct Remembered {
     name: String,
     fingerprint: String,
     schemas: Option<Vec<String>>,
-    state: State,
     comparison: Comparison,
 }
 
@@ -39,22 +38,23 @@ pub fn comparison(
 ) -> Result<Comparison> {
     let last = LAST.take().filter(|last| last.is_of(&snapshot));
     if let Some(last) = last {
-        if last.state.is_same_moment()? {
+        if last.comparison.state.is_same_moment()? {
             return Ok(remember(last));
         }
         let state = State::now()?;
-        if state.stamp().is_some() && state.stamp() == last.state.stamp() {
-            return Ok(remember(Remembered { state, ..last }));
+        if state.stamp().is_some() && state.stamp() == last.comparison.state.stamp() {
+            let comparison = Comparison { state, ..last.comparison };
+            return Ok(remember(Remembered { comparison, ..last }));
         }
     }
     let state = State::now()?;
     let Snapshot { name, fingerprint, schemas, .. } = snapshot.clone();
     let comparison = if state.stamp().is_some() && state.stamp() == snapshot.stamp.as_deref() {
-        Comparison::same(fingerprint.clone())
+        Comparison::same(fingerprint.clone(), state)
     } else {
-        compare(snapshot, state.clone())?
+        compare(snapshot, state)?
     };
-    Ok(remember(Remembered { name, fingerprint, schemas, state, comparison }))
+    Ok(remember(Remembered { name, fingerprint, schemas, comparison }))
 }
 
 /// Keeps what is complete and not too large.

@@ -212,7 +212,7 @@ impl Validation {
         let expected_fingerprint = snapshot.fingerprint.clone();
         let is_whole = snapshot.schemas.is_none();
         let covers = Kind::ALL.iter().copied().filter(|kind| is_whole || kind.is_of_schemas()).collect();
-        let Comparison { differences, fingerprint } = memory::comparison(snapshot, |snapshot, state| {
+        let Comparison { differences, fingerprint, .. } = memory::comparison(snapshot, |snapshot, state| {
             compare(&Reference::Captured(snapshot), &Reference::Live(state))
         })?;
         Ok(Self { differences, expected_fingerprint, actual_fingerprint: fingerprint, covers })

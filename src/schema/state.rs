@@ -24,6 +24,11 @@ impl State {
         Ok(Self { moment, stamp: stamp()? })
     }
 
+    /// Of facts that are of more than one moment.
+    pub fn unknown() -> Self {
+        Self { moment: None, stamp: None }
+    }
+
     pub fn stamp(&self) -> Option<&str> {
         self.stamp.as_deref()
     }
