@@ -33,7 +33,7 @@ impl RowDigest {
     /// 64 hexadecimal digits.
     pub fn hex(&self) -> String {
         let hash = Sha256::digest(format!("{}:{}:{}", self.rows, self.first, self.second));
-        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        crate::hex(&hash)
     }
 }
 
@@ -43,7 +43,7 @@ pub fn combined(digests: &[String]) -> String {
         [single] => single.clone(),
         several => {
             let hash = Sha256::digest(several.join("\n"));
-            hash.iter().map(|byte| format!("{byte:02x}")).collect()
+            crate::hex(&hash)
         }
     }
 }

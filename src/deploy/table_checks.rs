@@ -8,6 +8,7 @@ use super::shipment::Shipment;
 use crate::compat::{Compared, LocalTable};
 use crate::pg::error::Result;
 use crate::pg::name::literal;
+use crate::pg::own;
 use crate::pg::remote::Remote;
 
 /// `tables` and `shipments` go together, place by place.
@@ -131,19 +132,15 @@ const LACKING: &str = "
     )
     SELECT current_user || ' lacks ' || privilege || ' on ' || object FROM lacking";
 
-/// In SQL, whether the target has opdb and the role there may call this function of it. A schema of that name
-/// is not enough: whoever may create one could put a function of his own there.
+/// In SQL, whether the target has opdb and the role there may call this function of it.
 pub fn may_call(function: &str) -> String {
     format!(
         "coalesce((SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE')
                           AND pg_catalog.has_function_privilege(f.oid, 'EXECUTE')
                    FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_proc f ON f.pronamespace = n.oid
-                   WHERE n.nspname = 'opdb' AND f.proname = {}
-                     AND EXISTS (SELECT FROM pg_catalog.pg_depend d
-                                 JOIN pg_catalog.pg_extension x ON x.oid = d.refobjid
-                                 WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = f.oid
-                                   AND d.deptype = 'e' AND x.extname = 'opdb')), false)",
-        literal(function)
+                   WHERE n.nspname = 'opdb' AND f.proname = {} AND {}), false)",
+        literal(function),
+        own::belongs_to_opdb("pg_proc", "f.oid")
     )
 }
 

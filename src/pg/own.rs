@@ -38,6 +38,16 @@ pub fn read_as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     acting_as(owner()?, work)
 }
 
+/// In SQL, for any server: whether an object belongs to the extension opdb. A schema of that name is not enough:
+/// whoever may create one could put an object of his own there. `catalog` is where the object of that `oid` stands.
+pub fn belongs_to_opdb(catalog: &str, oid: &str) -> String {
+    format!(
+        "EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension x ON x.oid = d.refobjid
+                 WHERE d.classid = 'pg_catalog.{catalog}'::pg_catalog.regclass AND d.objid = {oid}
+                   AND d.deptype = 'e' AND x.extname = 'opdb')"
+    )
+}
+
 /// Who called: inside `write`, `current_user` is the owner.
 pub fn caller() -> Result<Option<String>> {
     read_value::<String>("SELECT current_user::text", &[])

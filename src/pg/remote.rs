@@ -86,6 +86,10 @@ impl Report for RemoteError {
 
 crate::reported!(RemoteError);
 
+fn set_config((name, value): &(&str, &str), is_local: bool) -> String {
+    format!("pg_catalog.set_config('{name}', '{value}', {is_local})")
+}
+
 /// An open connection to an environment.
 pub struct Remote {
     environment: String,
@@ -175,15 +179,19 @@ impl Remote {
             ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
             ("client_min_messages", "error"),
         ];
-        let calls: Vec<String> = session::PINNED
-            .iter()
-            .chain(&limits)
-            .map(|(name, value)| format!("pg_catalog.set_config('{name}', '{value}', false)"))
-            .collect();
+        let calls: Vec<String> =
+            session::PINNED.iter().chain(&limits).map(|setting| set_config(setting, false)).collect();
         self.query(
             &format!("SELECT pg_catalog.concat({}, {CHECK_CONNECTION}, {COMMIT_TO_DISK})", calls.join(", ")),
             1,
         )?;
+        Ok(())
+    }
+
+    /// Settings for the transaction that is open there.
+    pub fn set_local(&self, settings: &[(&str, &str)]) -> Result<()> {
+        let calls: Vec<String> = settings.iter().map(|setting| set_config(setting, true)).collect();
+        self.query(&format!("SELECT pg_catalog.concat({})", calls.join(", ")), 1)?;
         Ok(())
     }
 

@@ -14,11 +14,18 @@ pub fn pinned<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 /// `pinned` with more settings.
-#[allow(unsafe_code)]
 pub fn pinned_with<T>(more: &[(&str, &str)], work: impl FnOnce() -> Result<T>) -> Result<T> {
+    with_settings(PINNED.iter().chain(more), work)
+}
+
+#[allow(unsafe_code)]
+fn with_settings<'a, T>(
+    settings: impl IntoIterator<Item = &'a (&'a str, &'a str)>,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
     // SAFETY: main thread; the level is closed below, or by the abort of the (sub)transaction.
     let level = unsafe { pg_sys::NewGUCNestLevel() };
-    for (name, value) in PINNED.iter().chain(more) {
+    for (name, value) in settings {
         set(name, value)?;
     }
     let result = work();
@@ -47,17 +54,10 @@ pub fn trusted(schemas: &[String], owner: pg_sys::Oid) -> Result<Vec<String>> {
 
 /// Runs `work` with names looked up in pg_catalog and then in `schemas`, for code that the owner of a table
 /// wrote: nobody else's choice of a search_path reaches it.
-#[allow(unsafe_code)]
 pub fn with_schemas<T>(schemas: &[&str], work: impl FnOnce() -> Result<T>) -> Result<T> {
     let quoted: Vec<String> = schemas.iter().map(super::name::identifier).collect();
     let path = ["pg_catalog".to_owned()].into_iter().chain(quoted).chain(["pg_temp".to_owned()]);
-    // SAFETY: as in `pinned`.
-    let level = unsafe { pg_sys::NewGUCNestLevel() };
-    set("search_path", &path.collect::<Vec<_>>().join(", "))?;
-    let result = work();
-    // SAFETY: as in `pinned`.
-    unsafe { pg_sys::AtEOXact_GUC(true, level) };
-    result
+    with_settings(&[("search_path", path.collect::<Vec<_>>().join(", ").as_str())], work)
 }
 
 /// Errors: 25006 where nothing can be written, before the server says it in terms of transaction ids.

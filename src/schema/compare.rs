@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use opdb_core::schema::{Confirmed, Difference, Expected, Fact, Facts, Hash, RawFact, differences};
 
 use super::error::SchemaError;
-use super::extract::{self, Scope, parsed};
+use super::extract::{self, Scope, hashed, parsed};
 use super::snapshot::{Printed, Snapshot, own_major};
 use super::state::State;
 use crate::pg::error::Result;
@@ -89,7 +89,7 @@ impl Comparison {
 /// Errors: 22023 if both were captured, but not of the same schemas; those of the environments.
 pub fn compare(expected: &Reference, actual: &Reference) -> Result<Comparison> {
     let schemas = common_schemas(expected, actual)?;
-    let scope = schemas.as_deref().map_or(Scope::Database, Scope::Schemas);
+    let scope = Scope::of(schemas.as_deref());
     let mut held = Held::load(expected, scope)?;
     let (look, major, state) = actual.read(scope, |look: &mut Look, fact| look.add(&held.expected, fact))?;
     let differing = held.facts(&held.expected.others(&look.confirmed))?;
@@ -141,7 +141,7 @@ impl<'a> Held<'a> {
         }
         let ((expected, facts), major, _) =
             reference.read(scope, |(expected, facts): &mut (Expected, HashMap<Hash, RawFact>), fact| {
-                let hash = hash(&fact)?;
+                let hash = hashed(&fact)?;
                 expected.add(&fact.key, hash);
                 facts.insert(hash, fact);
                 Ok(())
@@ -159,10 +159,6 @@ impl<'a> Held<'a> {
             }
         }
     }
-}
-
-fn hash(fact: &RawFact) -> Result<Hash> {
-    fact.hash().map_err(|error| extract::unreadable("the schema", &error))
 }
 
 /// What was seen of the second schema.

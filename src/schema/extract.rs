@@ -4,7 +4,7 @@ use std::time::Duration;
 
 pub use opdb_core::schema::statement::Scope;
 use opdb_core::schema::statement::{SETTINGS, Statement};
-use opdb_core::schema::{Fact, Key, Kind, RawFact, label};
+use opdb_core::schema::{Fact, Hash, Key, Kind, RawFact, label};
 use pgrx::PgSqlErrorCode;
 
 use super::error::SchemaError;
@@ -28,8 +28,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 const READINGS: u32 = 3;
 
 /// Hands every fact of this database to `each`, and returns what `each` collected, with the state of the catalogs
-/// that it belongs to: `state`, a later one, or an unknown one if they changed all the time. Whoever asks sees the same: it is read as the extension's owner. What
-/// was collected, and whatever `each` wrote, is thrown away where it has to begin anew.
+/// that it belongs to: `state`, a later one, or an unknown one if they changed all the time. Whoever asks sees the
+/// same: it is read as the extension's owner. What was collected, and whatever `each` wrote, is thrown away where it
+/// has to begin anew.
 pub fn local<S: Default>(
     mut state: State,
     scope: Scope,
@@ -120,9 +121,7 @@ fn remote_transaction<S: Default>(
     scope: Scope,
     each: &mut impl FnMut(&mut S, RawFact) -> Result<()>,
 ) -> Result<S> {
-    for (name, value) in SETTINGS {
-        remote.execute(&format!("SET LOCAL {name} = '{value}'"))?;
-    }
+    remote.set_local(&SETTINGS)?;
     let place = remote.place();
     check_catalogs(&place, |sql| {
         Ok(remote.query(sql, 1)?.into_iter().map(|row| row.into_iter().next().flatten()).collect())
@@ -151,13 +150,13 @@ fn remote_transaction<S: Default>(
 /// opdb's table may be a view that runs somebody's code.
 fn has_opdb(remote: &Remote) -> Result<bool> {
     let answer = remote.query_row(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                        JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                             AND d.objid = c.oid AND d.deptype = 'e'
-                        JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'opdb'
-                        WHERE n.nspname = 'opdb' AND c.relname = 'environment' AND c.relkind = 'r'
-                          AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT'))",
+        &format!(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                            WHERE n.nspname = 'opdb' AND c.relname = 'environment' AND c.relkind = 'r' AND {}
+                              AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+                              AND pg_catalog.has_table_privilege(c.oid, 'SELECT'))",
+            own::belongs_to_opdb("pg_class", "c.oid")
+        ),
         1,
     )?;
     Ok(answer == [Some("t".to_owned())])
@@ -233,6 +232,10 @@ fn raw_fact(place: &str, row: Row) -> Result<Option<RawFact>> {
 
 pub fn parsed(place: &str, fact: RawFact) -> Result<Fact> {
     fact.parse().map_err(|error| unreadable(place, &error))
+}
+
+pub fn hashed(fact: &RawFact) -> Result<Hash> {
+    fact.hash().map_err(|error| unreadable("the schema", &error))
 }
 
 pub fn unreadable(place: &str, error: &serde_json::Error) -> Failure {

@@ -36,20 +36,18 @@ pub fn comparison(
     snapshot: Snapshot,
     compare: impl FnOnce(Snapshot, State) -> Result<Comparison>,
 ) -> Result<Comparison> {
-    let last = LAST.take().filter(|last| last.is_of(&snapshot));
-    if let Some(last) = last {
-        if last.comparison.state.is_same_moment()? {
-            return Ok(remember(last));
-        }
-        let state = State::now()?;
-        if state.stamp().is_some() && state.stamp() == last.comparison.state.stamp() {
-            let comparison = Comparison { state, ..last.comparison };
-            return Ok(remember(Remembered { comparison, ..last }));
-        }
-    }
+    let older = match LAST.take().filter(|last| last.is_of(&snapshot)) {
+        Some(last) if last.comparison.state.is_same_moment()? => return Ok(remember(last)),
+        older => older,
+    };
     let state = State::now()?;
+    let is_known = |stamp: Option<&str>| state.stamp().is_some() && state.stamp() == stamp;
+    if let Some(older) = older.filter(|older| is_known(older.comparison.state.stamp())) {
+        let comparison = Comparison { state, ..older.comparison };
+        return Ok(remember(Remembered { comparison, ..older }));
+    }
     let Snapshot { name, fingerprint, schemas, .. } = snapshot.clone();
-    let comparison = if state.stamp().is_some() && state.stamp() == snapshot.stamp.as_deref() {
+    let comparison = if is_known(snapshot.stamp.as_deref()) {
         Comparison::same(fingerprint.clone(), state)
     } else {
         compare(snapshot, state)?

@@ -62,13 +62,13 @@ fn schema_fingerprint(
     schemas: default!(Option<Vec<Option<String>>>, "NULL"),
 ) -> std::result::Result<String, ErrorReport> {
     let schemas = checked(schemas)?;
-    if let Some(known) = Snapshot::known_fingerprint(schemas.as_deref())? {
+    let state = State::now()?;
+    if let Some(known) = Snapshot::known_fingerprint(schemas.as_deref(), &state)? {
         return Ok(known);
     }
-    let scope = schemas.as_deref().map_or(Scope::Database, Scope::Schemas);
-    let (printed, _) = extract::local(State::now()?, scope, |printed: &mut Printed, fact: RawFact| {
-        printed.add(&fact).map(drop)
-    })?;
+    let scope = Scope::of(schemas.as_deref());
+    let (printed, _) =
+        extract::local(state, scope, |printed: &mut Printed, fact: RawFact| printed.add(&fact).map(drop))?;
     Ok(printed.finish()?)
 }
 

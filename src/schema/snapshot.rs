@@ -1,10 +1,11 @@
 //! Captured schemas: one row for each, and one for each of its objects.
 
+use opdb_core::hex;
 use opdb_core::schema::{Expected, Fact, Fingerprint, Hash, Key, Kind, RawFact};
 use pgrx::pg_sys;
 
 use super::error::SchemaError;
-use super::extract::{self, Scope, parsed, unreadable};
+use super::extract::{self, Scope, hashed, parsed};
 use super::state::State;
 use crate::pg::error::Result;
 use crate::pg::{memory, own, spi};
@@ -59,18 +60,13 @@ impl Snapshot {
         Ok(Self { name: name.to_owned(), fingerprint, schemas, major, stamp })
     }
 
-    /// The fingerprint of these schemas, if they were captured and the catalogs have not changed since.
-    pub fn known_fingerprint(schemas: Option<&[String]>) -> Result<Option<String>> {
-        let schemas = schemas.map(<[String]>::to_vec);
-        let condition = "schemas IS NOT DISTINCT FROM $1 AND format = $2 AND stamp IS NOT NULL";
-        let exists = format!("SELECT EXISTS (SELECT FROM opdb.schema_snapshot WHERE {condition})");
-        if spi::read_value::<bool>(&exists, &[schemas.clone().into(), FORMAT.into()])? != Some(true) {
-            return Ok(None);
-        }
-        let state = State::now()?;
-        let known =
-            format!("SELECT fingerprint FROM opdb.schema_snapshot WHERE {condition} AND stamp = $3 LIMIT 1");
-        spi::read_value::<String>(&known, &[schemas.into(), FORMAT.into(), state.stamp().into()])
+    /// The fingerprint of these schemas, if they were captured when the catalogs were in this state.
+    pub fn known_fingerprint(schemas: Option<&[String]>, state: &State) -> Result<Option<String>> {
+        spi::read_value::<String>(
+            "SELECT fingerprint FROM opdb.schema_snapshot
+             WHERE schemas IS NOT DISTINCT FROM $1 AND format = $2 AND stamp = $3 LIMIT 1",
+            &[schemas.map(<[String]>::to_vec).into(), FORMAT.into(), state.stamp().into()],
+        )
     }
 
     /// Captures this database as it is under `name`, in place of what was there.
@@ -82,7 +78,7 @@ impl Snapshot {
             &[name.into()],
         )?;
         own::write("DELETE FROM opdb.schema_fact WHERE snapshot = $1", &[name.into()])?;
-        let scope = schemas.as_deref().map_or(Scope::Database, Scope::Schemas);
+        let scope = Scope::of(schemas.as_deref());
         let (mut capture, state) =
             extract::local(State::now()?, scope, |capture: &mut Capture, fact| capture.add(name, fact))?;
         capture.store(name)?;
@@ -139,7 +135,7 @@ impl Snapshot {
         let rows = spi::read(
             "SELECT f.kind, f.schema, f.relation, f.name, f.extension, f.facets, f.definitions
              FROM opdb.schema_fact f WHERE f.snapshot = $1 AND f.hash = ANY ($2)",
-            &[self.name.as_str().into(), hashes.iter().map(hex).collect::<Vec<_>>().into()],
+            &[self.name.as_str().into(), hashes.iter().map(|hash| hex(hash)).collect::<Vec<_>>().into()],
             |row| (1..=7).map(|column| row.get::<String>(column)).collect::<pgrx::spi::Result<Vec<_>>>(),
         )?;
         rows.into_iter().map(|row| parsed(&self.place(), self.raw_fact(row)?)).collect()
@@ -200,12 +196,6 @@ impl Snapshot {
     }
 }
 
-fn hex(hash: &Hash) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    hash.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
 /// The name of a captured schema; what diff_schema takes for something else is none.
 /// Errors: 42602.
 pub fn check_name(name: &str) -> Result<()> {
@@ -227,7 +217,7 @@ pub struct Printed {
 
 impl Printed {
     pub fn add(&mut self, fact: &RawFact) -> Result<Hash> {
-        let hash = fact.hash().map_err(|error| unreadable("this database", &error))?;
+        let hash = hashed(fact)?;
         self.fingerprint.add(&fact.key.schema, hash);
         if let Some(unknown) = &fact.unknown {
             self.incomplete += 1;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use super::fact::Hash;
+use crate::hex;
 
 /// Objects are rolled up per schema, schemas to one root. The order in which they come does not matter; 32 bytes
 /// are held for each.
@@ -35,7 +36,7 @@ impl Fingerprint {
             root.update(Sha256::digest(schema));
             root.update(node.finalize());
         }
-        root.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&root.finalize())
     }
 }
 

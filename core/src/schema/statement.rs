@@ -90,7 +90,12 @@ fn names(sql: &str, word: &str) -> bool {
     sql.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|found| found == word)
 }
 
-impl Scope<'_> {
+impl<'a> Scope<'a> {
+    /// These schemas, or the whole database.
+    pub fn of(schemas: Option<&'a [String]>) -> Self {
+        schemas.map_or(Scope::Database, Scope::Schemas)
+    }
+
     pub fn statements(&self) -> Vec<&'static Statement> {
         let mut statements: Vec<&Statement> = OF_TABLES.iter().collect();
         if !matches!(self, Scope::Tables(_)) {
