@@ -5,6 +5,7 @@ pub mod environment;
 pub mod ingest;
 pub mod partition;
 pub mod quality;
+pub mod schedule;
 pub mod schema;
 pub mod session;
 
