@@ -13,12 +13,14 @@ GRANT SELECT ON
     opdb.event_table, opdb.dead_letters,
     opdb.schema_snapshot, opdb.schema_fact, opdb.schema_snapshots,
     opdb.quality_rule, opdb.quality_run, opdb.quality_result,
-    opdb.deployments
+    opdb.deployments,
+    opdb.job, opdb.job_state, opdb.job_run, opdb.jobs, opdb.job_runs
 TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
     opdb.current_environment,
     opdb.schema_fingerprint, opdb.validate_schema, opdb.assert_schema, opdb.schema_drift,
-    opdb.quality_report
+    opdb.quality_report,
+    opdb.next_run, opdb.pg_cron_jobs, opdb.pg_cron_runs
 TO opdb_reader;
 
 -- opdb_operator works: with tables it has rights on, and with environments it has credentials for. It may
@@ -29,7 +31,9 @@ GRANT EXECUTE ON FUNCTION
     opdb.capture_schema, opdb.drop_schema_snapshot, opdb.diff_schema,
     opdb.add_quality_rule, opdb.quality_score,
     opdb.check_compatibility, opdb.verify_column_mapping,
-    opdb.pre_deployment_check, opdb.deploy
+    opdb.pre_deployment_check, opdb.deploy,
+    opdb.add_job, opdb.drop_job, opdb.enable_job, opdb.disable_job, opdb.run_job,
+    opdb.schedule_with_pg_cron, opdb.unschedule_from_pg_cron
 TO opdb_operator;
 GRANT SELECT ON opdb.deployment TO opdb_operator;
 
@@ -37,8 +41,23 @@ GRANT SELECT ON opdb.deployment TO opdb_operator;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL TABLES IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA opdb TO opdb_admin;
-GRANT DELETE ON opdb.dead_letter, opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.deployment TO opdb_admin;
+GRANT DELETE ON opdb.dead_letter, opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.deployment,
+    opdb.job_run TO opdb_admin;
 GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO opdb_admin;
+
+COMMENT ON FUNCTION opdb.add_job IS 'Adds a job: one SQL statement that opdb''s worker runs by a schedule, as the role that added it.
+
+`schedule` is a cron expression of five fields (minute, hour, day of month, month, day of week; or @hourly,
+@daily, @weekly, @monthly, @yearly), or `every` and an interval. It is meant in `timezone`, with its changes of the
+clock: 5 0 * * * comes once on every day, of 23 or 25 hours too. `command` runs at top level, so that VACUUM,
+CREATE INDEX CONCURRENTLY and procedures that commit are allowed. `options`: role, enabled, catch_up (run_once or
+skip, for times that were missed), timeout (of each statement), max_runtime (of the run), retries and
+retry_delay (doubled each time, with jitter), window {start, end}, max_active, gexec (run the statements in the
+column "command" of the command''s rows), settings.
+Warns if the worker is off.
+Errors: 22004 for NULL, 42602 for an invalid name, 42710 for a name that exists, 22023 for a schedule, a time zone
+or an option that cannot be, 42601 for a command that is not one statement, 0A000 for one that needs a client,
+42704, 28000 and 42501 for a role that does not exist, may not log in or is not the caller''s.';
 
 COMMENT ON FUNCTION opdb.add_quality_rule IS 'Adds a rule to a table, beside those that the table implies (see quality_score).
 
@@ -128,13 +147,28 @@ schema_drift: what is missing is in from_ref only.
 Errors: 22004 for NULL, 42704 for an unknown name or environment, 55000 as validate_schema, 22023 if both were
 captured, but not of the same schemas, 08001 or 28P01 if the environment cannot be reached.';
 
+COMMENT ON FUNCTION opdb.disable_job IS 'Keeps a job from running until it is enabled again. A run that has begun goes on.
+
+Errors: 22004 for NULL, 42704 for an unknown job, 42501 for one of a role that the caller is no member of, 55000
+for one that pg_cron runs.';
+
 COMMENT ON FUNCTION opdb.drop_environment IS 'Forgets an environment and drops its foreign server and user mappings.
 
 Errors: 22004 for NULL, 42704 for an unknown environment, 2BP01 while foreign tables use its server.';
 
+COMMENT ON FUNCTION opdb.drop_job IS 'Drops a job. A run that has begun goes on; the history of its runs stays.
+
+If pg_cron runs it, it is unscheduled there, too.
+Errors: 22004 for NULL, 42704 for an unknown job, 42501 for one of a role that the caller is no member of.';
+
 COMMENT ON FUNCTION opdb.drop_schema_snapshot IS 'Forgets a captured schema.
 
 Errors: 22004 for NULL, 42704 if nothing was captured under that name.';
+
+COMMENT ON FUNCTION opdb.enable_job IS 'Lets a job run by its schedule again, from now on.
+
+Errors: 22004 for NULL, 42704 for an unknown job, 42501 for one of a role that the caller is no member of, 55000
+for one that pg_cron runs.';
 
 COMMENT ON FUNCTION opdb.ingest IS 'Writes events, each source_id once.
 
@@ -147,6 +181,19 @@ Errors: 22004 for NULL, 42809 if the table is not an event table, 22023 if recor
 42501 without INSERT on the table.';
 
 COMMENT ON FUNCTION opdb.iso8601_timestamp IS 'The moment that an ISO 8601 text with a UTC offset names, or NULL if it is none.';
+
+COMMENT ON FUNCTION opdb.next_run IS 'When a schedule comes next: the first time after `after`.
+
+`schedule` and `timezone` as in add_job. What repeats by an interval counts from `after`. NULL if it never comes.
+Errors: 22004 for NULL, 22023 for a schedule or a time zone that cannot be.';
+
+COMMENT ON FUNCTION opdb.pg_cron_jobs IS 'How the jobs stand that pg_cron runs; the view opdb.jobs shows it.
+
+Columns: job_id, when it should run next, and the status, times and detail of its last run there.';
+
+COMMENT ON FUNCTION opdb.pg_cron_runs IS 'What pg_cron keeps of the runs of opdb''s jobs; the view opdb.job_runs shows it.
+
+Columns: job_id, pg_cron''s number of the run, its times, its status in opdb''s words, its detail.';
 
 COMMENT ON FUNCTION opdb.pre_deployment_check IS 'Runs every check that deploy makes with these options, and changes nothing.
 
@@ -188,6 +235,21 @@ Errors: 22004 for a NULL argument, 22023 for a wrong kind or shape, 42602 for an
 an option that postgres_fdw does not know, 42710 for a server of that name that opdb did not make,
 42501 without the right to create a server. No error repeats a credential.';
 
+COMMENT ON FUNCTION opdb.run_job IS 'Has the worker run a job now, beside its schedule, as soon as the transaction commits.
+
+It runs by its own rules: not while it runs already, not outside its window, not while it is disabled.
+Errors: 22004 for NULL, 42704 for an unknown job, 42501 for one of a role that the caller is no member of, 55000
+if the worker is off or pg_cron runs the job.';
+
+COMMENT ON FUNCTION opdb.schedule_with_pg_cron IS 'Hands opdb''s jobs over to pg_cron: registers each as a pg_cron job named `opdb: ` and its name, or brings that one
+up to date.
+
+For servers that do not preload opdb. Jobs of other roles need a superuser. One row for each job: job, schedule and
+command as pg_cron has them (NULL if it cannot run the job), and note: why not, or what is different there. pg_cron
+knows no time zones of jobs, timeouts, retries, windows and settings. Calling it again changes nothing that is up to
+date.
+Errors: 55000 if pg_cron is not installed in this database.';
+
 COMMENT ON FUNCTION opdb.schema_drift IS 'Where the schema is not as captured: one row per object and aspect, none if it is as captured.
 
 aspect is objects, columns, data_types, constraints or indexes; change is missing, unexpected, changed, or
@@ -208,6 +270,10 @@ COMMENT ON FUNCTION opdb.set_environment IS 'Declares what this database is.
 replaces the declaration.
 Errors: 22004 for a NULL argument, 22023 for any other kind, 42602 for an empty or overlong name.';
 
+COMMENT ON FUNCTION opdb.unschedule_from_pg_cron IS 'Takes the jobs that pg_cron runs back to opdb''s worker. Returns how many.
+
+Only those of roles that the caller is a member of. Errors: 55000 if pg_cron is not installed in this database.';
+
 COMMENT ON FUNCTION opdb.validate_schema IS 'Compares the schema as it is with a captured one.
 
 Result: an object with valid, columns_match, data_types_match, constraints_match, indexes_match,
@@ -222,3 +288,5 @@ COMMENT ON FUNCTION opdb.verify_column_mapping IS 'Shows, column by column, wher
 Verdicts as in check_compatibility. Where a type is narrower there, the present values are tried in one
 scan and evidence says how many do not fit, with an example.
 Errors: as check_compatibility, and 42P01 if the table does not exist there.';
+
+COMMENT ON FUNCTION opdb.wake_launcher IS 'The trigger of opdb.job: tells the launcher, at commit, that jobs of this database changed.';

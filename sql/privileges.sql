@@ -10,12 +10,14 @@ GRANT SELECT ON
     opdb.event_table, opdb.dead_letters,
     opdb.schema_snapshot, opdb.schema_fact, opdb.schema_snapshots,
     opdb.quality_rule, opdb.quality_run, opdb.quality_result,
-    opdb.deployments
+    opdb.deployments,
+    opdb.job, opdb.job_state, opdb.job_run, opdb.jobs, opdb.job_runs
 TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
     opdb.current_environment,
     opdb.schema_fingerprint, opdb.validate_schema, opdb.assert_schema, opdb.schema_drift,
-    opdb.quality_report
+    opdb.quality_report,
+    opdb.next_run, opdb.pg_cron_jobs, opdb.pg_cron_runs
 TO opdb_reader;
 
 -- opdb_operator works: with tables it has rights on, and with environments it has credentials for. It may
@@ -26,7 +28,9 @@ GRANT EXECUTE ON FUNCTION
     opdb.capture_schema, opdb.drop_schema_snapshot, opdb.diff_schema,
     opdb.add_quality_rule, opdb.quality_score,
     opdb.check_compatibility, opdb.verify_column_mapping,
-    opdb.pre_deployment_check, opdb.deploy
+    opdb.pre_deployment_check, opdb.deploy,
+    opdb.add_job, opdb.drop_job, opdb.enable_job, opdb.disable_job, opdb.run_job,
+    opdb.schedule_with_pg_cron, opdb.unschedule_from_pg_cron
 TO opdb_operator;
 GRANT SELECT ON opdb.deployment TO opdb_operator;
 
@@ -34,5 +38,6 @@ GRANT SELECT ON opdb.deployment TO opdb_operator;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL TABLES IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA opdb TO opdb_admin;
-GRANT DELETE ON opdb.dead_letter, opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.deployment TO opdb_admin;
+GRANT DELETE ON opdb.dead_letter, opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.deployment,
+    opdb.job_run TO opdb_admin;
 GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO opdb_admin;

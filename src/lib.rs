@@ -11,6 +11,7 @@ mod pg;
 mod quality;
 mod schema;
 mod settings;
+mod worker;
 
 ::pgrx::pg_module_magic!(name, version);
 
@@ -25,12 +26,21 @@ extension_sql_file!(
 );
 extension_sql_file!("../sql/quality/tables.sql", name = "quality_tables");
 extension_sql_file!("../sql/schema/tables.sql", name = "schema_tables");
+extension_sql_file!("../sql/worker/tables.sql", name = "worker_tables");
+extension_sql_file!(
+    "../sql/worker/views.sql",
+    name = "worker_views",
+    requires = ["worker_tables", wake_launcher, pg_cron_jobs, pg_cron_runs]
+);
 extension_sql_file!("../sql/finalize.sql", name = "finalize", finalize);
 
 #[allow(non_snake_case)]
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::register();
+    if pg::process::is_server_start() {
+        worker::initialize();
+    }
 }
 
 #[cfg(test)]

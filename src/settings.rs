@@ -2,11 +2,21 @@
 
 use std::ffi::CString;
 
+use crate::pg::shared::MAX_RUNS;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 /// The environment that this session means to write to. Any role may set it: naming a target only ever
 /// makes opdb stricter.
 pub static TARGET: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+
+/// Where jobs run. A copy of a production database on the same server should not do what production does.
+static DATABASES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+
+/// Each takes one of max_worker_processes, which parallel queries want too.
+static MAX_RUNNING_JOBS: GucSetting<i32> = GucSetting::<i32>::new(5);
+
+/// A history that nobody shortens fills the disk.
+static JOB_RUN_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(30);
 
 pub fn register() {
     GucRegistry::define_string_guc(
@@ -17,10 +27,66 @@ pub fn register() {
         GucContext::Userset,
         GucFlags::default(),
     );
+    register_worker();
+}
+
+fn register_worker() {
+    GucRegistry::define_string_guc(
+        c"opdb.databases",
+        c"The databases in which opdb's worker runs jobs, separated by commas.",
+        c"Empty for every database that has the extension.",
+        &DATABASES,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"opdb.max_running_jobs",
+        c"How many jobs opdb's worker runs at once, in all databases.",
+        c"Each takes one of max_worker_processes; the launcher and a dispatcher in each database take one more.",
+        &MAX_RUNNING_JOBS,
+        1,
+        MAX_RUNS as i32,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"opdb.job_run_retention",
+        c"For how many days the runs of jobs are kept.",
+        c"-1 keeps them for good. The last run of a job is always kept.",
+        &JOB_RUN_RETENTION,
+        -1,
+        36_500,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
 }
 
 /// The session's `opdb.target`, if it names one.
 pub fn target() -> Option<String> {
     let target = TARGET.get()?.into_string().ok()?;
     (!target.is_empty()).then_some(target)
+}
+
+/// The names of `opdb.databases`; None for all databases. As in other lists of names, capitals need double quotes.
+pub fn databases() -> Option<Vec<String>> {
+    let list = DATABASES.get()?.into_string().ok()?;
+    let names: Vec<String> =
+        list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(unquoted).collect();
+    (!names.is_empty()).then_some(names)
+}
+
+fn unquoted(name: &str) -> String {
+    match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => name.to_lowercase(),
+    }
+}
+
+pub fn max_running_jobs() -> usize {
+    usize::try_from(MAX_RUNNING_JOBS.get()).unwrap_or(1)
+}
+
+/// None to keep them for good.
+pub fn job_run_retention_days() -> Option<i32> {
+    Some(JOB_RUN_RETENTION.get()).filter(|days| *days >= 0)
 }

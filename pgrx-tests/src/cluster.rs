@@ -222,6 +222,17 @@ impl Cluster {
         postmaster::kill(&self.data_dir())
     }
 
+    /// Kills one of the server's processes with SIGKILL, as an out-of-memory killer would.
+    pub fn kill_backend(&self, pid: i32) -> anyhow::Result<()> {
+        let data = self.data_dir();
+        anyhow::ensure!(
+            postmaster::works_in(&pid.to_string(), &data),
+            "process {pid} is none of the server of {}",
+            data.display()
+        );
+        postmaster::signal(u32::try_from(pid)?, "KILL")
+    }
+
     /// Starts a server that was stopped or killed.
     pub fn start_again(&self) -> anyhow::Result<()> {
         self.try_start().map_err(|failure| failure.into_error(self))

@@ -25,6 +25,14 @@ fn take(relation: Regclass, mode: u32) {
     unsafe { pg_sys::LockRelationOid(relation.0, mode as pg_sys::LOCKMODE) };
 }
 
+/// What building an index concurrently takes, if nobody has what conflicts with it; never waits.
+#[allow(unsafe_code)]
+pub fn as_builder_if_free(relation: Regclass) -> bool {
+    let mode = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
+    // SAFETY: main thread in a transaction; a relation that is gone is only a number to the lock manager.
+    unsafe { pg_sys::ConditionalLockRelationOid(relation.0, mode) }
+}
+
 /// Errors: 42P01 if `relation` has gone by another name while the lock was waited for.
 pub fn still(relation: Regclass, name: &Qualified) -> Result<()> {
     let now = spi::read_one_now("SELECT pg_catalog.to_regclass($1)", &[name.sql().into()], |row| {

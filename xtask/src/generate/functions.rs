@@ -69,19 +69,18 @@ fn read_module(
 
 /// The SQL function that a Rust function becomes, if it becomes one.
 fn read_function(item: &ItemFn) -> anyhow::Result<Option<Function>> {
-    let Some(attribute) = item.attrs.iter().find(|attribute| is_named(attribute, "pg_extern")) else {
+    let becomes_sql =
+        |attribute: &&Attribute| ["pg_extern", "pg_trigger"].iter().any(|name| is_named(attribute, name));
+    let Some(attribute) = item.attrs.iter().find(becomes_sql) else {
         return Ok(None);
     };
     let rust_name = item.sig.ident.unraw().to_string();
-    let options = options(attribute).with_context(|| format!("pg_extern of function {rust_name}"))?;
+    let options = options(attribute).with_context(|| format!("attribute of function {rust_name}"))?;
     if options.is_without_sql {
         return Ok(None);
     }
     let comment = doc_comment(&item.attrs);
-    anyhow::ensure!(
-        !comment.is_empty(),
-        "function {rust_name} is a #[pg_extern] without a doc comment, which `\\df+` would show"
-    );
+    anyhow::ensure!(!comment.is_empty(), "function {rust_name} has no doc comment, which `\\df+` would show");
     Ok(Some(Function { name: options.name.unwrap_or(rust_name), comment }))
 }
 

@@ -1,0 +1,9 @@
+//! Jobs on a server that preloads opdb: when they run, as whom, what they may do, and what becomes of them when
+//! something breaks.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod breaking;
+mod fixture;
+mod jobs;
+mod top_level;
