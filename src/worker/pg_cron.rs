@@ -1,5 +1,6 @@
 //! Jobs that pg_cron runs, because the server does not preload opdb.
 
+use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi::SpiHeapTupleData;
 
@@ -134,17 +135,21 @@ fn tell(job: &Job, schedule: &str) -> Result<()> {
         )
     })?;
     if is_told != Some(true) {
-        spi::write(
-            "SELECT cron.schedule_in_database($1, $2, $3, pg_catalog.current_database(),
-                        CASE WHEN $4 <> current_user THEN $4 END, $5)",
-            &[
-                name.as_str().into(),
-                schedule.into(),
-                job.command.as_str().into(),
-                job.role.as_str().into(),
-                job.enabled.into(),
-            ],
-        )?;
+        let is_own = own::caller()?.as_deref() == Some(&job.role) && job.enabled;
+        let args: [DatumWithOid; 5] = [
+            name.as_str().into(),
+            schedule.into(),
+            job.command.as_str().into(),
+            job.role.as_str().into(),
+            job.enabled.into(),
+        ];
+        // Everybody may call the one, superusers the other.
+        if is_own {
+            spi::write("SELECT cron.schedule($1, $2, $3)", &args[..3])?;
+        } else {
+            let sql = "SELECT cron.schedule_in_database($1, $2, $3, pg_catalog.current_database(), $4, $5)";
+            spi::write(sql, &args)?;
+        }
     }
     own::write(
         "UPDATE opdb.job SET runner = 'pg_cron' WHERE job_id = $1 AND runner <> 'pg_cron'",

@@ -2,7 +2,7 @@
 //! those that crash or restart it have it alone.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,7 @@ pub struct Scene {
     pub client: Client,
     _shared: Option<RwLockReadGuard<'static, ()>>,
     _alone: Option<RwLockWriteGuard<'static, ()>>,
+    _one: Option<MutexGuard<'static, ()>>,
 }
 
 impl Scene {
@@ -72,6 +73,19 @@ impl Scene {
         Self::in_new_database(None, Some(turn))
     }
 
+    /// The database of that name, with a fresh opdb, for one test at a time.
+    pub fn in_database(name: &str) -> Self {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let turn = TURN.read().unwrap_or_else(PoisonError::into_inner);
+        let one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut client = server().connect_as_superuser(name).unwrap();
+        execute(
+            &mut client,
+            "SET client_min_messages = error; DROP EXTENSION IF EXISTS opdb CASCADE; DROP SCHEMA IF EXISTS work CASCADE",
+        );
+        Self { _one: Some(one), ..Self::prepared(name.to_owned(), client, Some(turn), None) }
+    }
+
     fn in_new_database(
         shared: Option<RwLockReadGuard<'static, ()>>,
         alone: Option<RwLockWriteGuard<'static, ()>>,
@@ -79,13 +93,22 @@ impl Scene {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let name = format!("w{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         server().create_database(&name).unwrap();
-        let mut client = server().connect_as_superuser(&name).unwrap();
+        let client = server().connect_as_superuser(&name).unwrap();
+        Self::prepared(name, client, shared, alone)
+    }
+
+    fn prepared(
+        name: String,
+        mut client: Client,
+        shared: Option<RwLockReadGuard<'static, ()>>,
+        alone: Option<RwLockWriteGuard<'static, ()>>,
+    ) -> Self {
         execute(
             &mut client,
             "SET client_min_messages = error; CREATE EXTENSION opdb CASCADE; GRANT opdb_operator TO etl;
              CREATE SCHEMA work AUTHORIZATION etl; GRANT CREATE ON SCHEMA public TO etl",
         );
-        Self { name, client, _shared: shared, _alone: alone }
+        Self { name, client, _shared: shared, _alone: alone, _one: None }
     }
 
     /// Another session, of the superuser.
@@ -132,13 +155,22 @@ impl Scene {
 
     /// Waits until a query gives this text.
     pub fn wait_until(&mut self, sql: &str, expected: &str) {
+        self.wait(sql, expected, PATIENCE);
+    }
+
+    /// The same for what comes with the next minute or the one after.
+    pub fn wait_long(&mut self, sql: &str, expected: &str) {
+        self.wait(sql, expected, PATIENCE + Duration::from_secs(120));
+    }
+
+    fn wait(&mut self, sql: &str, expected: &str, patience: Duration) {
         let started = Instant::now();
         loop {
             let found = self.text(sql);
             if found == expected {
                 return;
             }
-            if started.elapsed() > PATIENCE {
+            if started.elapsed() > patience {
                 let runs = rows(&mut self.client, "SELECT name, status, attempt, detail FROM opdb.job_runs");
                 panic!("{sql}: {found} instead of {expected}; runs: {runs:?}; log:\n{}", tail());
             }

@@ -6,4 +6,5 @@
 mod breaking;
 mod fixture;
 mod jobs;
+mod pg_cron;
 mod top_level;
