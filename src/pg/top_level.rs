@@ -70,6 +70,14 @@ pub fn within<T>(limit: Option<Duration>, work: impl FnOnce() -> Result<T>) -> R
     }
 }
 
+/// The setting statement_timeout, in microseconds; None for no limit.
+#[allow(unsafe_code)]
+pub fn statement_timeout() -> Option<i64> {
+    // SAFETY: only looks.
+    let milliseconds = unsafe { pg_sys::StatementTimeout };
+    (milliseconds > 0).then(|| i64::from(milliseconds) * 1000)
+}
+
 fn milliseconds(limit: Option<Duration>) -> Option<i32> {
     // Rounded up: whoever is cancelled must find the time to be over.
     limit.map(|limit| i32::try_from(limit.as_millis()).unwrap_or(i32::MAX).saturating_add(1))

@@ -225,10 +225,11 @@ fn execute(command: &str, work: &Work, run: &Run) -> Result<Vec<String>> {
     Ok(notes)
 }
 
-/// The time that the next statement has.
+/// The time that the next statement has. Where the job says nothing, its role's statement_timeout does, which the
+/// server heeds for clients only.
 fn limit(work: &Work, run: &Run) -> Option<Duration> {
     let left = (run.deadline != 0).then(|| (run.deadline - time::now()).max(SECOND / 1000));
-    work.timeout.into_iter().chain(left).min().map(|micros| Duration::from_micros(micros.unsigned_abs()))
+    work.timeout.or_else(top_level::statement_timeout).into_iter().chain(left).min().map(|micros| Duration::from_micros(micros.unsigned_abs()))
 }
 
 fn is_past_deadline(run: &Run) -> bool {

@@ -1,9 +1,15 @@
 //! Telling the launcher that something changed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pgrx::PgXactCallbackEvent;
 use pgrx::prelude::*;
 use pgrx::spi::SpiError;
 
 use crate::pg::{process, shared};
+
+/// Whether this transaction will tell it.
+static IS_ARMED: AtomicBool = AtomicBool::new(false);
 
 /// The trigger of opdb.job: tells the launcher, at commit, that jobs of this database changed.
 #[pg_trigger]
@@ -14,16 +20,20 @@ fn wake_launcher<'a>(
     Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
 }
 
-/// What is written now, the launcher may see only then.
+/// What is written now, the launcher may see only then. Once a transaction is enough.
 pub fn at_commit() {
-    if !shared::is_on() {
+    if !shared::is_on() || IS_ARMED.swap(true, Ordering::Relaxed) {
         return;
     }
     let database = process::own_database();
-    let wake = move || process::wake(shared::mark_changed(database));
-    pgrx::register_xact_callback(pgrx::PgXactCallbackEvent::Commit, wake);
-    // Whoever commits it later wakes nobody: the launcher finds it when it looks next.
-    pgrx::register_xact_callback(pgrx::PgXactCallbackEvent::Prepare, move || {
-        shared::mark_changed(database);
+    let mark = move || {
+        IS_ARMED.store(false, Ordering::Relaxed);
+        shared::mark_changed(database)
+    };
+    pgrx::register_xact_callback(PgXactCallbackEvent::Commit, move || process::wake(mark()));
+    pgrx::register_xact_callback(PgXactCallbackEvent::Abort, || IS_ARMED.store(false, Ordering::Relaxed));
+    // Whoever commits it later wakes nobody: the launcher finds the mark when it looks next.
+    pgrx::register_xact_callback(PgXactCallbackEvent::Prepare, move || {
+        mark();
     });
 }

@@ -4,6 +4,9 @@ mod memory;
 mod report;
 mod rounds;
 mod schema;
+mod worker;
+
+use std::time::Duration;
 
 use clap::Subcommand;
 
@@ -21,6 +24,17 @@ pub enum Bench {
         #[command(flatten)]
         postgres: crate::Postgres,
     },
+    /// How late jobs begin and what waiting for them costs, beside pg_cron
+    Worker {
+        /// How many jobs are due in one minute
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+        jobs: u32,
+        /// For how many seconds the idle launchers are watched
+        #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+        idle: u64,
+        #[command(flatten)]
+        postgres: crate::Postgres,
+    },
 }
 
 impl Bench {
@@ -28,6 +42,9 @@ impl Bench {
     pub fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Schema { tables, runs, postgres } => schema::run(postgres.pg, &tables, runs),
+            Self::Worker { jobs, idle, postgres } => {
+                worker::run(postgres.pg, jobs, Duration::from_secs(idle))
+            }
         }
     }
 }

@@ -33,6 +33,28 @@ impl Machine {
         Ok(Self { installation, cache, cargo_pgrx })
     }
 
+    /// Installs the extensions that the tests and measurements compare with or work together with, if the distribution
+    /// has them for this PostgreSQL.
+    pub fn ensure_peers(&self) -> anyhow::Result<()> {
+        let major = self.installation.major;
+        if self.installation.pg_config != distributions_pg_config(major) || !Apt::is_available() {
+            return Ok(());
+        }
+        let extension = |name: &str| self.installation.share.join(format!("extension/{name}.control"));
+        Apt::default().ensure(&[
+            Need::new(
+                format!("postgresql-{major}-cron"),
+                "jobs are handed to pg_cron in the tests",
+                extension("pg_cron").exists(),
+            ),
+            Need::new(
+                format!("postgresql-{major}-hypopg"),
+                "indexes are tried with it in the tests",
+                extension("hypopg").exists(),
+            ),
+        ])
+    }
+
     /// PostgreSQL's own tests, `src/test/regress` of its source, if it was built from source here.
     pub fn regression_tests(&self) -> Option<PathBuf> {
         let tests = self.cache.postgresql_18_source().join("src/test/regress");

@@ -137,6 +137,7 @@ fn own_name() -> anyhow::Result<String> {
 }
 
 fn e2e(machine: &Machine) -> anyhow::Result<()> {
+    machine.ensure_peers()?;
     extension::install(machine)?;
     let mut tests = machine.cargo();
     tests.args(["test", "-p", "opdb-e2e"]).env("PG_CONFIG", &machine.installation.pg_config);

@@ -87,8 +87,8 @@ fn time_limits_hold() {
     let (status, detail) = scene.outcome("slow run");
     assert_eq!((status.as_str(), detail.as_str()), ("failed", "cancelled: its max_runtime was over"));
     assert_eq!(scene.outcome("slow query").0, "failed");
-    // Nothing of the timer is left for what comes after it in the same process.
-    assert_eq!(scene.text("SELECT count(*) FROM opdb.job_runs WHERE sqlstate = '57014'"), "3");
+    assert_eq!(scene.outcome("slow role").0, "failed");
+    assert_eq!(scene.text("SELECT count(*) FROM opdb.job_runs WHERE sqlstate = '57014'"), "4");
 }
 
 #[test]
