@@ -17,7 +17,8 @@ GRANT EXECUTE ON FUNCTION
     opdb.current_environment,
     opdb.schema_fingerprint, opdb.validate_schema, opdb.assert_schema, opdb.schema_drift,
     opdb.quality_report,
-    opdb.next_run, opdb.pg_cron_jobs, opdb.pg_cron_runs
+    opdb.next_run, opdb.pg_cron_jobs, opdb.pg_cron_runs,
+    opdb.vacuum_plan
 TO opdb_reader;
 
 -- opdb_operator works: with tables it has rights on, and with environments it has credentials for. It may
@@ -30,7 +31,7 @@ GRANT EXECUTE ON FUNCTION
     opdb.check_compatibility, opdb.verify_column_mapping,
     opdb.pre_deployment_check, opdb.deploy,
     opdb.add_job, opdb.drop_job, opdb.enable_job, opdb.disable_job, opdb.run_job,
-    opdb.schedule_with_pg_cron, opdb.unschedule_from_pg_cron
+    opdb.schedule_with_pg_cron, opdb.unschedule_from_pg_cron, opdb.add_maintenance_jobs
 TO opdb_operator;
 GRANT SELECT ON opdb.deployment TO opdb_operator;
 

@@ -6,6 +6,7 @@ mod compat;
 mod deploy;
 mod environment;
 mod ingest;
+mod maintain;
 mod partition;
 mod pg;
 mod quality;

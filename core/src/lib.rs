@@ -3,6 +3,7 @@ pub mod compat;
 pub mod deploy;
 pub mod environment;
 pub mod ingest;
+pub mod maintain;
 pub mod partition;
 pub mod quality;
 pub mod schedule;

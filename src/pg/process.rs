@@ -187,7 +187,7 @@ impl Kind {
             PgMemoryContexts::TopMemoryContext
                 .switch_to(|_| pg_sys::RegisterDynamicBackgroundWorker(&raw mut worker, &raw mut handle))
         };
-        is_registered.then_some(Process(handle))
+        is_registered.then(|| Process(handle))
     }
 }
 

@@ -14,6 +14,7 @@ mod wake;
 use pgrx::JsonB;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+use serde_json::Value;
 
 use crate::pg::error::{Result, required};
 use crate::pg::process::Kind;
@@ -65,13 +66,14 @@ fn add_job(
 ) -> std::result::Result<(), ErrorReport> {
     let (name, schedule) = (required("name", name)?, required("schedule", schedule)?);
     let (command, timezone) = (required("command", command)?, required("timezone", timezone)?);
-    let options = Options::read(&required("options", options)?.0)?;
-    add(name, schedule, command, timezone, &options)?;
+    add(name, schedule, command, timezone, &required("options", options)?.0)?;
     warn_if_off()?;
     Ok(())
 }
 
-fn add(name: &str, schedule: &str, command: &str, timezone: &str, options: &Options) -> Result<()> {
+/// What `add_job` does, but for the warning.
+pub fn add(name: &str, schedule: &str, command: &str, timezone: &str, options: &Value) -> Result<()> {
+    let options = Options::read(options)?;
     if name.trim().is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
         return Err(WorkerError::InvalidName(name.to_owned()).into());
     }
@@ -136,8 +138,13 @@ fn role_for(named: Option<&str>) -> Result<String> {
     }
 }
 
+/// Whether the server preloads opdb.
+pub fn is_on() -> bool {
+    shared::is_on()
+}
+
 /// Nobody should find out by a job that never ran.
-fn warn_if_off() -> Result<()> {
+pub fn warn_if_off() -> Result<()> {
     let database = spi::read_value::<String>("SELECT pg_catalog.current_database()::text", &[])?;
     let database = database.unwrap_or_default();
     let why = if !shared::is_on() {

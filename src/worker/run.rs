@@ -229,7 +229,12 @@ fn execute(command: &str, work: &Work, run: &Run) -> Result<Vec<String>> {
 /// server heeds for clients only.
 fn limit(work: &Work, run: &Run) -> Option<Duration> {
     let left = (run.deadline != 0).then(|| (run.deadline - time::now()).max(SECOND / 1000));
-    work.timeout.or_else(top_level::statement_timeout).into_iter().chain(left).min().map(|micros| Duration::from_micros(micros.unsigned_abs()))
+    work.timeout
+        .or_else(top_level::statement_timeout)
+        .into_iter()
+        .chain(left)
+        .min()
+        .map(|micros| Duration::from_micros(micros.unsigned_abs()))
 }
 
 fn is_past_deadline(run: &Run) -> bool {

@@ -9,7 +9,7 @@ const STATE: &str = "SELECT
     (SELECT count(*) FROM opdb.own_environment) || ' ' || (SELECT count(*) FROM opdb.environment) || ' ' ||
     (SELECT count(*) FROM opdb.event_table) || ' ' || (SELECT count(*) FROM opdb.dead_letter) || ' ' ||
     (SELECT count(*) FROM opdb.schema_snapshot) || ' ' || (SELECT count(*) FROM opdb.schema_fact) || ' ' || (SELECT count(*) FROM opdb.quality_rule) || ' ' ||
-    (SELECT count(*) FROM opdb.quality_run) || ' ' || (SELECT count(*) FROM opdb.deployment)";
+    (SELECT count(*) FROM opdb.quality_run) || ' ' || (SELECT count(*) FROM opdb.job) || ' ' || (SELECT count(*) FROM opdb.job_state) || ' ' || (SELECT count(*) FROM opdb.deployment)";
 
 #[test]
 fn every_bad_input_is_an_error_that_names_the_thing_and_says_what_to_do() {
@@ -120,6 +120,77 @@ const CASES: &[(&str, &str, &str)] = &[
     ("opdb.diff_schema('env:', 'live')", "42704", "\"\""),
     ("opdb.diff_schema('env:down', 'live')", "08001", "\"down\""),
     ("opdb.diff_schema('live', 'env:wrong_password')", "28P01", "\"wrong_password\""),
+    // Jobs.
+    ("opdb.add_job(NULL, '@daily', 'SELECT 1')", "22004", "\"name\""),
+    ("opdb.add_job('x', NULL, 'SELECT 1')", "22004", "\"schedule\""),
+    ("opdb.add_job('x', '@daily', NULL)", "22004", "\"command\""),
+    ("opdb.add_job('x', '@daily', 'SELECT 1', NULL)", "22004", "\"timezone\""),
+    ("opdb.add_job('x', '@daily', 'SELECT 1', options => NULL)", "22004", "\"options\""),
+    ("opdb.add_job('', '@daily', 'SELECT 1')", "42602", "\"\""),
+    ("opdb.add_job(repeat('x', 101), '@daily', 'SELECT 1')", "42602", "xxx"),
+    ("opdb.add_job('x', '60 * * * *', 'SELECT 1')", "22023", "field 1 (minute), \"60\" at character 1"),
+    (
+        "opdb.add_job('x', '5 0 * * FUN', 'SELECT 1')",
+        "22023",
+        "field 5 (day of week), \"FUN\" at character 9",
+    ),
+    ("opdb.add_job('x', '5 0 * *', 'SELECT 1')", "22023", "4 fields"),
+    ("opdb.add_job('x', '0 0 30 2 *', 'SELECT 1')", "22023", "never"),
+    ("opdb.add_job('x', '@reboot', 'SELECT 1')", "22023", "\"@reboot\""),
+    ("opdb.add_job('x', '', 'SELECT 1')", "22023", "0 fields"),
+    ("opdb.add_job('x', 'every 0 minutes', 'SELECT 1')", "22023", "zero"),
+    ("opdb.add_job('x', 'every -5 minutes', 'SELECT 1')", "22023", "negative"),
+    ("opdb.add_job('x', 'every 10 ms', 'SELECT 1')", "22023", "shorter than a second"),
+    ("opdb.add_job('x', 'every blue moon', 'SELECT 1')", "22023", "\"every blue moon\""),
+    ("opdb.add_job('x', '@daily', 'SELECT 1', 'Europe/Atlantis')", "22023", "\"Europe/Atlantis\""),
+    ("opdb.add_job('x', '@daily', 'SELECT 1', 'Berlin+2')", "22023", "\"Berlin+2\""),
+    ("opdb.add_job('x', '@daily', 'VACUM t')", "42601", "VACUM"),
+    ("opdb.add_job('x', '@daily', 'SELECT 1; SELECT 2')", "42601", "2 statements"),
+    ("opdb.add_job('x', '@daily', '')", "42601", "0 statements"),
+    ("opdb.add_job('x', '@daily', 'COMMIT')", "0A000", "COMMIT"),
+    ("opdb.add_job('x', '@daily', 'COPY good TO STDOUT')", "0A000", "COPY"),
+    ("opdb.add_job('x', '@daily', 'SELECT 1')", "28000", "\"postgres\""),
+    (
+        "opdb.add_job('x', '@daily', 'SELECT 1', options => '{\"role\": \"opdb_admin\"}')",
+        "28000",
+        "\"opdb_admin\"",
+    ),
+    (
+        "opdb.add_job('x', '@daily', 'SELECT 1', options => '{\"role\": \"nobody here\"}')",
+        "42704",
+        "\"nobody here\"",
+    ),
+    ("opdb.add_job('x', '@daily', 'SELECT 1', options => '[]')", "22023", "options"),
+    ("opdb.add_job('x', '@daily', 'SELECT 1', options => '{\"retrys\": 1}')", "22023", "\"retrys\""),
+    ("opdb.add_job('x', '@daily', 'SELECT 1', options => '{\"retries\": -1}')", "22023", "\"retries\""),
+    ("opdb.add_job('x', '@daily', 'SELECT 1', options => '{\"timeout\": \"0 s\"}')", "22023", "\"timeout\""),
+    ("opdb.add_job('x', '@daily', 'SELECT 1', options => '{\"timeout\": \"soon\"}')", "22023", "\"timeout\""),
+    (
+        "opdb.add_job('x', '@daily', 'SELECT 1', options => '{\"catch_up\": \"all\"}')",
+        "22023",
+        "\"catch_up\"",
+    ),
+    (
+        "opdb.add_job('x', '@daily', 'SELECT 1', options => '{\"window\": {\"start\": \"25:00\", \"end\": \"01:00\"}}')",
+        "22023",
+        "\"window\"",
+    ),
+    (
+        "opdb.add_job('x', '@daily', 'SELECT 1', options => '{\"settings\": {\"lock_timout\": \"1s\"}}')",
+        "22023",
+        "\"settings\"",
+    ),
+    ("opdb.drop_job('nothing')", "42704", "\"nothing\""),
+    ("opdb.enable_job('nothing')", "42704", "\"nothing\""),
+    ("opdb.disable_job('nothing')", "42704", "\"nothing\""),
+    ("opdb.run_job('nothing')", "42704", "\"nothing\""),
+    ("opdb.drop_job(NULL)", "22004", "\"name\""),
+    ("opdb.next_run('* * *')", "22023", "3 fields"),
+    ("opdb.next_run('@daily', 'Mars')", "22023", "\"Mars\""),
+    ("opdb.schedule_with_pg_cron()", "55000", "pg_cron"),
+    ("opdb.unschedule_from_pg_cron()", "55000", "pg_cron"),
+    ("opdb.add_maintenance_jobs('01:00', '01:00')", "22023", "01:00"),
+    ("opdb.add_maintenance_jobs(options => '[]')", "22023", "options"),
     // Quality.
     ("opdb.quality_score(NULL)", "22004", "\"table\""),
     ("opdb.quality_score('good', NULL)", "22004", "\"options\""),
@@ -130,6 +201,8 @@ const CASES: &[(&str, &str, &str)] = &[
     ("opdb.quality_score('good', '[]')", "22023", "options"),
     ("opdb.quality_report(NULL)", "22004", "\"run_id\""),
     ("opdb.quality_report(4711)", "42704", "4711"),
+    // Maintenance.
+    ("opdb.vacuum_plan(NULL)", "22004", "\"everything\""),
     ("opdb.add_quality_rule('good', 'beauty', 'not_null', '{a}')", "22023", "\"beauty\""),
     ("opdb.add_quality_rule('good', 'accuracy', 'is_nice', '{a}')", "22023", "\"is_nice\""),
     ("opdb.add_quality_rule('good', 'accuracy', 'not_null', '{b}')", "42703", "\"b\""),

@@ -21,6 +21,7 @@ pub fn servers() -> &'static Servers {
             ("shared_preload_libraries", "pg_stat_statements"),
             ("pg_stat_statements.track", "all"),
             ("max_connections", "200"),
+            ("max_prepared_transactions", "10"),
         ]);
         let production = start(&[("max_connections", "200")]);
         for cluster in [&test, &production] {

@@ -21,3 +21,5 @@ mod schema_majors;
 mod schema_mutations;
 mod schema_round_trip;
 mod secrets;
+mod vacuum_plan;
+mod worker_off;

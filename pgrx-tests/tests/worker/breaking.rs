@@ -1,8 +1,7 @@
 //! Whatever breaks: a process, the server, the disk, the extension, the database.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
-
-use opdb_e2e::cluster::Shutdown;
 
 use crate::fixture::{Scene, execute, rows, server, text, wait_for};
 
@@ -201,4 +200,124 @@ fn what_is_rolled_back_never_runs() {
     scene.run_now("other", "SELECT 1", "");
     scene.outcome("other");
     assert_eq!(scene.text("SELECT count(*) FROM opdb.job_runs WHERE name = 'never'"), "0");
+}
+
+/// A file system of a few megabytes, which goes with this value.
+struct SmallDisk {
+    dir: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    /// Only root can make one.
+    fn mount() -> Option<Self> {
+        if !opdb_e2e::cluster::is_root().unwrap() {
+            println!("without a full disk: only root can make a small one");
+            return None;
+        }
+        let dir = opdb_e2e::cluster::temporary_directory().unwrap();
+        let script = r#"mount -t tmpfs -o "size=32m,mode=0700,uid=$(id -u postgres)" tmpfs "$1""#;
+        let mounted = Command::new("sh").args(["-c", script, "sh"]).arg(dir.path()).status().unwrap();
+        if !mounted.success() {
+            println!("without a full disk: this system lets nobody mount one");
+            return None;
+        }
+        Some(Self { dir })
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: after a failed test the server still has files open there.
+        let _ = Command::new("umount").arg("-l").arg(self.dir.path()).status();
+    }
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_lost() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let mut admin = Scene::alone();
+    let place = disk.dir.path().display().to_string();
+    admin.execute(&format!("CREATE TABLESPACE small LOCATION '{place}'"));
+    admin.execute("CREATE DATABASE on_small_disk TABLESPACE small");
+    let mut scene = admin.also_in("on_small_disk");
+    scene.add("good", "0 0 1 1 *", "SELECT 1", "");
+    execute(
+        &mut scene.as_role(),
+        "CREATE TABLE work.big (filler text); ALTER TABLE work.big ALTER filler SET STORAGE plain",
+    );
+    scene.run_now("fill", "INSERT INTO work.big SELECT repeat('x', 7000) FROM generate_series(1, 10000)", "");
+    let (status, _) = scene.outcome("fill");
+    assert_eq!(
+        (status.as_str(), scene.text("SELECT sqlstate FROM opdb.job_runs").as_str()),
+        ("failed", "53100")
+    );
+    // No room for another run either: what an INSERT that failed has written stays until somebody cleans up.
+    let filler = "INSERT INTO opdb.job_run (job_id, name, role, scheduled_at, attempt, started_at, status)
+                  SELECT 0, 'filler', 'etl', now(), 1, now(), 'failed' FROM generate_series(1, 200000)";
+    assert!(scene.client.batch_execute(filler).is_err());
+    scene.execute("SELECT opdb.run_job('good')");
+    wait_for(|| server().log().contains("the dispatcher failed and will try again").then_some(()));
+    assert_eq!(scene.text("SELECT count(*) FROM opdb.job_runs WHERE name = 'good'"), "0");
+    execute(&mut scene.as_role(), "TRUNCATE work.big");
+    assert_eq!(scene.outcome("good").0, "succeeded");
+    drop(scene);
+    admin.execute("DROP DATABASE on_small_disk WITH (FORCE)");
+    admin.execute("DROP TABLESPACE small");
+}
+
+#[test]
+fn the_ready_made_jobs_keep_tables_in_order() {
+    let mut scene = Scene::new();
+    execute(
+        &mut scene.as_role(),
+        "CREATE TABLE work.t (a int) WITH (autovacuum_enabled = off); INSERT INTO work.t SELECT generate_series(1, 1000); DELETE FROM work.t",
+    );
+    scene.execute(r#"SELECT opdb.add_maintenance_jobs('00:00', '23:59:59', options => '{"role": "power", "max_active": 50}')"#);
+    for (name, needed) in [("opdb vacuum daily", "1 of 1"), ("opdb vacuum weekly", " of ")] {
+        // Both may run at any time of the day.
+        let vacuumed = "SELECT vacuum_count FROM pg_stat_user_tables WHERE relid = 'work.t'::regclass";
+        let before: i32 = scene.text(vacuumed).parse().unwrap();
+        scene.wait_until(
+            "SELECT count(*) > 0 FROM opdb.vacuum_plan(true) WHERE table_name = 'work.t'::regclass",
+            "t",
+        );
+        scene.execute(&format!("SELECT opdb.run_job('{name}')"));
+        let (status, detail) = scene.outcome(name);
+        assert_eq!(status, "succeeded", "{detail}");
+        assert!(detail.contains(needed) || name.ends_with("daily"), "{name}: {detail}");
+        scene.wait_until(vacuumed, &(before + 1).to_string());
+    }
+    let jobs =
+        rows(&mut scene.client, "SELECT name, schedule, window_end, gexec FROM opdb.jobs ORDER BY name");
+    assert_eq!(
+        jobs,
+        [
+            ["opdb vacuum daily", "0 0 * * 1-6", "23:59:59", "t"],
+            ["opdb vacuum weekly", "0 0 * * 0", "23:59:59", "t"],
+        ]
+    );
+}
+
+#[test]
+fn a_busy_server_is_given_time() {
+    let mut scene = Scene::alone();
+    let mut client = scene.session();
+    let busy = std::thread::spawn(move || client.batch_execute("SELECT pg_sleep(3)"));
+    scene.wait_until(
+        "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(3)' AND state = 'active'",
+        "1",
+    );
+    scene.run_now("polite", "SELECT 'SELECT 1' AS command", r#""gexec": true, "max_active": 0"#);
+    scene.wait_until(
+        "SELECT query FROM pg_stat_activity WHERE application_name = 'opdb job polite'",
+        "waiting for fewer active sessions",
+    );
+    busy.join().unwrap().unwrap();
+    // Nobody may be at work when it looks, this test neither.
+    let outcome = wait_for(|| {
+        std::thread::sleep(Duration::from_secs(2));
+        let status = scene.text("SELECT last_status FROM opdb.jobs");
+        (status != "running").then_some(status)
+    });
+    assert_eq!(outcome, "succeeded");
 }

@@ -111,6 +111,11 @@ impl Scene {
         Self { name, client, _shared: shared, _alone: alone, _one: None }
     }
 
+    /// Another database, which is there already and has no opdb, in the same turn.
+    pub fn also_in(&self, name: &str) -> Self {
+        Self::prepared(name.to_owned(), server().connect_as_superuser(name).unwrap(), None, None)
+    }
+
     /// Another session, of the superuser.
     pub fn session(&self) -> Client {
         server().connect_as_superuser(&self.name).unwrap()

@@ -1,0 +1,3 @@
+//! Maintenance: what the numbers of a table mean.
+
+pub mod vacuum;

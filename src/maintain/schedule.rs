@@ -1,0 +1,69 @@
+//! The jobs that come ready-made.
+
+use pgrx::PgSqlErrorCode;
+use pgrx::prelude::*;
+use serde_json::{Value, json};
+
+use crate::pg::error::{Report, Result};
+use crate::worker;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ScheduleError {
+    #[error("the maintenance window begins and ends at {0}")]
+    EmptyWindow(String),
+    #[error("options must be a JSON object")]
+    NotAnObject,
+}
+
+impl Report for ScheduleError {
+    fn sqlstate(&self) -> PgSqlErrorCode {
+        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::EmptyWindow(_) => "Choose an end that is not the start; it may be on the next day.".into(),
+            Self::NotAnObject => "Write the options of add_job, for example {\"role\": \"…\"}.".into(),
+        })
+    }
+}
+
+crate::reported!(ScheduleError);
+
+pub struct Added {
+    pub name: String,
+    pub schedule: String,
+    pub command: String,
+}
+
+/// A plan in, statement by statement, which ends with the window; or one statement, where there is no worker.
+const DAILY: [&str; 2] =
+    ["SELECT command FROM opdb.vacuum_plan() WHERE helps IS NOT FALSE", "VACUUM (ANALYZE, SKIP_LOCKED)"];
+const WEEKLY: [&str; 2] =
+    ["SELECT command FROM opdb.vacuum_plan(everything => true) WHERE helps IS NOT FALSE", "VACUUM (ANALYZE)"];
+
+pub fn add((start, end): (Time, Time), timezone: &str, options: Value) -> Result<Vec<Added>> {
+    if start == end {
+        return Err(ScheduleError::EmptyWindow(start.to_string()).into());
+    }
+    let Value::Object(mut options) = options else {
+        return Err(ScheduleError::NotAnObject.into());
+    };
+    let is_on = worker::is_on();
+    if is_on {
+        options.insert("gexec".into(), true.into());
+        options.insert("window".into(), json!({"start": start.to_string(), "end": end.to_string()}));
+    }
+    let options = Value::Object(options);
+    let time = format!("{} {}", start.minute(), start.hour());
+    let jobs = [("daily", "1-6", DAILY), ("weekly", "0", WEEKLY)].map(|(name, days, commands)| Added {
+        name: format!("opdb vacuum {name}"),
+        schedule: format!("{time} * * {days}"),
+        command: commands[usize::from(!is_on)].to_owned(),
+    });
+    for job in &jobs {
+        worker::add(&job.name, &job.schedule, &job.command, timezone, &options)?;
+    }
+    worker::warn_if_off()?;
+    Ok(jobs.into())
+}
