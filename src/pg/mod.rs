@@ -14,6 +14,7 @@ pub mod relation;
 pub mod remote;
 pub mod role;
 pub mod secret;
+pub mod segment;
 pub mod session;
 pub mod shared;
 pub mod spi;

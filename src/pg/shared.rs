@@ -56,6 +56,8 @@ pub struct Run {
     /// The table of the jobs, whose OID makes locks on jobs unique.
     pub jobs: u32,
     pub job_id: i64,
+    /// The segment of shared memory that says what is to be run.
+    pub segment: u32,
     pub run_id: i64,
     pub attempt: i32,
     pub dispatcher: i32,
@@ -126,6 +128,7 @@ impl Run {
         extension: 0,
         jobs: 0,
         job_id: 0,
+        segment: 0,
         run_id: 0,
         attempt: 0,
         dispatcher: 0,

@@ -12,6 +12,7 @@ use super::ledger::{self, Ending, Entry};
 use super::{JOB, NEVER};
 use crate::pg::error::{Failure, Result};
 use crate::pg::process::{self, Process};
+use crate::pg::segment::Segment;
 use crate::pg::shared::{self, Run, Stage};
 use crate::pg::time;
 use crate::settings;
@@ -24,6 +25,7 @@ const LINGER: Duration = Duration::from_secs(1);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// What is due and cannot begin is tried again so often, and whenever a run ends.
 const SHORTAGE: Duration = Duration::from_secs(1);
+const GATHER_MS: u32 = 10;
 /// After so many failures in a row, one a second, it leaves the rest to another one, later.
 const MAX_FAILURES: u32 = 5;
 const PAUSE: i64 = MINUTE;
@@ -52,6 +54,7 @@ pub fn main(database: pg_sys::Oid) {
     loop {
         match dispatcher.turn() {
             Next::Wait(time) => process::wait(time),
+            Next::WaitForRoom => wait_for_room(),
             Next::Leave(next_due) => return shared::report(database, next_due),
         }
     }
@@ -59,6 +62,8 @@ pub fn main(database: pg_sys::Oid) {
 
 enum Next {
     Wait(Duration),
+    /// Something is due, and every place, or every process that the server has to spare, is in use.
+    WaitForRoom,
     /// When there will be something to do again.
     Leave(i64),
 }
@@ -67,8 +72,8 @@ struct Dispatcher {
     database: pg_sys::Oid,
     extension: u32,
     jobs: u32,
-    /// The processes that this one started, by their runs' places.
-    processes: BTreeMap<usize, Process>,
+    /// The processes that this one started, by their runs' places, and what they are told.
+    processes: BTreeMap<usize, (Process, Segment)>,
     failures: u32,
     is_first: bool,
 }
@@ -114,8 +119,7 @@ impl Dispatcher {
         let next_due = turn.next_due.unwrap_or(NEVER);
         let until_due = micros(next_due.saturating_sub(time::now()).max(0));
         if turn.next_due.is_some_and(|due| due <= turn.looked_at) {
-            // Due and not begun: every place, or every process that the server has to spare, is in use.
-            return Next::Wait(SHORTAGE);
+            return Next::WaitForRoom;
         }
         if !shared::runs_of(self.database).is_empty() {
             return Next::Wait(HEARTBEAT.min(until_due));
@@ -225,7 +229,7 @@ impl Dispatcher {
 
     fn is_alive(&self, place: usize, run: &Run) -> bool {
         match self.processes.get(&place) {
-            Some(process) => !process.is_over(),
+            Some((process, _)) => !process.is_over(),
             // Started by a dispatcher that is gone. A process that waits for it leaves by itself.
             None => run.worker != 0 && process::is_alive(run.worker),
         }
@@ -306,12 +310,14 @@ impl Dispatcher {
         (run.extension, run.jobs) = (self.extension, self.jobs);
         (run.deadline, run.deadline_is_window) =
             (deadline.unwrap_or_default(), deadline.is_some() && deadline == closes);
+        let segment = Segment::with(&serde_json::to_vec(&job.work).unwrap_or_default());
+        run.segment = segment.handle();
         let place = shared::add_run(&run, settings::max_running_jobs())?;
         let Some(process) = u32::try_from(place).ok().and_then(|argument| JOB.start(argument)) else {
             shared::free(place);
             return None;
         };
-        self.processes.insert(place, process);
+        self.processes.insert(place, (process, segment));
         Some(place)
     }
 }
@@ -332,6 +338,18 @@ impl Decision {
 
     fn failed(sqlstate: String, why: String) -> Self {
         Self::Write(("failed", Some(sqlstate), Some(why)))
+    }
+}
+
+/// Until a run ends, and a moment longer: where many end, what each look costs is shared by several.
+fn wait_for_room() {
+    process::wait(SHORTAGE);
+    let places = settings::max_running_jobs();
+    for _ in 0..GATHER_MS {
+        if shared::free_runs(places) * 4 >= places {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -4,6 +4,8 @@ use opdb_core::schedule::{Cron, Every, Schedule, Window, backoff};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::spi::{self as pgrx_spi, SpiHeapTupleData};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::error::WorkerError;
 use crate::pg::error::{Failure, Result};
@@ -77,6 +79,19 @@ pub struct Job {
     pub window: Option<Window>,
     pub retries: i32,
     pub retry_delay: i64,
+    pub work: Work,
+}
+
+/// What the process of a run is told.
+#[derive(Serialize, Deserialize)]
+pub struct Work {
+    pub name: String,
+    pub command: String,
+    pub gexec: bool,
+    /// In microseconds.
+    pub timeout: Option<i64>,
+    pub max_active: Option<i32>,
+    pub settings: Value,
 }
 
 impl Job {
@@ -93,7 +108,8 @@ impl Job {
         (1000000 * extract(epoch FROM j.window_start))::bigint,
         (1000000 * extract(epoch FROM j.window_end))::bigint,
         j.retries,
-        (1000000 * extract(epoch FROM j.retry_delay))::bigint";
+        (1000000 * extract(epoch FROM j.retry_delay))::bigint,
+        j.command, j.gexec, (1000000 * extract(epoch FROM j.timeout))::bigint, j.max_active, j.settings";
 
     pub fn read(row: &SpiHeapTupleData) -> pgrx_spi::Result<Self> {
         let text = |column| Ok::<_, pgrx_spi::SpiError>(row.get::<String>(column)?.unwrap_or_default());
@@ -118,6 +134,14 @@ impl Job {
             window: row.get(13)?.zip(row.get(14)?).map(|(start, end)| Window { start, end }),
             retries: row.get(15)?.unwrap_or_default(),
             retry_delay: row.get(16)?.unwrap_or_default(),
+            work: Work {
+                name: text(2)?,
+                command: text(17)?,
+                gexec: row.get(18)?.unwrap_or_default(),
+                timeout: row.get(19)?,
+                max_active: row.get(20)?,
+                settings: row.get::<pgrx::JsonB>(21)?.map(|settings| settings.0).unwrap_or_default(),
+            },
         })
     }
 

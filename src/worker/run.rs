@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use opdb_core::schedule::{MINUTE, SECOND};
 use pgrx::prelude::*;
-use serde_json::Value;
 
+use super::job::Work;
 use super::leftovers::{self, Repaired};
 use crate::pg::error::{Failure, Result};
+use crate::pg::segment::Segment;
 use crate::pg::shared::{self, Outcome, Run, Stage};
 use crate::pg::{own, process, session, spi, statement, time, top_level};
 
@@ -49,21 +50,10 @@ fn wait_for_clearance(place: usize) -> Option<Run> {
     }
 }
 
-/// What is to be run, as the table of jobs has it now.
-struct Work {
-    name: String,
-    command: String,
-    gexec: bool,
-    timeout: Option<i64>,
-    max_active: Option<i32>,
-    settings: Value,
-}
-
 fn carry_out(run: &Run) -> Outcome {
-    let work = match process::transaction(|| session::pinned(|| read(run.job_id))) {
-        Ok(Some(work)) => work,
-        Ok(None) => return failed("42704", "the job was dropped before it began".into()),
-        Err(failure) => return of_failure(&failure),
+    let work = Segment::read(run.segment).and_then(|bytes| serde_json::from_slice::<Work>(&bytes).ok());
+    let Some(work) = work else {
+        return failed("08006", "its dispatcher ended before it began".into());
     };
     if let Err(failure) = process::transaction(|| prepare(&work)) {
         return of_failure(&failure);
@@ -76,24 +66,6 @@ fn carry_out(run: &Run) -> Outcome {
         log!("opdb: job \"{}\" failed: {detail}", work.name);
     }
     outcome
-}
-
-fn read(job_id: i64) -> Result<Option<Work>> {
-    let sql =
-        "SELECT name, command, gexec, (1000000 * extract(epoch FROM timeout))::bigint, max_active, settings
-               FROM opdb.job WHERE job_id = $1";
-    own::read_as_owner(|| {
-        spi::read_one(sql, &[job_id.into()], |row| {
-            Ok(Work {
-                name: row.get(1)?.unwrap_or_default(),
-                command: row.get(2)?.unwrap_or_default(),
-                gexec: row.get(3)?.unwrap_or_default(),
-                timeout: row.get(4)?,
-                max_active: row.get(5)?,
-                settings: row.get::<pgrx::JsonB>(6)?.map(|settings| settings.0).unwrap_or_default(),
-            })
-        })
-    })
 }
 
 fn prepare(work: &Work) -> Result<()> {
@@ -212,8 +184,8 @@ fn active_sessions() -> Result<i64> {
 
 /// Runs one statement at top level, after clearing away what an interrupted one has left; says what it did of that.
 fn execute(command: &str, work: &Work, run: &Run) -> Result<Vec<String>> {
-    let leaves = process::transaction(|| statement::check(command))?;
-    let Repaired { statements, is_done } = process::transaction(|| leftovers::find(&leaves))?;
+    let find = || leftovers::find(&statement::check(command)?);
+    let Repaired { statements, is_done } = process::transaction(find)?;
     let mut notes = Vec::new();
     for repair in statements {
         top_level::execute(&repair, limit(work, run))?;

@@ -151,8 +151,8 @@ fn dropping_the_extension_under_its_jobs_harms_nobody() {
 
 #[test]
 fn a_database_can_be_dropped_while_its_jobs_are_due() {
-    let mut scene = Scene::new();
     let mut other = Scene::new();
+    let mut scene = other.also_in_a_new_one();
     scene.add("soon", "every 1 second", "SELECT 1", "");
     assert_eq!(scene.outcome("soon").0, "succeeded");
     let mut admin = server().connect_as_superuser("postgres").unwrap();

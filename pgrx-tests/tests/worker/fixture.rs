@@ -116,6 +116,11 @@ impl Scene {
         Self::prepared(name.to_owned(), server().connect_as_superuser(name).unwrap(), None, None)
     }
 
+    /// Another new database in the same turn: two turns of one test would wait for each other.
+    pub fn also_in_a_new_one(&self) -> Self {
+        Self::in_new_database(None, None)
+    }
+
     /// Another session, of the superuser.
     pub fn session(&self) -> Client {
         server().connect_as_superuser(&self.name).unwrap()
