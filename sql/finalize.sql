@@ -14,13 +14,16 @@ GRANT SELECT ON
     opdb.schema_snapshot, opdb.schema_fact, opdb.schema_snapshots,
     opdb.quality_rule, opdb.quality_run, opdb.quality_result,
     opdb.deployments,
-    opdb.job, opdb.job_state, opdb.job_run, opdb.jobs, opdb.job_runs
+    opdb.job, opdb.job_state, opdb.job_run, opdb.jobs, opdb.job_runs,
+    opdb.index_ledger
 TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
     opdb.current_environment,
     opdb.schema_fingerprint, opdb.validate_schema, opdb.assert_schema, opdb.schema_drift,
     opdb.quality_report,
-    opdb.next_run, opdb.pg_cron_jobs, opdb.pg_cron_runs
+    opdb.next_run, opdb.pg_cron_jobs, opdb.pg_cron_runs,
+    opdb.vacuum_plan,
+    opdb.index_advice, opdb.has_index
 TO opdb_reader;
 
 -- opdb_operator works: with tables it has rights on, and with environments it has credentials for. It may
@@ -33,7 +36,8 @@ GRANT EXECUTE ON FUNCTION
     opdb.check_compatibility, opdb.verify_column_mapping,
     opdb.pre_deployment_check, opdb.deploy,
     opdb.add_job, opdb.drop_job, opdb.enable_job, opdb.disable_job, opdb.run_job,
-    opdb.schedule_with_pg_cron, opdb.unschedule_from_pg_cron
+    opdb.schedule_with_pg_cron, opdb.unschedule_from_pg_cron, opdb.add_maintenance_jobs,
+    opdb.drop_advised_index
 TO opdb_operator;
 GRANT SELECT ON opdb.deployment TO opdb_operator;
 
@@ -42,7 +46,7 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL TABLES IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA opdb TO opdb_admin;
 GRANT DELETE ON opdb.dead_letter, opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.deployment,
-    opdb.job_run TO opdb_admin;
+    opdb.job_run, opdb.dropped_index TO opdb_admin;
 GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO opdb_admin;
 
 COMMENT ON FUNCTION opdb.add_job IS 'Adds a job: one SQL statement that opdb''s worker runs by a schedule, as the role that added it.
@@ -58,6 +62,17 @@ Warns if the worker is off.
 Errors: 22004 for NULL, 42602 for an invalid name, 42710 for a name that exists, 22023 for a schedule, a time zone
 or an option that cannot be, 42601 for a command that is not one statement, 0A000 for one that needs a client,
 42704, 28000 and 42501 for a role that does not exist, may not log in or is not the caller''s.';
+
+COMMENT ON FUNCTION opdb.add_maintenance_jobs IS 'Adds the jobs that keep a database''s tables in order: one a night, and one a week.
+
+`opdb vacuum daily` runs, from Monday to Saturday, what vacuum_plan() lists and would help; `opdb vacuum weekly`
+runs, on Sundays, VACUUM (ANALYZE) of every table, first those that waited longest. Both begin at `window_start` and
+stop at `window_end`, times of day in `timezone`; what is left is done the next time. `options` are those of add_job,
+for both, such as role and max_active. Where the worker is off, they are plain VACUUM (ANALYZE) of the database
+without an end, which pg_cron can run.
+One row for each job: job, schedule, command.
+Errors: 22004 for NULL, 42710 if they exist, 22007 for a time that is none, 22023 for a window without length; those
+of add_job.';
 
 COMMENT ON FUNCTION opdb.add_quality_rule IS 'Adds a rule to a table, beside those that the table implies (see quality_score).
 
@@ -152,6 +167,14 @@ COMMENT ON FUNCTION opdb.disable_job IS 'Keeps a job from running until it is en
 Errors: 22004 for NULL, 42704 for an unknown job, 42501 for one of a role that the caller is no member of, 55000
 for one that pg_cron runs.';
 
+COMMENT ON FUNCTION opdb.drop_advised_index IS 'Drops an index that index_advice advises to drop right now, and keeps in opdb.index_ledger how to bring it back.
+
+`reason`: why; what index_advice says if NULL. `min_age` as in index_advice. Result: the ledger_id. Waits at most
+two seconds for its locks, so that nobody queues behind it for longer.
+Errors: 22004 for NULL, 22023 for a negative interval, 42809 for what is no index of a user''s table or belongs to a
+partitioned index, 55000 if the index is not advised to be dropped, 42501 unless the caller owns the table, 55P03 if
+the locks are not to be had, 25006 on a standby or in a read-only transaction.';
+
 COMMENT ON FUNCTION opdb.drop_environment IS 'Forgets an environment and drops its foreign server and user mappings.
 
 Errors: 22004 for NULL, 42704 for an unknown environment, 2BP01 while foreign tables use its server.';
@@ -169,6 +192,23 @@ COMMENT ON FUNCTION opdb.enable_job IS 'Lets a job run by its schedule again, fr
 
 Errors: 22004 for NULL, 42704 for an unknown job, 42501 for one of a role that the caller is no member of, 55000
 for one that pg_cron runs.';
+
+COMMENT ON FUNCTION opdb.has_index IS 'Whether a table has a valid index of this definition, under whatever name. For opdb.index_ledger.
+
+`table_name` is a name with its schema, quoted where needed; `definition` is what pg_get_indexdef says of an index.
+NULL if it cannot be told without waiting for a lock. Errors: 22004 for NULL.';
+
+COMMENT ON FUNCTION opdb.index_advice IS 'What should be done about the indexes of this database, with the statements that do it and undo it. Does nothing.
+
+`min_age`: how long statistics must have been collected before an index that was never scanned counts as unused.
+One row each: action (drop, create, rebuild), object (the index), ddl, undo (NULL for rebuild), reason, bytes (what
+is given back; for create, what it is estimated to take; NULL if unknown), table_name, kind (invalid, duplicate,
+redundant, unindexed_foreign_key, bloated, missing, unused), write_cost (index entries per second that the table''s
+writes have cost, or would, since statistics began), gain (for missing: which share, 0 to 1, of the cost of the
+statements named in reason the planner expects to save). Statements are separated by a semicolon and a line break.
+Where hypopg and pg_stat_statements are installed, indexes for the ten slowest statements are tried as hypothetical
+ones. Works on a standby; waits for no lock, but up to 50 ms for each slow statement whose table is locked.
+Errors: 22004 for NULL, 22023 for a negative interval.';
 
 COMMENT ON FUNCTION opdb.ingest IS 'Writes events, each source_id once.
 
@@ -273,6 +313,17 @@ Errors: 22004 for a NULL argument, 22023 for any other kind, 42602 for an empty 
 COMMENT ON FUNCTION opdb.unschedule_from_pg_cron IS 'Takes the jobs that pg_cron runs back to opdb''s worker. Returns how many.
 
 Only those of roles that the caller is a member of. Errors: 55000 if pg_cron is not installed in this database.';
+
+COMMENT ON FUNCTION opdb.vacuum_plan IS 'Which tables need VACUUM, ANALYZE or a freeze now, why, whether it would help now, and who is in the way.
+
+By the rules and settings of autovacuum, of each table and of the server; with `everything` also the tables that
+need nothing. One row per table: the command; the reason; who blocks it; reclaimable_bytes, space in the table and
+its TOAST table that no live row needs, from the free-space map; helps, measured on a sample of its pages, NULL if
+it could not be; removable_rows of dead_rows; need, 1 at the threshold; table_bytes with TOAST; xid_age; last_vacuum
+and last_analyze, by anybody. The most needy first, before them those in danger of wraparound; then what is not due,
+longest without a manual VACUUM first.
+Waits for no lock and runs on a standby, where only ages are known.
+Errors: 22004 for NULL.';
 
 COMMENT ON FUNCTION opdb.validate_schema IS 'Compares the schema as it is with a captured one.
 

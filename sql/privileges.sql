@@ -11,14 +11,16 @@ GRANT SELECT ON
     opdb.schema_snapshot, opdb.schema_fact, opdb.schema_snapshots,
     opdb.quality_rule, opdb.quality_run, opdb.quality_result,
     opdb.deployments,
-    opdb.job, opdb.job_state, opdb.job_run, opdb.jobs, opdb.job_runs
+    opdb.job, opdb.job_state, opdb.job_run, opdb.jobs, opdb.job_runs,
+    opdb.index_ledger
 TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
     opdb.current_environment,
     opdb.schema_fingerprint, opdb.validate_schema, opdb.assert_schema, opdb.schema_drift,
     opdb.quality_report,
     opdb.next_run, opdb.pg_cron_jobs, opdb.pg_cron_runs,
-    opdb.vacuum_plan
+    opdb.vacuum_plan,
+    opdb.index_advice, opdb.has_index
 TO opdb_reader;
 
 -- opdb_operator works: with tables it has rights on, and with environments it has credentials for. It may
@@ -31,7 +33,8 @@ GRANT EXECUTE ON FUNCTION
     opdb.check_compatibility, opdb.verify_column_mapping,
     opdb.pre_deployment_check, opdb.deploy,
     opdb.add_job, opdb.drop_job, opdb.enable_job, opdb.disable_job, opdb.run_job,
-    opdb.schedule_with_pg_cron, opdb.unschedule_from_pg_cron, opdb.add_maintenance_jobs
+    opdb.schedule_with_pg_cron, opdb.unschedule_from_pg_cron, opdb.add_maintenance_jobs,
+    opdb.drop_advised_index
 TO opdb_operator;
 GRANT SELECT ON opdb.deployment TO opdb_operator;
 
@@ -40,5 +43,5 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL TABLES IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA opdb TO opdb_admin;
 GRANT DELETE ON opdb.dead_letter, opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.deployment,
-    opdb.job_run TO opdb_admin;
+    opdb.job_run, opdb.dropped_index TO opdb_admin;
 GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO opdb_admin;

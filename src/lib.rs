@@ -25,6 +25,12 @@ extension_sql_file!(
     name = "ingest_functions",
     requires = ["ingest_tables", iso8601_timestamp]
 );
+extension_sql_file!("../sql/maintain/tables.sql", name = "maintain_tables");
+extension_sql_file!(
+    "../sql/maintain/views.sql",
+    name = "maintain_views",
+    requires = ["maintain_tables", has_index]
+);
 extension_sql_file!("../sql/quality/tables.sql", name = "quality_tables");
 extension_sql_file!("../sql/schema/tables.sql", name = "schema_tables");
 extension_sql_file!("../sql/worker/tables.sql", name = "worker_tables");

@@ -1,5 +1,7 @@
 //! Maintenance: what a database needs so that it stays as fast and as small as it is.
 
+mod error;
+mod index;
 mod schedule;
 mod vacuum;
 mod vacuum_blocker;
@@ -7,6 +9,7 @@ mod vacuum_measure;
 
 use pgrx::AnyNumeric;
 use pgrx::JsonB;
+use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -95,4 +98,89 @@ fn add_maintenance_jobs(
     let timezone = required("timezone", timezone)?;
     let added = schedule::add(window, timezone, required("options", options)?.0)?;
     Ok(TableIterator::new(added.into_iter().map(|job| (job.name, job.schedule, job.command))))
+}
+
+/// What should be done about the indexes of this database, with the statements that do it and undo it. Does nothing.
+///
+/// `min_age`: how long statistics must have been collected before an index that was never scanned counts as unused.
+/// One row each: action (drop, create, rebuild), object (the index), ddl, undo (NULL for rebuild), reason, bytes (what
+/// is given back; for create, what it is estimated to take; NULL if unknown), table_name, kind (invalid, duplicate,
+/// redundant, unindexed_foreign_key, bloated, missing, unused), write_cost (index entries per second that the table's
+/// writes have cost, or would, since statistics began), gain (for missing: which share, 0 to 1, of the cost of the
+/// statements named in reason the planner expects to save). Statements are separated by a semicolon and a line break.
+/// Where hypopg and pg_stat_statements are installed, indexes for the ten slowest statements are tried as hypothetical
+/// ones. Works on a standby; waits for no lock, but up to 50 ms for each slow statement whose table is locked.
+/// Errors: 22004 for NULL, 22023 for a negative interval.
+#[pg_extern(requires = ["maintain_tables"])]
+#[search_path(pg_catalog, pg_temp)]
+#[allow(clippy::type_complexity)]
+fn index_advice(
+    min_age: default!(Option<Interval>, "'7 days'"),
+) -> std::result::Result<
+    TableIterator<
+        'static,
+        (
+            name!(action, &'static str),
+            name!(object, String),
+            name!(ddl, String),
+            name!(undo, Option<String>),
+            name!(reason, String),
+            name!(bytes, Option<i64>),
+            name!(table_name, Regclass),
+            name!(kind, &'static str),
+            name!(write_cost, Option<f64>),
+            name!(gain, Option<AnyNumeric>),
+        ),
+    >,
+    ErrorReport,
+> {
+    let min_age = index::check_age(required("min_age", min_age)?)?;
+    let rows = index::advice(min_age)?.into_iter().map(|advice| {
+        (
+            advice.kind.action(),
+            advice.object,
+            index::joined(&advice.ddl),
+            advice.undo.as_deref().map(index::joined),
+            advice.reason,
+            advice.bytes,
+            advice.table,
+            advice.kind.name(),
+            advice.write_cost,
+            advice.gain,
+        )
+    });
+    Ok(TableIterator::new(rows.collect::<Vec<_>>()))
+}
+
+/// Drops an index that index_advice advises to drop right now, and keeps in opdb.index_ledger how to bring it back.
+///
+/// `reason`: why; what index_advice says if NULL. `min_age` as in index_advice. Result: the ledger_id. Waits at most
+/// two seconds for its locks, so that nobody queues behind it for longer.
+/// Errors: 22004 for NULL, 22023 for a negative interval, 42809 for what is no index of a user's table or belongs to a
+/// partitioned index, 55000 if the index is not advised to be dropped, 42501 unless the caller owns the table, 55P03 if
+/// the locks are not to be had, 25006 on a standby or in a read-only transaction.
+#[pg_extern(requires = ["maintain_tables"])]
+#[search_path(pg_catalog, pg_temp)]
+fn drop_advised_index(
+    index: Option<Regclass>,
+    reason: default!(Option<&str>, "NULL"),
+    min_age: default!(Option<Interval>, "'7 days'"),
+) -> std::result::Result<i64, ErrorReport> {
+    let index = required("index", index)?;
+    let min_age = index::check_age(required("min_age", min_age)?)?;
+    Ok(index::drop_advised(index, reason, min_age)?)
+}
+
+/// Whether a table has a valid index of this definition, under whatever name. For opdb.index_ledger.
+///
+/// `table_name` is a name with its schema, quoted where needed; `definition` is what pg_get_indexdef says of an index.
+/// NULL if it cannot be told without waiting for a lock. Errors: 22004 for NULL.
+#[pg_extern(stable)]
+#[search_path(pg_catalog, pg_temp)]
+fn has_index(
+    table_name: Option<&str>,
+    definition: Option<&str>,
+) -> std::result::Result<Option<bool>, ErrorReport> {
+    let table_name = required("table_name", table_name)?;
+    Ok(index::has_index(table_name, required("definition", definition)?)?)
 }

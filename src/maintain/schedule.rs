@@ -1,34 +1,11 @@
 //! The jobs that come ready-made.
 
-use pgrx::PgSqlErrorCode;
 use pgrx::prelude::*;
 use serde_json::{Value, json};
 
-use crate::pg::error::{Report, Result};
+use super::error::MaintainError;
+use crate::pg::error::Result;
 use crate::worker;
-
-#[derive(Debug, thiserror::Error)]
-pub enum ScheduleError {
-    #[error("the maintenance window begins and ends at {0}")]
-    EmptyWindow(String),
-    #[error("options must be a JSON object")]
-    NotAnObject,
-}
-
-impl Report for ScheduleError {
-    fn sqlstate(&self) -> PgSqlErrorCode {
-        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::EmptyWindow(_) => "Choose an end that is not the start; it may be on the next day.".into(),
-            Self::NotAnObject => "Write the options of add_job, for example {\"role\": \"…\"}.".into(),
-        })
-    }
-}
-
-crate::reported!(ScheduleError);
 
 pub struct Added {
     pub name: String,
@@ -44,10 +21,10 @@ const WEEKLY: [&str; 2] =
 
 pub fn add((start, end): (Time, Time), timezone: &str, options: Value) -> Result<Vec<Added>> {
     if start == end {
-        return Err(ScheduleError::EmptyWindow(start.to_string()).into());
+        return Err(MaintainError::EmptyWindow(start.to_string()).into());
     }
     let Value::Object(mut options) = options else {
-        return Err(ScheduleError::NotAnObject.into());
+        return Err(MaintainError::NotAnObject.into());
     };
     let is_on = worker::is_on();
     if is_on {

@@ -26,10 +26,28 @@ fn with_settings<'a, T>(
     // SAFETY: main thread; the level is closed below, or by the abort of the (sub)transaction.
     let level = unsafe { pg_sys::NewGUCNestLevel() };
     for (name, value) in settings {
-        set(name, value)?;
+        set(name, value, pg_sys::GucContext::PGC_USERSET)?;
     }
     let result = work();
     // SAFETY: closes the level opened above and everything nested in it.
+    unsafe { pg_sys::AtEOXact_GUC(true, level) };
+    result
+}
+
+/// Runs `work` without pg_stat_statements, if it is loaded, counting its statements: whoever reads those counts should
+/// not change them. The setting is a superuser's, and this value of it takes nothing from anybody.
+#[allow(unsafe_code)]
+pub fn uncounted<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let track = c"pg_stat_statements.track";
+    // SAFETY: asks whether there is such a setting.
+    if unsafe { pg_sys::GetConfigOption(track.as_ptr(), true, false) }.is_null() {
+        return work();
+    }
+    // SAFETY: as in `with_settings`.
+    let level = unsafe { pg_sys::NewGUCNestLevel() };
+    set("pg_stat_statements.track", "none", pg_sys::GucContext::PGC_SUSET)?;
+    let result = work();
+    // SAFETY: as in `with_settings`.
     unsafe { pg_sys::AtEOXact_GUC(true, level) };
     result
 }
@@ -79,14 +97,14 @@ pub fn check_writable() -> Result<()> {
 }
 
 #[allow(unsafe_code)]
-fn set(name: &str, value: &str) -> Result<()> {
+fn set(name: &str, value: &str, context: pg_sys::GucContext::Type) -> Result<()> {
     let (name_c, value_c) = (c_string(name)?, c_string(value)?);
     // SAFETY: both strings live through the call; the server copies them.
     unsafe {
         pg_sys::set_config_option(
             name_c.as_ptr(),
             value_c.as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
+            context,
             pg_sys::GucSource::PGC_S_SESSION,
             pg_sys::GucAction::GUC_ACTION_SAVE,
             true,

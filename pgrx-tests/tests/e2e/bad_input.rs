@@ -9,7 +9,7 @@ const STATE: &str = "SELECT
     (SELECT count(*) FROM opdb.own_environment) || ' ' || (SELECT count(*) FROM opdb.environment) || ' ' ||
     (SELECT count(*) FROM opdb.event_table) || ' ' || (SELECT count(*) FROM opdb.dead_letter) || ' ' ||
     (SELECT count(*) FROM opdb.schema_snapshot) || ' ' || (SELECT count(*) FROM opdb.schema_fact) || ' ' || (SELECT count(*) FROM opdb.quality_rule) || ' ' ||
-    (SELECT count(*) FROM opdb.quality_run) || ' ' || (SELECT count(*) FROM opdb.job) || ' ' || (SELECT count(*) FROM opdb.job_state) || ' ' || (SELECT count(*) FROM opdb.deployment)";
+    (SELECT count(*) FROM opdb.dropped_index) || ' ' || (SELECT count(*) FROM opdb.quality_run) || ' ' || (SELECT count(*) FROM opdb.job) || ' ' || (SELECT count(*) FROM opdb.job_state) || ' ' || (SELECT count(*) FROM opdb.deployment)";
 
 #[test]
 fn every_bad_input_is_an_error_that_names_the_thing_and_says_what_to_do() {
@@ -239,6 +239,19 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     ("opdb.add_quality_rule(NULL, 'accuracy', 'not_null', '{a}')", "22004", "\"table\""),
     ("opdb.add_quality_rule('good', 'accuracy', 'not_null', '{NULL}')", "22004", "\"columns\""),
+    // Indexes.
+    ("opdb.index_advice(NULL)", "22004", "\"min_age\""),
+    ("opdb.index_advice('-1 day')", "22023", "min_age"),
+    ("opdb.drop_advised_index(NULL)", "22004", "\"index\""),
+    ("opdb.drop_advised_index('good_pkey', min_age => NULL)", "22004", "\"min_age\""),
+    ("opdb.drop_advised_index('good_pkey', min_age => '-1 day')", "22023", "min_age"),
+    ("opdb.drop_advised_index('good')", "42809", "public.good"),
+    ("opdb.drop_advised_index('a_view')", "42809", "public.a_view"),
+    ("opdb.drop_advised_index('good_pkey')", "55000", "public.good_pkey"),
+    ("opdb.drop_advised_index('nowhere')", "42P01", "relation \"nowhere\" does not exist"),
+    ("opdb.drop_advised_index(0)", "42P01", "\"0\""),
+    ("opdb.has_index(NULL, '')", "22004", "\"table_name\""),
+    ("opdb.has_index('good', NULL)", "22004", "\"definition\""),
     // Comparing and deploying.
     ("opdb.check_compatibility(NULL)", "22004", "\"environment\""),
     ("opdb.check_compatibility('production', '{}')", "22023", "empty"),

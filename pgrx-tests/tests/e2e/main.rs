@@ -10,6 +10,7 @@ mod docs;
 mod dump;
 mod environment;
 mod fixture;
+mod index_advice;
 mod ingest;
 mod main_job;
 mod privileges;

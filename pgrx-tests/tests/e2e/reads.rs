@@ -23,6 +23,8 @@ fn reading_functions_assign_no_transaction_id() {
         "(SELECT 1 UNION ALL SELECT 2 FROM opdb.jobs) x",
         "(SELECT 1 UNION ALL SELECT 2 FROM opdb.job_runs) x",
         "opdb.vacuum_plan(true)",
+        "(SELECT 1 UNION ALL SELECT 2 FROM opdb.index_advice()) x",
+        "opdb.has_index('public.t', 'CREATE INDEX i ON public.t USING btree (id)')",
         "opdb.check_environment('production')",
         "opdb.check_compatibility('production', '{t}')",
         "opdb.check_compatibility('production')",
