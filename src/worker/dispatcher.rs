@@ -28,7 +28,7 @@ const SHORTAGE: Duration = Duration::from_secs(1);
 const GATHER_MS: u32 = 10;
 /// After so many failures in a row, one a second, it leaves the rest to another one, later.
 const MAX_FAILURES: u32 = 5;
-const PAUSE: i64 = MINUTE;
+const PAUSE: i64 = 10 * SECOND;
 
 /// Runs until nothing is to be done here.
 pub fn main(database: pg_sys::Oid) {

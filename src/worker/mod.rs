@@ -154,12 +154,10 @@ pub fn warn_if_off() -> Result<()> {
     } else {
         return Ok(());
     };
-    ereport!(
-        PgLogLevel::WARNING,
-        PgSqlErrorCode::ERRCODE_WARNING,
-        format!("the worker is off here, so the job does not run: {why}"),
-        "pg_cron can run it: SELECT * FROM opdb.schedule_with_pg_cron();"
-    );
+    let message = format!("the worker is off here, so the job does not run: {why}");
+    ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, message, "opdb")
+        .set_hint("pg_cron can run it: SELECT * FROM opdb.schedule_with_pg_cron();")
+        .report(PgLogLevel::WARNING);
     Ok(())
 }
 

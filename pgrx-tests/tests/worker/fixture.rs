@@ -32,13 +32,23 @@ pub fn server() -> &'static Cluster {
             ("cron.use_background_workers", "on"),
         ];
         let settings = if has_pg_cron() { &settings[..] } else { &settings[..5] };
-        let cluster = Cluster::start_temporary(&installation, settings).unwrap();
-        execute(
-            &mut cluster.connect_as_superuser("postgres").unwrap(),
-            "CREATE ROLE etl LOGIN PASSWORD 'etl'; CREATE ROLE power LOGIN SUPERUSER PASSWORD 'power'",
-        );
-        cluster
+        start(&installation, settings)
     })
+}
+
+fn start(installation: &Installation, settings: &[(&str, &str)]) -> Cluster {
+    let cluster = Cluster::start_temporary(installation, settings).unwrap();
+    execute(
+        &mut cluster.connect_as_superuser("postgres").unwrap(),
+        "CREATE ROLE etl LOGIN PASSWORD 'etl'; CREATE ROLE power LOGIN SUPERUSER PASSWORD 'power'",
+    );
+    cluster
+}
+
+/// A server of its own, which stays until this process ends.
+pub fn another_server() -> &'static Cluster {
+    let installation = Installation::from_env().unwrap();
+    Box::leak(Box::new(start(&installation, &[("shared_preload_libraries", "opdb"), ("autovacuum", "off")])))
 }
 
 /// Whether this PostgreSQL has the extension pg_cron.
@@ -53,6 +63,7 @@ pub fn has_pg_cron() -> bool {
 
 /// A database of one test.
 pub struct Scene {
+    cluster: &'static Cluster,
     pub name: String,
     pub client: Client,
     _shared: Option<RwLockReadGuard<'static, ()>>,
@@ -108,12 +119,13 @@ impl Scene {
             "SET client_min_messages = error; CREATE EXTENSION opdb CASCADE; GRANT opdb_operator TO etl;
              CREATE SCHEMA work AUTHORIZATION etl; GRANT CREATE ON SCHEMA public TO etl",
         );
-        Self { name, client, _shared: shared, _alone: alone, _one: None }
+        Self { cluster: server(), name, client, _shared: shared, _alone: alone, _one: None }
     }
 
-    /// Another database, which is there already and has no opdb, in the same turn.
-    pub fn also_in(&self, name: &str) -> Self {
-        Self::prepared(name.to_owned(), server().connect_as_superuser(name).unwrap(), None, None)
+    /// A database that is there already and has no opdb, on another server.
+    pub fn on(cluster: &'static Cluster, name: &str) -> Self {
+        let client = cluster.connect_as_superuser(name).unwrap();
+        Self { cluster, ..Self::prepared(name.to_owned(), client, None, None) }
     }
 
     /// Another new database in the same turn: two turns of one test would wait for each other.
@@ -123,16 +135,16 @@ impl Scene {
 
     /// Another session, of the superuser.
     pub fn session(&self) -> Client {
-        server().connect_as_superuser(&self.name).unwrap()
+        self.cluster.connect_as_superuser(&self.name).unwrap()
     }
 
     /// A session of the role that jobs run as.
     pub fn as_role(&self) -> Client {
-        server().connect(&self.name, ROLE, ROLE).unwrap()
+        self.cluster.connect(&self.name, ROLE, ROLE).unwrap()
     }
 
     pub fn reconnect(&mut self) {
-        self.client = wait_for(|| server().connect_as_superuser(&self.name).ok());
+        self.client = wait_for(|| self.cluster.connect_as_superuser(&self.name).ok());
     }
 
     pub fn execute(&mut self, sql: &str) {

@@ -74,6 +74,7 @@ fn time_limits_hold() {
     let mut scene = Scene::new();
     scene.run_now("slow statement", "SELECT pg_sleep(1000)", r#""timeout": "200 ms""#);
     scene.run_now("slow run", "SELECT pg_sleep(1000)", r#""max_runtime": "200 ms""#);
+    scene.run_now("slow role", "SELECT pg_sleep(1000)", r#""settings": {"statement_timeout": "200 ms"}"#);
     scene.run_now(
         "slow query",
         "SELECT 'SELECT 1' AS command, pg_sleep(1000)",
