@@ -158,10 +158,10 @@ impl Dispatcher {
         self.begin_due(&mut turn, reserved)?;
         let busy = self.busy(&turn.ended);
         turn.next_due = ledger::next_due(&busy)?;
-        if shared::purge_is_due(self.database) {
-            if let Some(keep) = settings::job_run_retention_days() {
-                ledger::purge(time::now() - i64::from(keep) * DAY)?;
-            }
+        if let Some(keep) = settings::job_run_retention_days()
+            && shared::purge_is_due(self.database)
+        {
+            ledger::purge(time::now() - i64::from(keep) * DAY)?;
         }
         Ok(Some(turn))
     }

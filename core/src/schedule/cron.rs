@@ -30,12 +30,12 @@ pub enum CronError {
 /// Times of day (`5 0 * * *`) come once a day whatever the clock does: when it is put forward over them, at the
 /// end of the gap; when it is put back over them, the first time. What repeats (`*/5 * * * *`) follows the clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cron(croner::Cron);
+pub struct Cron(Box<croner::Cron>);
 
 impl Cron {
     /// Errors say which field is wrong and why.
     pub fn parse(text: &str) -> Result<Self, CronError> {
-        let cron = Self(parser().parse(text).map_err(|error| locate(text, &error))?);
+        let cron = Self(Box::new(parser().parse(text).map_err(|error| locate(text, &error))?));
         cron.shown_after(0).ok_or(CronError::Never)?;
         Ok(cron)
     }
