@@ -85,7 +85,10 @@ struct Turn {
     cleared: Vec<(usize, i64)>,
     /// The places of runs whose ending was written down.
     ended: Vec<usize>,
+    /// When the next of the jobs is due that do not run.
     next_due: Option<i64>,
+    /// Whether some did when that was asked.
+    runs: bool,
     looked_at: i64,
 }
 
@@ -121,7 +124,7 @@ impl Dispatcher {
         if turn.next_due.is_some_and(|due| due <= turn.looked_at) {
             return Next::WaitForRoom;
         }
-        if !shared::runs_of(self.database).is_empty() {
+        if turn.runs {
             return Next::Wait(HEARTBEAT.min(until_due));
         }
         if until_due <= LINGER { Next::Wait(until_due) } else { Next::Leave(next_due) }
@@ -157,7 +160,7 @@ impl Dispatcher {
         self.write_endings(&mut turn)?;
         self.begin_due(&mut turn, reserved)?;
         let busy = self.busy(&turn.ended);
-        turn.next_due = ledger::next_due(&busy)?;
+        (turn.next_due, turn.runs) = (ledger::next_due(&busy)?, !busy.is_empty());
         if let Some(keep) = settings::job_run_retention_days()
             && shared::purge_is_due(self.database)
         {
@@ -168,7 +171,9 @@ impl Dispatcher {
 
     /// The jobs that run, or whose end is not written down.
     fn busy(&self, ended: &[usize]) -> Vec<i64> {
-        let is_busy = |place: usize, run: &Run| run.extension == self.extension && !ended.contains(&place);
+        let is_busy = |place: usize, run: &Run| {
+            run.extension == self.extension && run.stage != Stage::Cancelled && !ended.contains(&place)
+        };
         let runs = shared::runs_of(self.database);
         runs.iter().filter(|(place, run)| is_busy(*place, run)).map(|(_, run)| run.job_id).collect()
     }

@@ -194,7 +194,7 @@ impl Scene {
             }
             if started.elapsed() > patience {
                 let runs = rows(&mut self.client, "SELECT name, status, attempt, detail FROM opdb.job_runs");
-                panic!("{sql}: {found} instead of {expected}; runs: {runs:?}; log:\n{}", tail());
+                panic!("{sql}: {found} instead of {expected}; runs: {runs:?}; log:\n{}", tail(self.cluster));
             }
             thread::sleep(POLL);
         }
@@ -227,8 +227,8 @@ impl Scene {
     }
 }
 
-fn tail() -> String {
-    let log = server().log();
+fn tail(cluster: &Cluster) -> String {
+    let log = cluster.log();
     log.lines().rev().take(30).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
 }
 
@@ -238,7 +238,7 @@ pub fn wait_for<T>(mut found: impl FnMut() -> Option<T>) -> T {
         if let Some(value) = found() {
             return value;
         }
-        assert!(started.elapsed() < PATIENCE, "it never happened; log:\n{}", tail());
+        assert!(started.elapsed() < PATIENCE, "it never happened; log:\n{}", tail(server()));
         thread::sleep(POLL);
     }
 }
