@@ -27,6 +27,8 @@ static IS_ON: AtomicBool = AtomicBool::new(false);
 #[derive(Clone, Copy)]
 struct Board {
     launcher: i32,
+    /// How many runs there were: each has a ticket of its own.
+    tickets: u32,
     /// More databases changed than fit.
     is_overfull: bool,
     databases: [Database; MAX_DATABASES],
@@ -49,6 +51,8 @@ struct Database {
 #[derive(Clone, Copy)]
 pub struct Run {
     pub stage: Stage,
+    /// Which of all the runs that this place has seen.
+    ticket: u32,
     pub database: u32,
     pub role: u32,
     /// The extension that the job belongs to: it may have been created anew since.
@@ -113,6 +117,7 @@ impl Default for Board {
         let database = Database { oid: 0, is_changed: false, report: None, purged_at: 0 };
         Self {
             launcher: 0,
+            tickets: 0,
             is_overfull: false,
             databases: [database; MAX_DATABASES],
             runs: [Run::FREE; MAX_RUNS],
@@ -123,6 +128,7 @@ impl Default for Board {
 impl Run {
     const FREE: Self = Self {
         stage: Stage::Free,
+        ticket: 0,
         database: 0,
         role: 0,
         extension: 0,
@@ -277,15 +283,32 @@ impl Board {
     }
 }
 
-/// Puts a run on the board, if fewer than `limit` are there that are not over. Gives its place.
-pub fn add_run(run: &Run, limit: usize) -> Option<usize> {
+/// Puts a run on the board, if fewer than `limit` are there that are not over. Gives its place, and what its process
+/// is to be told.
+pub fn add_run(run: &Run, limit: usize) -> Option<(usize, u32)> {
     let mut board = BOARD.exclusive();
     let place = board.runs.iter().position(|run| run.stage == Stage::Free)?;
     if board.unfinished() >= limit {
         return None;
     }
-    board.runs[place] = *run;
-    Some(place)
+    // As many as fit beside the place into the argument of a process.
+    board.tickets = (board.tickets + 1) % (u32::MAX / MAX_RUNS as u32);
+    let ticket = board.tickets;
+    board.runs[place] = Run { ticket, ..*run };
+    Some((place, ticket * MAX_RUNS as u32 + place as u32))
+}
+
+/// What a process does to the run that it was started for; gives the run as it is then. None if a dispatcher has
+/// given that run up meanwhile: the place may be another's.
+pub fn with_own_run(told: u32, change: impl FnOnce(&mut Run)) -> Option<Run> {
+    let (ticket, place) = (told / MAX_RUNS as u32, told as usize % MAX_RUNS);
+    let mut board = BOARD.exclusive();
+    let run = &mut board.runs[place];
+    if run.stage == Stage::Free || run.ticket != ticket {
+        return None;
+    }
+    change(run);
+    Some(*run)
 }
 
 pub fn run(place: usize) -> Run {
@@ -313,4 +336,9 @@ pub fn free_runs(limit: usize) -> usize {
 
 pub fn free(place: usize) {
     BOARD.exclusive().runs[place] = Run::FREE;
+}
+
+/// As `free`, for the process of the run.
+pub fn free_own(told: u32) {
+    with_own_run(told, |run| *run = Run::FREE);
 }

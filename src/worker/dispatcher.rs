@@ -317,8 +317,8 @@ impl Dispatcher {
             (deadline.unwrap_or_default(), deadline.is_some() && deadline == closes);
         let segment = Segment::with(&serde_json::to_vec(&job.work).unwrap_or_default());
         run.segment = segment.handle();
-        let place = shared::add_run(&run, settings::max_running_jobs())?;
-        let Some(process) = u32::try_from(place).ok().and_then(|argument| JOB.start(argument)) else {
+        let (place, told) = shared::add_run(&run, settings::max_running_jobs())?;
+        let Some(process) = JOB.start(told) else {
             shared::free(place);
             return None;
         };

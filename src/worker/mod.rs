@@ -40,7 +40,7 @@ pub fn initialize() {
 
 crate::process_entry!(opdb_launcher_main, |_| launcher::main());
 crate::process_entry!(opdb_dispatcher_main, |database: usize| dispatcher::main((database as u32).into()));
-crate::process_entry!(opdb_job_main, run::main);
+crate::process_entry!(opdb_job_main, |told: usize| run::main(told as u32));
 
 /// Adds a job: one SQL statement that opdb's worker runs by a schedule, as the role that added it.
 ///

@@ -18,20 +18,19 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_BUSY: i64 = 10 * MINUTE;
 
-/// Runs what stands at `place` of the board, and writes its outcome there.
-pub fn main(place: usize) {
-    let run = shared::with_run(place, |run| run.worker = process::own_pid());
+/// Runs what stands on the board at the place that this process is told, and writes its outcome there.
+pub fn main(told: u32) {
+    let Some(run) = shared::with_own_run(told, |run| run.worker = process::own_pid()) else { return };
     process::connect(run.database.into(), run.role.into());
-    let Some(run) = wait_for_clearance(place) else {
-        return shared::free(place);
+    let Some(run) = wait_for_clearance(told) else {
+        return shared::free_own(told);
     };
-    shared::with_run(place, |run| run.stage = Stage::Running);
     let outcome = if process::lock_for_life(run.jobs.into(), run.job_id) {
         carry_out(&run)
     } else {
         failed("55P03", "another process runs this job already".into())
     };
-    shared::with_run(place, |run| {
+    shared::with_own_run(told, |run| {
         run.set_outcome(&outcome);
         run.stage = Stage::Over;
     });
@@ -39,11 +38,15 @@ pub fn main(place: usize) {
 }
 
 /// None if the run was never written down.
-fn wait_for_clearance(place: usize) -> Option<Run> {
+fn wait_for_clearance(told: u32) -> Option<Run> {
     loop {
-        let run = shared::run(place);
+        let run = shared::with_own_run(told, |run| {
+            if run.stage == Stage::Cleared {
+                run.stage = Stage::Running;
+            }
+        })?;
         match run.stage {
-            Stage::Cleared => return Some(run),
+            Stage::Running => return Some(run),
             Stage::Waiting if process::is_alive(run.dispatcher) => process::wait(HEARTBEAT),
             _ => return None,
         }
