@@ -2,4 +2,5 @@
 
 pub mod cluster;
 pub mod main_job;
+pub mod psql;
 mod table;

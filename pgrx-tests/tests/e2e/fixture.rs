@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use opdb_e2e::cluster::{Cluster, Installation};
-use postgres::{Client, SimpleQueryMessage};
+use opdb_e2e::psql::describe;
+pub use opdb_e2e::psql::{execute, rows, text};
+use postgres::Client;
 
 pub struct Servers {
     pub test: Cluster,
@@ -129,31 +131,6 @@ pub fn register(client: &mut Client, name: &str, kind: &str, dbname: &str, user:
         .unwrap();
 }
 
-pub fn execute(client: &mut Client, sql: &str) {
-    client.batch_execute(sql).unwrap_or_else(|error| panic!("{sql}\n{}", describe(&error)));
-}
-
-/// The first column of the first row, as text; "NULL" for none.
-pub fn text(client: &mut Client, sql: &str) -> String {
-    rows(client, sql)
-        .into_iter()
-        .next()
-        .and_then(|row| row.into_iter().next())
-        .unwrap_or_else(|| "no row".into())
-}
-
-/// All rows, every value as text.
-pub fn rows(client: &mut Client, sql: &str) -> Vec<Vec<String>> {
-    let messages = client.simple_query(sql).unwrap_or_else(|error| panic!("{sql}\n{}", describe(&error)));
-    let row = |message| match message {
-        SimpleQueryMessage::Row(row) => {
-            Some((0..row.len()).map(|column| row.get(column).unwrap_or("NULL").to_owned()).collect())
-        }
-        _ => None,
-    };
-    messages.into_iter().filter_map(row).collect()
-}
-
 /// What a failing statement says.
 #[derive(Debug)]
 pub struct Refusal {
@@ -177,10 +154,6 @@ pub fn refused(client: &mut Client, sql: &str) -> Refusal {
         hint: owned(database.hint()),
         whole: format!("{database:?}"),
     }
-}
-
-fn describe(error: &postgres::Error) -> String {
-    error.as_db_error().map_or_else(|| error.to_string(), |error| format!("{error:?}"))
 }
 
 /// A few well-formed records, source_id event-1 to event-`count`, an hour apart from `2024-03-01T00:00Z`.

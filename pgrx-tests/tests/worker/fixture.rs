@@ -7,7 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use opdb_e2e::cluster::{Cluster, Installation};
-use postgres::{Client, SimpleQueryMessage};
+pub use opdb_e2e::psql::{execute, rows, text};
+use postgres::Client;
 
 /// Nothing takes so long but what never happens.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -241,29 +242,6 @@ pub fn wait_for<T>(mut found: impl FnMut() -> Option<T>) -> T {
         assert!(started.elapsed() < PATIENCE, "it never happened; log:\n{}", tail(server()));
         thread::sleep(POLL);
     }
-}
-
-pub fn execute(client: &mut Client, sql: &str) {
-    client.batch_execute(sql).unwrap_or_else(|error| panic!("{sql}\n{error:?}"));
-}
-
-pub fn text(client: &mut Client, sql: &str) -> String {
-    rows(client, sql)
-        .into_iter()
-        .next()
-        .and_then(|row| row.into_iter().next())
-        .unwrap_or_else(|| "no row".into())
-}
-
-pub fn rows(client: &mut Client, sql: &str) -> Vec<Vec<String>> {
-    let messages = client.simple_query(sql).unwrap_or_else(|error| panic!("{sql}\n{error:?}"));
-    let row = |message| match message {
-        SimpleQueryMessage::Row(row) => {
-            Some((0..row.len()).map(|column| row.get(column).unwrap_or("NULL").to_owned()).collect())
-        }
-        _ => None,
-    };
-    messages.into_iter().filter_map(row).collect()
 }
 
 /// The SQLSTATE and the message of a statement that fails.
