@@ -9,7 +9,7 @@ WITH RECURSIVE node AS (
 ), locked AS MATERIALIZED (
     SELECT DISTINCT l.relation AS relid
     FROM pg_catalog.pg_locks l
-    WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND l.pid <> pg_catalog.pg_backend_pid()
+    WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
       AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
 )
 SELECT n.root, n.oid, n.parent, x.indrelid, s.nspname::text, i.relname::text, i.relkind = 'I' AS is_partitioned,

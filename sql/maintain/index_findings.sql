@@ -15,7 +15,7 @@ WITH member AS MATERIALIZED (
       AND t.oid NOT IN (SELECT m.objid FROM member m)
       AND ($3 IS NULL OR t.oid IN (
           WITH RECURSIVE part AS (
-              SELECT $3 AS oid
+              SELECT coalesce(pg_catalog.pg_partition_root($3)::pg_catalog.oid, $3) AS oid
               UNION ALL
               SELECT h.inhrelid FROM part p JOIN pg_catalog.pg_inherits h ON h.inhparent = p.oid)
           SELECT p.oid FROM part p))
@@ -28,7 +28,12 @@ WITH member AS MATERIALIZED (
            NOT (x.indisunique OR x.indisprimary OR x.indisexclusion OR x.indisreplident OR x.indisclustered
                 OR o.oid IS NOT NULL OR i.relispartition) AS may_go,
            pg_catalog.array_to_string((x.indkey::pg_catalog.int2[])[0:x.indnkeyatts - 1], ' ') || ' ' AS keys,
-           (x.indkey::pg_catalog.int2[])[x.indnkeyatts:] AS included,
+           -- One that is a key as well is not carried twice.
+           ARRAY(SELECT c.attnum FROM pg_catalog.unnest((x.indkey::pg_catalog.int2[])[x.indnkeyatts:]) c (attnum)
+                 WHERE c.attnum <> ALL ((x.indkey::pg_catalog.int2[])[0:x.indnkeyatts - 1])) AS included,
+           x.indcollation,
+           -- What says how the index finds its rows, and not only how full its pages are.
+           CASE WHEN a.amname NOT IN ('btree', 'hash', 'gist', 'gin', 'spgist') THEN i.reloptions END AS behaviour,
            x.indclass::text || ' ' AS classes, x.indcollation::text || ' ' AS collations,
            x.indoption::text || ' ' AS options,
            pg_catalog.regexp_replace(x.indexprs::text, ' :location -?\d+', '', 'g') AS expressions,
@@ -38,13 +43,19 @@ WITH member AS MATERIALIZED (
     FROM user_table t
     JOIN pg_catalog.pg_index x ON x.indrelid = t.oid
     JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
+    JOIN pg_catalog.pg_am a ON a.oid = i.relam
     LEFT JOIN pg_catalog.pg_constraint o ON o.conindid = i.oid AND o.contype IN ('p', 'u', 'x')
     WHERE i.oid NOT IN (SELECT m.objid FROM member m)
 ), foreign_key AS MATERIALIZED (
-    -- Of a partitioned table, the one of the whole table.
-    SELECT o.oid, o.conrelid AS relid, o.conkey
-    FROM pg_catalog.pg_constraint o JOIN user_table t ON t.oid = o.conrelid
-    WHERE o.contype = 'f' AND o.conparentid = 0
+    -- Of a partitioned table the one of the whole table, and those of the partitions, which it made. Both columns are
+    -- there from PostgreSQL 18 on; before that, their names mean these values.
+    SELECT o.oid, o.conrelid AS relid, o.conkey, o.conparentid <> 0 AS is_inherited
+    FROM (VALUES (true, false)) before_18 (conenforced, conperiod)
+    CROSS JOIN LATERAL (SELECT k.oid, k.conrelid, k.conkey, k.conparentid, conenforced AS is_enforced,
+                               conperiod AS is_of_periods
+                        FROM pg_catalog.pg_constraint k WHERE k.contype = 'f') o
+    JOIN user_table t ON t.oid = o.conrelid
+    WHERE o.is_enforced AND NOT o.is_of_periods
 ), serving AS MATERIALIZED (
     -- The indexes that find the rows of a foreign key: its columns are the first, in any order. The key that is looked
     -- up is never null, so the index may leave out nulls of it, and nothing else. One that is built, or to be rebuilt,
@@ -56,6 +67,10 @@ WITH member AS MATERIALIZED (
     WHERE k.indislive AND (k.is_usable OR k.relname !~ '_cc(new|old)\d*$')
       AND k.indnkeyatts >= pg_catalog.cardinality(f.conkey)
       AND (k.indkey::pg_catalog.int2[])[0:pg_catalog.cardinality(f.conkey) - 1] @> f.conkey
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                      WHERE a.attrelid = k.relid AND a.attnum = ANY (f.conkey)
+                        AND a.attcollation <> (k.indcollation::pg_catalog.oid[])[
+                            pg_catalog.array_position(k.indkey::pg_catalog.int2[], a.attnum)])
       AND (k.predicate IS NULL
            OR (pg_catalog.regexp_replace(k.predicate,
                    '\{NULLTEST :arg \{VAR [^{}]*\} :nulltesttype 1 :argisrow \w+\}', '', 'g')
@@ -71,14 +86,16 @@ WITH member AS MATERIALIZED (
                      AND l.names <@ ARRAY(
                          SELECT a.attname FROM pg_catalog.pg_attribute a
                          WHERE a.attrelid = l.relid
-                           AND a.attnum = ANY ((k.indkey::pg_catalog.int2[])[0:pg_catalog.cardinality(l.names) - 1]))
+                           AND a.attnum = ANY ((k.indkey::pg_catalog.int2[])[0:pg_catalog.cardinality(l.names) - 1])
+                           AND a.attcollation = (k.indcollation::pg_catalog.oid[])[
+                               pg_catalog.array_position(k.indkey::pg_catalog.int2[], a.attnum)])
                   ) AS is_served
     FROM (WITH RECURSIVE part AS (
               SELECT f.oid AS foreign_key, f.relid,
                      ARRAY(SELECT a.attname FROM pg_catalog.pg_attribute a
                            WHERE a.attrelid = f.relid AND a.attnum = ANY (f.conkey)) AS names
               FROM foreign_key f JOIN user_table t ON t.oid = f.relid AND t.relkind = 'p'
-              WHERE f.oid NOT IN (SELECT s.foreign_key FROM serving s)
+              WHERE NOT f.is_inherited AND f.oid NOT IN (SELECT s.foreign_key FROM serving s)
               UNION ALL
               SELECT p.foreign_key, h.inhrelid, p.names
               FROM part p JOIN pg_catalog.pg_inherits h ON h.inhparent = p.relid)
@@ -105,7 +122,7 @@ WITH member AS MATERIALIZED (
     FROM index i
     JOIN index k ON k.relid = i.relid AND k.oid <> i.oid AND k.relam = i.relam
     WHERE (i.may_go OR NOT i.is_usable) AND k.is_usable
-      AND k.predicate IS NOT DISTINCT FROM i.predicate
+      AND k.predicate IS NOT DISTINCT FROM i.predicate AND k.behaviour IS NOT DISTINCT FROM i.behaviour
       AND pg_catalog.starts_with(k.keys, i.keys) AND pg_catalog.starts_with(k.classes, i.classes)
       AND pg_catalog.starts_with(k.collations, i.collations) AND pg_catalog.starts_with(k.options, i.options)
       AND i.included <@ k.indkey::pg_catalog.int2[]
@@ -133,7 +150,7 @@ WITH member AS MATERIALIZED (
     WHERE p.datname = pg_catalog.current_database()
     UNION ALL
     SELECT l.relation FROM pg_catalog.pg_locks l
-    WHERE l.locktype = 'relation' AND l.pid <> pg_catalog.pg_backend_pid()
+    WHERE l.locktype = 'relation' AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
       AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
       AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
                      'AccessExclusiveLock')
@@ -161,6 +178,12 @@ UNION ALL
 SELECT 'unused', u.oid, u.relid, NULL FROM unused u WHERE u.oid NOT IN (SELECT c.oid FROM covered c)
 UNION ALL
 SELECT 'unindexed_foreign_key', NULL, f.relid, f.oid FROM foreign_key f
-WHERE f.oid NOT IN (SELECT s.foreign_key FROM serving s)
+WHERE NOT f.is_inherited AND f.oid NOT IN (SELECT s.foreign_key FROM serving s)
+  -- Nor one that the index for a longer key begins with.
+  AND NOT EXISTS (SELECT FROM foreign_key g
+                  WHERE g.relid = f.relid AND NOT g.is_inherited
+                    AND pg_catalog.cardinality(g.conkey) > pg_catalog.cardinality(f.conkey)
+                    AND g.conkey[:pg_catalog.cardinality(f.conkey)] @> f.conkey
+                    AND g.oid NOT IN (SELECT s.foreign_key FROM serving s))
   -- Nor an index of its own on each partition.
   AND NOT EXISTS (SELECT FROM partition_served p WHERE p.foreign_key = f.oid HAVING pg_catalog.bool_and(p.is_served))

@@ -99,7 +99,9 @@ WITH RECURSIVE setting AS (
                  pg_catalog.sum(CASE WHEN p.reltuples >= 0 THEN p.reltuples::float8
                                      ELSE pg_catalog.pg_stat_get_live_tuples(p.oid) END) AS tuples
           FROM member m JOIN pg_catalog.pg_class p ON p.oid = m.oid
-          WHERE p.relkind IN ('r', 'f') GROUP BY m.root) l ON l.root = c.oid
+          WHERE p.relkind IN ('r', 'f') GROUP BY m.root
+          -- Nobody knows how many rows a foreign partition has that was never analyzed by itself.
+          HAVING NOT pg_catalog.bool_or(p.relkind = 'f' AND p.reltuples < 0)) l ON l.root = c.oid
     WHERE c.relkind = 'p' AND c.relpersistence <> 't'
 ), judged AS (
     SELECT t.oid, t.relkind::text AS relkind, t.relname, t.relnamespace, t.horizon, t.autovacuum,
@@ -131,18 +133,21 @@ WITH RECURSIVE setting AS (
     FROM partitioned p
 ), listed AS (
     SELECT j.*, d.due, d.why,
+           -- From PostgreSQL 18 on a table with children takes them with it, unless it is told not to; before, a
+           -- partitioned one does, like it or not.
            CASE WHEN j.relkind = 'p' OR d.due = '{analyze}' THEN
-               -- Before PostgreSQL 18 its partitions are analyzed with it, like it or not.
-               pg_catalog.format('ANALYZE (SKIP_LOCKED) %s%I.%I',
-                                 CASE WHEN j.relkind = 'p' AND pg_catalog.current_setting('server_version_num')::int >= 180000
-                                      THEN 'ONLY ' END, n.nspname, j.relname)
+               pg_catalog.format('ANALYZE (SKIP_LOCKED) %s%I.%I', o.only, n.nspname, j.relname)
            ELSE
-               pg_catalog.format('VACUUM (SKIP_LOCKED, TRUNCATE false, PARALLEL 0%s%s) %I.%I',
+               pg_catalog.format('VACUUM (SKIP_LOCKED, TRUNCATE false, PARALLEL 0%s%s) %s%I.%I',
                                  CASE WHEN j.oid <> 2619 AND coalesce('analyze' = ANY (d.due), true) THEN ', ANALYZE' END,
-                                 CASE WHEN d.due && '{freeze,multixact}' THEN ', FREEZE' END, n.nspname, j.relname)
+                                 CASE WHEN d.due && '{freeze,multixact}' THEN ', FREEZE' END, o.only, n.nspname, j.relname)
            END AS command
     FROM judged j
     JOIN pg_catalog.pg_namespace n ON n.oid = j.relnamespace
+    JOIN pg_catalog.pg_class k ON k.oid = j.oid
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN k.relhassubclass AND pg_catalog.current_setting('server_version_num')::int >= 180000
+                    THEN 'ONLY ' END AS only) o
     CROSS JOIN LATERAL (
         SELECT pg_catalog.array_agg(DISTINCT r.what) AS due,
                pg_catalog.string_agg(pg_catalog.format(r.reason, r.value, pg_catalog.trunc(r.threshold::numeric)), '; '

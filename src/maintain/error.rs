@@ -8,8 +8,10 @@ pub enum MaintainError {
     EmptyWindow(String),
     #[error("options must be a JSON object")]
     NotAnObject,
-    #[error("min_age must not be negative")]
-    NegativeAge,
+    #[error("option \"{0}\" is what these jobs are made of")]
+    FixedOption(&'static str),
+    #[error("min_age must be from 0 to 100 years")]
+    AgeOutOfRange,
     #[error("{0} is not an index")]
     NotAnIndex(String),
     #[error("index {0} is {1}")]
@@ -29,7 +31,7 @@ pub enum MaintainError {
 impl Report for MaintainError {
     fn sqlstate(&self) -> PgSqlErrorCode {
         match self {
-            Self::EmptyWindow(_) | Self::NotAnObject | Self::NegativeAge => {
+            Self::EmptyWindow(_) | Self::NotAnObject | Self::FixedOption(_) | Self::AgeOutOfRange => {
                 PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
             }
             Self::NotAnIndex(_) | Self::NotAUsersIndex(..) | Self::PartOf { .. } => {
@@ -45,8 +47,11 @@ impl Report for MaintainError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::EmptyWindow(_) => "Choose an end that is not the start; it may be on the next day.".into(),
+            Self::FixedOption(_) => {
+                "Give the window as window_start and window_end; for other jobs, use add_job.".into()
+            }
             Self::NotAnObject => "Write the options of add_job, for example {\"role\": \"…\"}.".into(),
-            Self::NegativeAge => "'7 days' is the default; '0' takes statistics of any age.".into(),
+            Self::AgeOutOfRange => "'7 days' is the default; '0' takes statistics of any age.".into(),
             Self::NotAnIndex(_) => "Name an index; SELECT * FROM opdb.index_advice() lists what may go.".into(),
             Self::NotAUsersIndex(..) => "Only indexes of users' own tables are dropped here.".into(),
             Self::PartOf { root, .. } => format!("Name {root}, if index_advice advises to drop it."),

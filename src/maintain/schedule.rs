@@ -26,12 +26,18 @@ pub fn add((start, end): (Time, Time), timezone: &str, options: Value) -> Result
     let Value::Object(mut options) = options else {
         return Err(MaintainError::NotAnObject.into());
     };
+    for fixed in ["window", "gexec"] {
+        if options.contains_key(fixed) {
+            return Err(MaintainError::FixedOption(fixed).into());
+        }
+    }
     let is_on = worker::is_on();
     if is_on {
         options.insert("gexec".into(), true.into());
-        options.insert("window".into(), json!({"start": start.to_string(), "end": end.to_string()}));
+        options.insert("window".into(), json!({"start": minute(start), "end": end.to_string()}));
     }
     let options = Value::Object(options);
+    // A cron expression knows no seconds, and the window must be open when it comes.
     let time = format!("{} {}", start.minute(), start.hour());
     let jobs = [("daily", "1-6", DAILY), ("weekly", "0", WEEKLY)].map(|(name, days, commands)| Added {
         name: format!("opdb vacuum {name}"),
@@ -43,4 +49,8 @@ pub fn add((start, end): (Time, Time), timezone: &str, options: Value) -> Result
     }
     worker::warn_if_off()?;
     Ok(jobs.into())
+}
+
+fn minute(time: Time) -> String {
+    format!("{:02}:{:02}", time.hour(), time.minute())
 }

@@ -8,6 +8,8 @@ const TUPLE_HEADER: usize = 8;
 /// What nbtree keeps at the end of every page.
 const SPECIAL: usize = 16;
 const ROW_IDENTIFIER: usize = 6;
+/// With so many entries on a page, what is left at its end counts for nothing.
+const FEW: f64 = 20.0;
 
 const MAGIC: u32 = 0x05_3162;
 const VERSION: u32 = 4;
@@ -41,6 +43,8 @@ pub struct Counts {
     pub unused: u64,
     /// What the entries of the leaf pages would take, merged as a fresh build merges them.
     pub entry_bytes: u64,
+    /// How many entries that are.
+    pub entries: u64,
 }
 
 impl Counts {
@@ -65,8 +69,9 @@ impl Counts {
             self.unused += 1;
         } else if flags & IS_LEAF == 0 {
             self.internal += 1;
-        } else if let Some(bytes) = entry_bytes(page, build) {
+        } else if let Some((entries, bytes)) = fresh_entries(page, build) {
             self.leaf += 1;
+            self.entries += entries;
             self.entry_bytes += bytes;
         }
     }
@@ -82,7 +87,13 @@ impl Counts {
         let reserved = build.page_bytes * (100 - build.fillfactor.min(100)) / 100;
         let capacity = build.page_bytes.saturating_sub(PAGE_HEADER + SPECIAL + reserved).max(1);
         let share = pages.saturating_sub(1) as f64 / counted as f64;
-        let leaf = (self.entry_bytes as f64 * share / capacity as f64).ceil().max(1.0);
+        let mut leaf = self.entry_bytes as f64 / capacity as f64;
+        // Few entries fill a page: it holds whole ones, one at least.
+        let per_page = capacity as f64 * self.entries as f64 / (self.entry_bytes as f64).max(1.0);
+        if per_page < FEW {
+            leaf = self.entries as f64 / per_page.floor().max(1.0);
+        }
+        let leaf = (leaf * share).ceil().max(1.0);
         let internal = leaf * self.internal as f64 / (self.leaf + self.unused).max(1) as f64;
         Some((1.0 + leaf + internal).ceil() as u64)
     }
@@ -104,12 +115,18 @@ struct Entry<'page> {
     rows: u64,
 }
 
-fn entry_bytes(page: &[u8], build: &Build) -> Option<u64> {
+/// How many entries a fresh build makes of those on a leaf page, and what they take.
+fn fresh_entries(page: &[u8], build: &Build) -> Option<(u64, u64)> {
     let (lower, special) = (usize::from(u16_at(page, 12)?), special(page)?);
     let is_rightmost = u32_at(page, special + 4)? == 0;
     // Every page but the last of its level begins with the key that it ends before.
     let first = PAGE_HEADER + if is_rightmost { 0 } else { ITEM_POINTER };
-    let mut total = 0;
+    let (mut entries, mut total) = (0, 0);
+    let mut close = |entry: Option<Entry>| {
+        let (more, bytes) = entry.map_or((0, 0), |entry| entry.fresh(build));
+        entries += more;
+        total += bytes;
+    };
     let mut run: Option<Entry> = None;
     for place in (first..lower).step_by(ITEM_POINTER) {
         let Some(entry) = entry(page, place) else { continue };
@@ -117,10 +134,11 @@ fn entry_bytes(page: &[u8], build: &Build) -> Option<u64> {
             Some(open) if build.deduplicates && open.info == entry.info && open.key == entry.key => {
                 open.rows += entry.rows;
             }
-            _ => total += run.replace(entry).map_or(0, |entry| entry.bytes(build)),
+            _ => close(run.replace(entry)),
         }
     }
-    Some(total + run.map_or(0, |entry| entry.bytes(build)))
+    close(run);
+    Some((entries, total))
 }
 
 /// The entry that the item pointer at `place` points to, unless it is known to be dead.
@@ -144,11 +162,11 @@ fn entry(page: &[u8], place: usize) -> Option<Entry<'_>> {
 }
 
 impl Entry<'_> {
-    /// What a fresh build takes for it, item pointers included.
-    fn bytes(&self, build: &Build) -> u64 {
+    /// How many entries a fresh build makes of it, and what they take, item pointers included.
+    fn fresh(&self, build: &Build) -> (u64, u64) {
         let single = aligned(TUPLE_HEADER + self.key.len());
         if self.rows <= 1 || !build.deduplicates {
-            return self.rows * (single + ITEM_POINTER) as u64;
+            return (self.rows, self.rows * (single + ITEM_POINTER) as u64);
         }
         // CREATE INDEX fills posting lists up to a tenth of a page.
         let longest = (build.page_bytes / 10 / 8 * 8).saturating_sub(ITEM_POINTER) / 8 * 8;
@@ -158,7 +176,8 @@ impl Entry<'_> {
             1 => (single + ITEM_POINTER) as u64,
             rows => (aligned(single + rows as usize * ROW_IDENTIFIER) + ITEM_POINTER) as u64,
         };
-        self.rows / rows_per_list * list(rows_per_list) + list(self.rows % rows_per_list)
+        let bytes = self.rows / rows_per_list * list(rows_per_list) + list(self.rows % rows_per_list);
+        (self.rows.div_ceil(rows_per_list), bytes)
     }
 }
 
@@ -241,7 +260,7 @@ mod tests {
     #[test]
     fn long_lists_are_split() {
         let entry = Entry { key: &[0; 8], info: 0, rows: 264 };
-        assert_eq!(entry.bytes(&BUILD), 2 * (aligned(16 + 6 * 132) + 4) as u64);
+        assert_eq!(entry.fresh(&BUILD), (2, 2 * (aligned(16 + 6 * 132) + 4) as u64));
     }
 
     #[test]
@@ -256,17 +275,25 @@ mod tests {
             vec![1; 8192],
         ];
         let counts = counted(&BUILD, &pages);
-        assert_eq!(counts, Counts { leaf: 1, internal: 1, unused: 3, entry_bytes: 20 });
+        assert_eq!(counts, Counts { leaf: 1, internal: 1, unused: 3, entry_bytes: 20, entries: 1 });
         assert_eq!(Counts::default().fresh_pages(10, &BUILD), None);
     }
 
     #[test]
     fn a_sample_stands_for_the_whole() {
         // Ten leaves of a hundred, each half of what a fresh one takes.
-        let counts = Counts { leaf: 10, internal: 0, unused: 0, entry_bytes: 10 * 7333 / 2 };
+        let counts = Counts { leaf: 10, internal: 0, unused: 0, entry_bytes: 10 * 7333 / 2, entries: 1833 };
         assert_eq!(counts.fresh_pages(101, &BUILD), Some(1 + 50));
-        let empty = Counts { leaf: 0, internal: 0, unused: 10, entry_bytes: 0 };
+        let empty = Counts { leaf: 0, internal: 0, unused: 10, entry_bytes: 0, entries: 0 };
         assert_eq!(empty.fresh_pages(101, &BUILD), Some(2));
+    }
+
+    #[test]
+    fn few_entries_fill_whole_pages() {
+        // A hundred leaves, each with one entry of 1268 bytes: at a fillfactor of 30 a fresh build does the same.
+        let counts = Counts { leaf: 100, internal: 0, unused: 0, entry_bytes: 100 * 1268, entries: 100 };
+        assert_eq!(counts.fresh_pages(101, &Build { fillfactor: 30, ..BUILD }), Some(1 + 100));
+        assert_eq!(counts.fresh_pages(101, &Build { fillfactor: 90, ..BUILD }), Some(1 + 20));
     }
 
     #[test]

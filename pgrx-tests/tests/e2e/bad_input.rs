@@ -191,6 +191,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("opdb.unschedule_from_pg_cron()", "55000", "pg_cron"),
     ("opdb.add_maintenance_jobs('01:00', '01:00')", "22023", "01:00"),
     ("opdb.add_maintenance_jobs(options => '[]')", "22023", "options"),
+    ("opdb.add_maintenance_jobs(options => '{\"gexec\": false}')", "22023", "\"gexec\""),
     // Quality.
     ("opdb.quality_score(NULL)", "22004", "\"table\""),
     ("opdb.quality_score('good', NULL)", "22004", "\"options\""),
@@ -242,6 +243,7 @@ const CASES: &[(&str, &str, &str)] = &[
     // Indexes.
     ("opdb.index_advice(NULL)", "22004", "\"min_age\""),
     ("opdb.index_advice('-1 day')", "22023", "min_age"),
+    ("opdb.index_advice('178000000 years')", "22023", "min_age"),
     ("opdb.drop_advised_index(NULL)", "22004", "\"index\""),
     ("opdb.drop_advised_index('good_pkey', min_age => NULL)", "22004", "\"min_age\""),
     ("opdb.drop_advised_index('good_pkey', min_age => '-1 day')", "22023", "min_age"),

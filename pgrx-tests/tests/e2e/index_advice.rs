@@ -6,6 +6,7 @@ mod kinds;
 mod ledger;
 mod partitions;
 mod quietly;
+mod safety;
 
 use postgres::Client;
 

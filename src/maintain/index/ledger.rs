@@ -11,7 +11,7 @@ use crate::maintain::error::MaintainError;
 use crate::pg::error::{Failure, Result};
 use crate::pg::name::{self, Qualified};
 use crate::pg::types::Regclass;
-use crate::pg::{lock, own, session, spi, subtransaction};
+use crate::pg::{lock, own, session, spi, subtransaction, time};
 
 /// Whoever waits for an exclusive lock keeps everybody else waiting behind.
 const DROP_TIMEOUT_MS: i32 = 2000;
@@ -28,16 +28,12 @@ pub fn drop_advised(index: Regclass, reason: Option<&str>, min_age: Interval) ->
     session::check_writable()?;
     let subject = Subject::find(index)?;
     let caller = own::caller()?.unwrap_or_default();
-    let timeout = format!("{}ms", drop_timeout()?);
-    session::pinned_with(&[("lock_timeout", &timeout)], || {
-        subtransaction::run(|| {
-            lock::exclusively(subject.table);
-            Ok(())
-        })
-        .map_err(|failure| subject.locked(failure))?;
+    let deadline = time::now() + i64::from(drop_timeout()?) * 1000;
+    session::pinned(|| {
+        subject.lock_all(deadline)?;
         let advice = spi::on_latest_snapshot(|| subject.advice(index, min_age))?;
         let statement = format!("DROP INDEX {}", subject.name.sql());
-        subtransaction::run(|| spi::write(&statement, &[])).map_err(|failure| subject.locked(failure))?;
+        subject.before(deadline, || spi::write(&statement, &[]).map(drop))?;
         record(&subject, &advice, reason, &caller)
     })
 }
@@ -116,6 +112,38 @@ impl Subject {
             Some(true) => Ok(Self { name, table, table_name }),
             _ => Err(MaintainError::NotOwner(table_name.sql()).into()),
         }
+    }
+
+    /// Keeps everybody from the table and its partitions, all of them locked before `deadline`, the whole first, as
+    /// DROP INDEX does.
+    fn lock_all(&self, deadline: i64) -> Result<()> {
+        let tree = spi::read(
+            "WITH RECURSIVE part AS (
+                 SELECT $1 AS oid, 0 AS depth
+                 UNION ALL
+                 SELECT h.inhrelid, p.depth + 1
+                 FROM part p JOIN pg_catalog.pg_inherits h ON h.inhparent = p.oid
+                 JOIN pg_catalog.pg_class c ON c.oid = h.inhrelid AND c.relispartition)
+             SELECT oid FROM part ORDER BY depth, oid",
+            &[self.table.0.into()],
+            |row| row.get::<pg_sys::Oid>(1),
+        )?;
+        for relation in tree.into_iter().flatten() {
+            self.before(deadline, || {
+                lock::exclusively(Regclass(relation));
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Does `work`, which may wait for locks until `deadline`.
+    ///
+    /// Errors: 55P03 if that is not enough.
+    fn before(&self, deadline: i64, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        let left = ((deadline - time::now()) / 1000).max(1);
+        session::pinned_with(&[("lock_timeout", &format!("{left}ms"))], || subtransaction::run(work))
+            .map_err(|failure| self.locked(failure))
     }
 
     fn locked(&self, failure: Failure) -> Failure {

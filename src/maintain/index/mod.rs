@@ -92,11 +92,12 @@ pub fn joined(statements: &[String]) -> String {
     statements.join(";\n")
 }
 
-/// Errors: 22023 for a negative interval.
+/// Errors: 22023 for an interval that is negative or longer than anything has been known.
 pub fn check_age(min_age: Interval) -> Result<Interval> {
-    match min_age.as_micros() < 0 {
-        true => Err(MaintainError::NegativeAge.into()),
-        false => Ok(min_age),
+    const LONGEST: i128 = 100 * 366 * 86_400 * 1_000_000;
+    match (0..=LONGEST).contains(&min_age.as_micros()) {
+        true => Ok(min_age),
+        false => Err(MaintainError::AgeOutOfRange.into()),
     }
 }
 
