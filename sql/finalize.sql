@@ -171,7 +171,7 @@ COMMENT ON FUNCTION opdb.drop_advised_index IS 'Drops an index that index_advice
 
 `reason`: why; what index_advice says if NULL. `min_age` as in index_advice. Result: the ledger_id. Waits at most
 two seconds for its locks, so that nobody queues behind it for longer.
-Errors: 22004 for NULL, 22023 for a negative interval, 42809 for what is no index of a user''s table or belongs to a
+Errors: 22004 for NULL, 22023 for an interval that is negative or longer than 100 years, 42809 for what is no index of a user''s table or belongs to a
 partitioned index, 55000 if the index is not advised to be dropped, 42501 unless the caller owns the table, 55P03 if
 the locks are not to be had, 25006 on a standby or in a read-only transaction.';
 
@@ -208,7 +208,7 @@ writes have cost, or would, since statistics began), gain (for missing: which sh
 statements named in reason the planner expects to save). Statements are separated by a semicolon and a line break.
 Where hypopg and pg_stat_statements are installed, indexes for the ten slowest statements are tried as hypothetical
 ones. Works on a standby; waits for no lock, but up to 50 ms for each slow statement whose table is locked.
-Errors: 22004 for NULL, 22023 for a negative interval.';
+Errors: 22004 for NULL, 22023 for an interval that is negative or longer than 100 years.';
 
 COMMENT ON FUNCTION opdb.ingest IS 'Writes events, each source_id once.
 

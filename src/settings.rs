@@ -70,9 +70,18 @@ pub fn target() -> Option<String> {
 /// The names of `opdb.databases`; None for all databases. As in other lists of names, capitals need double quotes.
 pub fn databases() -> Option<Vec<String>> {
     let list = DATABASES.get()?.into_string().ok()?;
-    let names: Vec<String> =
-        list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(unquoted).collect();
+    let names = names(&list);
     (!names.is_empty()).then_some(names)
+}
+
+/// The names of a list that are separated by commas.
+fn names(list: &str) -> Vec<String> {
+    let mut is_quoted = false;
+    let is_separator = |character: char| {
+        is_quoted ^= character == '"';
+        character == ',' && !is_quoted
+    };
+    list.split(is_separator).map(str::trim).filter(|name| !name.is_empty()).map(unquoted).collect()
 }
 
 fn unquoted(name: &str) -> String {

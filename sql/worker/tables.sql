@@ -27,7 +27,9 @@ SELECT pg_catalog.pg_extension_config_dump('opdb.job_job_id_seq', '');
 CREATE TABLE opdb.job_state (
     job_id      bigint PRIMARY KEY REFERENCES opdb.job ON DELETE CASCADE,
     next_run_at timestamptz,
-    attempt     integer NOT NULL DEFAULT 1
+    attempt     integer NOT NULL DEFAULT 1,
+    -- Whom the name of the job's role meant when the job was added: another role may have it later.
+    role_oid    oid
 ) WITH (fillfactor = 70);
 
 -- What was done. Not dumped: it is this server's history. It outlives its job.

@@ -19,8 +19,8 @@ COMMENT ON VIEW opdb.job_runs IS
 
 CREATE VIEW opdb.jobs AS
 SELECT j.name, j.schedule, j.timezone, j.command, j.enabled, w.next_run_at, w.last_status,
-       j.enabled AND w.last_status IS DISTINCT FROM 'running'
-                 AND coalesce(w.next_run_at < pg_catalog.clock_timestamp() - interval '1 minute', false) AS overdue,
+       j.enabled AND NOT w.runs
+                 AND coalesce(w.next_run_at, j.added_at) < pg_catalog.clock_timestamp() - interval '1 minute' AS overdue,
        w.last_started_at, w.last_finished_at, w.last_detail, w.attempt,
        j.role, j.runner, j.gexec, j.catch_up, j.timeout, j.max_runtime, j.retries, j.retry_delay,
        j.window_start, j.window_end, j.max_active, j.settings, j.added_at, j.job_id
@@ -28,7 +28,14 @@ FROM opdb.job j
 LEFT JOIN LATERAL (
     SELECT CASE WHEN j.enabled THEN s.next_run_at END AS next_run_at, s.attempt,
            r.status AS last_status, r.started_at AS last_started_at, r.finished_at AS last_finished_at,
-           r.detail AS last_detail
+           r.detail AS last_detail,
+           -- Its process holds a lock: what stands there as running may be what a crash has left.
+           r.status IS NOT DISTINCT FROM 'running' AND EXISTS (
+               SELECT FROM pg_catalog.pg_locks l
+               WHERE l.locktype = 'advisory' AND l.classid = 'opdb.job'::pg_catalog.regclass
+                 AND l.objid = (j.job_id & 4294967295)::pg_catalog.oid AND l.objsubid = 3
+                 AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
+                                   WHERE d.datname = pg_catalog.current_database())) AS runs
     FROM (VALUES (j.job_id)) one (job_id)
     LEFT JOIN opdb.job_state s USING (job_id)
     LEFT JOIN LATERAL (
@@ -36,7 +43,8 @@ LEFT JOIN LATERAL (
     ) r ON true
     WHERE j.runner = 'worker'
     UNION ALL
-    SELECT p.next_run_at, NULL, p.last_status, p.last_started_at, p.last_finished_at, p.last_detail
+    SELECT p.next_run_at, NULL, p.last_status, p.last_started_at, p.last_finished_at, p.last_detail,
+           p.last_status IS NOT DISTINCT FROM 'running'
     FROM opdb.pg_cron_jobs() p
     WHERE j.runner = 'pg_cron' AND p.job_id = j.job_id
 ) w ON true;

@@ -57,17 +57,27 @@ pub fn transaction<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     result
 }
 
-/// Sleeps until the time is over or somebody wants something of this process; reads changed settings.
+/// Sleeps until the time is over or somebody wants something of this process; reads changed settings, and says whether
+/// it did.
 #[allow(unsafe_code)]
-pub fn wait(time: Duration) {
+pub fn wait(time: Duration) -> bool {
     session::wait(time);
     // SAFETY: outside a transaction, where settings may change.
     unsafe {
-        if pg_sys::ConfigReloadPending != 0 {
+        let is_reload = pg_sys::ConfigReloadPending != 0;
+        if is_reload {
             pg_sys::ConfigReloadPending = 0;
             pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
         }
+        is_reload
     }
+}
+
+/// Tells the statistics what this process did in its last transactions, which the server does for clients only.
+#[allow(unsafe_code)]
+pub fn report_statistics() {
+    // SAFETY: outside a transaction.
+    unsafe { pg_sys::pgstat_report_stat(false) };
 }
 
 /// Wakes a process of the server from its `wait`. One that is gone is not missed.

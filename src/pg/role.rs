@@ -22,3 +22,9 @@ pub fn acting_as<T>(role: pg_sys::Oid, work: impl FnOnce() -> Result<T>) -> Resu
     unsafe { pg_sys::SetUserIdAndSecContext(caller, context) };
     result
 }
+
+/// The privilege that lets somebody SET ROLE to another one, as pg_has_role calls it.
+#[cfg(feature = "pg15")]
+pub const RIGHT_TO_BECOME: &str = "MEMBER";
+#[cfg(not(feature = "pg15"))]
+pub const RIGHT_TO_BECOME: &str = "SET";

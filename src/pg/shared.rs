@@ -43,6 +43,8 @@ struct Database {
     is_changed: bool,
     /// What the last dispatcher said when it ended: when the next job is due there, in microseconds since 1970.
     report: Option<i64>,
+    /// The last dispatcher that began there.
+    dispatcher: i32,
     /// When the history of its runs was last shortened, in microseconds since 1970.
     purged_at: i64,
 }
@@ -114,7 +116,7 @@ unsafe impl PGRXSharedMemory for Board {}
 
 impl Default for Board {
     fn default() -> Self {
-        let database = Database { oid: 0, is_changed: false, report: None, purged_at: 0 };
+        let database = Database { oid: 0, is_changed: false, report: None, dispatcher: 0, purged_at: 0 };
         Self {
             launcher: 0,
             tickets: 0,
@@ -213,6 +215,21 @@ pub fn take_changed(database: pg_sys::Oid) -> bool {
     place.is_some_and(|place| std::mem::take(&mut board.databases[place].is_changed))
 }
 
+/// A dispatcher begins.
+pub fn set_dispatcher(database: pg_sys::Oid, pid: i32) {
+    let mut board = BOARD.exclusive();
+    if let Some(place) = board.entry(database.to_u32()) {
+        board.databases[place].dispatcher = pid;
+    }
+}
+
+/// The dispatcher of a database, if there is one.
+pub fn dispatcher(database: u32) -> Option<i32> {
+    let board = BOARD.share();
+    let entry = board.databases.iter().find(|entry| entry.oid == database)?;
+    Some(entry.dispatcher).filter(|pid| *pid != 0 && super::process::is_alive(*pid))
+}
+
 /// The last word of a dispatcher.
 pub fn report(database: pg_sys::Oid, next_due: i64) {
     let mut board = BOARD.exclusive();
@@ -256,7 +273,7 @@ pub fn retain(is_there: impl Fn(u32) -> bool) {
     let mut board = BOARD.exclusive();
     for entry in &mut board.databases {
         if entry.oid != 0 && !is_there(entry.oid) {
-            *entry = Database { oid: 0, is_changed: false, report: None, purged_at: 0 };
+            *entry = Database { oid: 0, is_changed: false, report: None, dispatcher: 0, purged_at: 0 };
         }
     }
     for run in &mut board.runs {

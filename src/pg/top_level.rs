@@ -80,7 +80,8 @@ pub fn statement_timeout() -> Option<i64> {
 
 fn milliseconds(limit: Option<Duration>) -> Option<i32> {
     // Rounded up: whoever is cancelled must find the time to be over.
-    limit.map(|limit| i32::try_from(limit.as_millis()).unwrap_or(i32::MAX).saturating_add(1))
+    // The server's timers know no more than 24 days: what is longer has no limit.
+    limit.and_then(|limit| i32::try_from(limit.as_millis() + 1).ok())
 }
 
 #[allow(unsafe_code)]

@@ -23,7 +23,9 @@ impl Zone {
         let name = session::c_string(name)?;
         // SAFETY: the string lives through the call; the server keeps what it returns for good.
         let zone = unsafe { pg_sys::pg_tzset(name.as_ptr()) };
-        Ok((!zone.is_null()).then_some(Self(zone)))
+        // SAFETY: not NULL, and the server's own.
+        let is_fit = !zone.is_null() && unsafe { pg_sys::pg_tz_acceptable(zone) };
+        Ok(is_fit.then_some(Self(zone)))
     }
 }
 

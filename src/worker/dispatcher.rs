@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use opdb_core::schedule::{DAY, MINUTE, SECOND};
+use opdb_core::schedule::{DAY, HOUR, MINUTE, SECOND};
 use pgrx::prelude::*;
 
 use super::job::Job;
@@ -14,7 +14,7 @@ use crate::pg::error::{Failure, Result};
 use crate::pg::process::{self, Process};
 use crate::pg::segment::Segment;
 use crate::pg::shared::{self, Run, Stage};
-use crate::pg::time;
+use crate::pg::{subtransaction, time};
 use crate::settings;
 
 /// A job that is later than this was missed, and its policy says what then.
@@ -32,28 +32,44 @@ const PAUSE: i64 = 10 * SECOND;
 
 /// Runs until nothing is to be done here.
 pub fn main(database: pg_sys::Oid) {
+    // First of all: whatever comes of this one, it is no reason to start the next one at once.
+    shared::take_changed(database);
+    shared::set_dispatcher(database, process::own_pid());
     process::connect(database, pg_sys::InvalidOid);
     let entered = process::transaction(|| {
+        // The owner of the database may have set anything for it.
+        process::set_for_session("role", "none")?;
         process::set_for_session("search_path", "pg_catalog, pg_temp")?;
+        // Nobody may keep all jobs waiting by a lock.
+        process::set_for_session("lock_timeout", "2s")?;
         // Nothing that is written here is worth waiting for a standby, which would delay a shutdown.
         process::set_for_session("synchronous_commit", "local")?;
         process::set_application_name("opdb dispatcher")?;
-        ledger::extension()
+        Ok((ledger::extension()?, ledger::database()?))
     });
-    let (extension, jobs) = match entered {
-        Ok(Some(found)) => found,
-        Ok(None) => return shared::report(database, NEVER),
+    let ((extension, jobs), name) = match entered {
+        Ok((Some(found), name)) => (found, name),
+        Ok((None, _)) => return shared::report(database, clear_away(database)),
         Err(failure) => return complain("the dispatcher cannot begin", &failure),
     };
     // Two of them would have the same jobs run.
     if !process::lock_for_life(jobs.into(), 0) {
         return;
     }
-    let mut dispatcher =
-        Dispatcher { database, extension, jobs, processes: BTreeMap::new(), failures: 0, is_first: true };
+    let mut dispatcher = Dispatcher {
+        database,
+        name,
+        extension,
+        jobs,
+        processes: BTreeMap::new(),
+        failures: 0,
+        is_first: true,
+    };
     loop {
         match dispatcher.turn() {
-            Next::Wait(time) => process::wait(time),
+            Next::Wait(time) => {
+                process::wait(time);
+            }
             Next::WaitForRoom => wait_for_room(),
             Next::Leave(next_due) => return shared::report(database, next_due),
         }
@@ -70,6 +86,7 @@ enum Next {
 
 struct Dispatcher {
     database: pg_sys::Oid,
+    name: String,
     extension: u32,
     jobs: u32,
     /// The processes that this one started, by their runs' places, and what they are told.
@@ -99,9 +116,11 @@ impl Dispatcher {
         let mut reserved = Vec::new();
         let result = process::transaction(|| self.look(&mut reserved));
         process::show(None);
+        process::report_statistics();
         match result {
             Ok(Some(turn)) => self.go_on(turn),
-            Ok(None) => self.leave_dropped(),
+            // Dropped, and perhaps created anew since: those are another dispatcher's jobs.
+            Ok(None) => Next::Leave(time::now()),
             Err(failure) => {
                 reserved.iter().for_each(|place| cancel(*place));
                 self.after_failure(&failure)
@@ -121,24 +140,18 @@ impl Dispatcher {
         }
         let next_due = turn.next_due.unwrap_or(NEVER);
         let until_due = micros(next_due.saturating_sub(time::now()).max(0));
-        if turn.next_due.is_some_and(|due| due <= turn.looked_at) {
+        if turn.next_due.is_some_and(|due| due <= turn.looked_at) && self.is_chosen() {
             return Next::WaitForRoom;
         }
         if turn.runs {
             return Next::Wait(HEARTBEAT.min(until_due));
         }
-        if until_due <= LINGER { Next::Wait(until_due) } else { Next::Leave(next_due) }
+        if until_due <= LINGER && self.is_chosen() { Next::Wait(until_due) } else { Next::Leave(next_due) }
     }
 
-    /// The extension was dropped. Jobs that run go on; there is nowhere to write down how they end. If it was created
-    /// anew since, its jobs are another dispatcher's.
-    fn leave_dropped(&self) -> Next {
-        for (place, run) in shared::runs_of(self.database) {
-            if run.stage == Stage::Over || !self.is_alive(place, &run) {
-                shared::free(place);
-            }
-        }
-        Next::Leave(time::now())
+    /// Whether jobs are to run here, by the setting opdb.databases.
+    fn is_chosen(&self) -> bool {
+        settings::databases().is_none_or(|chosen| chosen.contains(&self.name))
     }
 
     /// Nothing was written down, so nothing is lost: outcomes stay in shared memory, and what was due is due.
@@ -203,6 +216,10 @@ impl Dispatcher {
 
     /// How a run ended, if it did.
     fn ending(&self, place: usize, run: &Run) -> Option<Ending> {
+        // What has said its last word may still have to tidy up, and holds the job's lock until then.
+        if self.is_alive(place, run) {
+            return None;
+        }
         if run.stage == Stage::Over {
             let outcome = run.outcome();
             let status = if outcome.succeeded { "succeeded" } else { "failed" };
@@ -212,9 +229,6 @@ impl Dispatcher {
                 sqlstate: outcome.sqlstate,
                 detail: outcome.detail,
             });
-        }
-        if self.is_alive(place, run) {
-            return None;
         }
         // It may have said so, or left the place, in between.
         let now = shared::run(place);
@@ -253,7 +267,7 @@ impl Dispatcher {
     }
 
     fn begin_due(&mut self, turn: &mut Turn, reserved: &mut Vec<usize>) -> Result<()> {
-        let room = shared::free_runs(settings::max_running_jobs());
+        let room = if self.is_chosen() { shared::free_runs(settings::max_running_jobs()) } else { 0 };
         let due = ledger::jobs(
             "j.enabled AND coalesce(s.next_run_at <= $1, s.job_id IS NULL) AND j.job_id <> ALL ($2)
              ORDER BY s.next_run_at LIMIT $3",
@@ -263,8 +277,10 @@ impl Dispatcher {
                 i64::try_from(room).unwrap_or(i64::MAX).into(),
             ],
         )?;
+        let known = due.iter().filter(|job| job.has_state).map(|job| job.job_id).collect::<Vec<_>>();
+        let free = ledger::lock_free(&known)?;
         let (mut entries, mut next, mut places) = (Vec::new(), Vec::new(), Vec::new());
-        for job in due {
+        for job in due.into_iter().filter(|job| !job.has_state || free.contains(&job.job_id)) {
             let now = time::now();
             let Some(decision) = self.decide(&job, now) else { continue };
             if let Decision::Write(entry) = &decision {
@@ -276,7 +292,11 @@ impl Dispatcher {
                 entries.push(entry_of(&job, now, "running", None, None));
                 places.push(Some(place));
             }
-            let next_time = job.timing().ok().and_then(|timing| timing.next(now));
+            // One that cannot be read may be readable after the next update of the time zones.
+            let next_time = match job.timing() {
+                Ok(timing) => timing.next(now),
+                Err(_) => Some(now + HOUR),
+            };
             next.push((job.job_id, next_time, 1));
         }
         let run_ids = ledger::begin(&entries)?;
@@ -305,17 +325,21 @@ impl Dispatcher {
         if closes == Some(None) {
             return Some(Decision::skipped("outside its window"));
         }
-        self.start(job, closes.flatten(), now).map(Decision::Begin)
+        self.start(job, closes.flatten(), now)
     }
 
-    fn start(&mut self, job: &Job, closes: Option<i64>, now: i64) -> Option<usize> {
+    fn start(&mut self, job: &Job, closes: Option<i64>, now: i64) -> Option<Decision> {
         let limit = job.max_runtime.map(|limit| now.saturating_add(limit));
         let deadline = limit.into_iter().chain(closes).min();
         let mut run = Run::new(self.database, job.role_oid, job.job_id, job.attempt);
         (run.extension, run.jobs) = (self.extension, self.jobs);
         (run.deadline, run.deadline_is_window) =
             (deadline.unwrap_or_default(), deadline.is_some() && deadline == closes);
-        let segment = Segment::with(&serde_json::to_vec(&job.work).unwrap_or_default());
+        let work = serde_json::to_vec(&job.work).unwrap_or_default();
+        let segment = match subtransaction::run(|| Ok(Segment::with(&work))) {
+            Ok(segment) => segment,
+            Err(failure) => return Some(Decision::failed(failure.sqlstate_text(), failure.message)),
+        };
         run.segment = segment.handle();
         let (place, told) = shared::add_run(&run, settings::max_running_jobs())?;
         let Some(process) = JOB.start(told) else {
@@ -323,7 +347,7 @@ impl Dispatcher {
             return None;
         };
         self.processes.insert(place, (process, segment));
-        Some(place)
+        Some(Decision::Begin(place))
     }
 }
 
@@ -344,6 +368,20 @@ impl Decision {
     fn failed(sqlstate: String, why: String) -> Self {
         Self::Write(("failed", Some(sqlstate), Some(why)))
     }
+}
+
+/// Where there is no extension, nobody writes down how runs end that began when there was one. When to look again.
+fn clear_away(database: pg_sys::Oid) -> i64 {
+    let runs = shared::runs_of(database);
+    let mut is_any_left = false;
+    for (place, run) in runs {
+        if run.worker != 0 && process::is_alive(run.worker) {
+            is_any_left = true;
+        } else {
+            shared::free(place);
+        }
+    }
+    if is_any_left { time::now() + PAUSE } else { NEVER }
 }
 
 /// Until a run ends, and a moment longer: where many end, what each look costs is shared by several.

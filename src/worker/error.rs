@@ -31,6 +31,8 @@ pub enum WorkerError {
     NotMember(String),
     #[error("job \"{name}\" belongs to role \"{role}\"")]
     NotOwner { name: String, role: String },
+    #[error("the command is {0} bytes long, and at most 1 MB fits")]
+    TooLong(usize),
     #[error("unknown option \"{0}\"")]
     UnknownOption(String),
     #[error("option \"{option}\" must be {needs}")]
@@ -92,8 +94,9 @@ impl Report for WorkerError {
             Self::Bootstrap(_) => {
                 "Name a role that has the rights the job needs, and no more: options => '{\"role\": \"…\"}'.".into()
             }
-            Self::NotMember(_) => "Add the job as a member of that role, or as a superuser.".into(),
+            Self::NotMember(_) => "Add the job as a role that may SET ROLE to it, or as a superuser.".into(),
             Self::NotOwner { .. } => "Call it as a member of that role or of opdb_admin.".into(),
+            Self::TooLong(_) => "Put it into a procedure, and CALL that.".into(),
             Self::UnknownOption(_) => format!("The options are: {}.", super::options::HELP),
             Self::InvalidOption { .. } => format!("The options are: {}.", super::options::HELP),
             Self::NoPgCron(_) => {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::error::WorkerError;
 use crate::pg::error::{Failure, Result};
 use crate::pg::zone::Zone;
-use crate::pg::{spi, subtransaction, time};
+use crate::pg::{role, spi, subtransaction, time};
 
 /// A run that was interrupted is begun again, by the policy run_once, at least so often; then the next regular
 /// time must do. A job that takes the server down with it would do so for ever.
@@ -79,6 +79,8 @@ pub struct Job {
     pub window: Option<Window>,
     pub retries: i32,
     pub retry_delay: i64,
+    /// Whether opdb.job_state knows it.
+    pub has_state: bool,
     pub work: Work,
 }
 
@@ -98,7 +100,8 @@ impl Job {
     /// What `read` reads, of `opdb.job j LEFT JOIN opdb.job_state s LEFT JOIN pg_catalog.pg_roles r`.
     pub const COLUMNS: &str = "j.job_id, j.name, j.schedule, j.timezone, j.added_at, s.next_run_at,
         coalesce(s.attempt, 1), j.role::text, coalesce(r.oid, 0),
-        CASE WHEN r.oid IS NULL THEN 'role \"' || j.role || '\" does not exist'
+        CASE WHEN r.oid <> s.role_oid THEN 'role \"' || j.role || '\" is not the one that the job was added for'
+             WHEN r.oid IS NULL THEN 'role \"' || j.role || '\" does not exist'
              WHEN r.oid = 10 THEN 'a job cannot run as the bootstrap superuser \"' || j.role || '\"'
              WHEN NOT r.rolcanlogin THEN 'role \"' || j.role || '\" may not log in'
              WHEN NOT pg_catalog.has_database_privilege(r.oid, pg_catalog.current_database(), 'CONNECT')
@@ -109,7 +112,7 @@ impl Job {
         (1000000 * extract(epoch FROM j.window_end))::bigint,
         j.retries,
         (1000000 * extract(epoch FROM j.retry_delay))::bigint,
-        j.command, j.gexec, (1000000 * extract(epoch FROM j.timeout))::bigint, j.max_active, j.settings";
+        s.job_id IS NOT NULL, j.command, j.gexec, (1000000 * extract(epoch FROM j.timeout))::bigint, j.max_active, j.settings";
 
     pub fn read(row: &SpiHeapTupleData) -> pgrx_spi::Result<Self> {
         let text = |column| Ok::<_, pgrx_spi::SpiError>(row.get::<String>(column)?.unwrap_or_default());
@@ -134,13 +137,14 @@ impl Job {
             window: row.get(13)?.zip(row.get(14)?).map(|(start, end)| Window { start, end }),
             retries: row.get(15)?.unwrap_or_default(),
             retry_delay: row.get(16)?.unwrap_or_default(),
+            has_state: row.get(17)?.unwrap_or_default(),
             work: Work {
                 name: text(2)?,
-                command: text(17)?,
-                gexec: row.get(18)?.unwrap_or_default(),
-                timeout: row.get(19)?,
-                max_active: row.get(20)?,
-                settings: row.get::<pgrx::JsonB>(21)?.map(|settings| settings.0).unwrap_or_default(),
+                command: text(18)?,
+                gexec: row.get(19)?.unwrap_or_default(),
+                timeout: row.get(20)?,
+                max_active: row.get(21)?,
+                settings: row.get::<pgrx::JsonB>(22)?.map(|settings| settings.0).unwrap_or_default(),
             },
         })
     }
@@ -172,10 +176,10 @@ fn random() -> f64 {
 pub fn own(name: &str) -> Result<i64> {
     let job = spi::read_one(
         "SELECT j.job_id, j.role::text,
-                coalesce(pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER'), false)
+                coalesce(pg_catalog.pg_has_role(current_user, r.oid, $2), false)
                 OR pg_catalog.pg_has_role(current_user, 'opdb_admin', 'MEMBER')
          FROM opdb.job j LEFT JOIN pg_catalog.pg_roles r ON r.rolname = j.role WHERE j.name = $1",
-        &[name.into()],
+        &[name.into(), role::RIGHT_TO_BECOME.into()],
         |row| Ok((row.get::<i64>(1)?, row.get::<String>(2)?, row.get::<bool>(3)?)),
     )?;
     match job {

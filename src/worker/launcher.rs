@@ -19,8 +19,11 @@ const LOOK_AROUND: i64 = MINUTE;
 /// So often every database is looked into that said to have nothing to do: jobs may have come by another way than
 /// opdb's functions or a restored dump.
 const LOOK_INTO: i64 = HOUR;
-/// So many dispatchers at once: after a start every database needs one.
+/// So many dispatchers begin in so long: after a start every database needs one.
 const MAX_DISPATCHERS: usize = 4;
+const BEGINNING: i64 = SECOND / 2;
+/// A dispatcher that lived so long was a good one, however it ended.
+const PROVEN: i64 = 10 * SECOND;
 /// After a dispatcher that did not say how it ended, and doubled each time.
 const FIRST_PAUSE: i64 = SECOND;
 const LONGEST_PAUSE: i64 = 5 * MINUTE;
@@ -32,7 +35,10 @@ pub fn main() {
     let mut launcher = Launcher { databases: BTreeMap::new(), looks_around_at: 0 };
     loop {
         let sleep = launcher.turn();
-        process::wait(sleep);
+        if process::wait(sleep) {
+            // opdb.databases may be another one.
+            launcher.looks_around_at = 0;
+        }
     }
 }
 
@@ -46,7 +52,15 @@ struct Database {
     /// When something is due there; when to look, as long as nothing is known.
     due_at: i64,
     dispatcher: Option<Process>,
+    started_at: i64,
     failures: u32,
+}
+
+impl Database {
+    /// The dispatcher that is there: one of this launcher's or of the one before it.
+    fn pid(&self, oid: u32) -> Option<i32> {
+        self.dispatcher.as_ref().and_then(Process::pid).or_else(|| shared::dispatcher(oid))
+    }
 }
 
 impl Launcher {
@@ -63,10 +77,9 @@ impl Launcher {
         self.start(now);
         let next = self.databases.values().filter(|database| database.dispatcher.is_none());
         let next = next.map(|database| database.due_at.saturating_sub(LEAD)).min().unwrap_or(NEVER);
-        let is_full = self.running() >= MAX_DISPATCHERS && next <= now;
         // One that could not be started is tried again soon.
-        let soonest = if next <= now && !is_full { now + SECOND } else { next };
-        let until = if is_full { self.looks_around_at } else { soonest.min(self.looks_around_at) };
+        let soonest = if next <= now { now + BEGINNING } else { next };
+        let until = soonest.min(self.looks_around_at);
         Duration::from_micros((until - now).max(1000).unsigned_abs())
     }
 
@@ -75,16 +88,16 @@ impl Launcher {
         self.looks_around_at = now + LOOK_AROUND;
         let chosen = settings::databases();
         let Ok(found) = process::transaction(|| Ok(databases::all())) else { return };
+        shared::retain(|oid| found.iter().any(|database| database.oid.to_u32() == oid));
         let found: Vec<u32> = found
             .into_iter()
             .filter(|database| chosen.as_ref().is_none_or(|chosen| chosen.contains(&database.name)))
             .map(|database| database.oid.to_u32())
             .collect();
         self.databases.retain(|oid, _| found.contains(oid));
-        shared::retain(|oid| found.contains(&oid));
         for oid in found {
-            let database =
-                self.databases.entry(oid).or_insert(Database { due_at: now, dispatcher: None, failures: 0 });
+            let new = || Database { due_at: now, dispatcher: None, started_at: 0, failures: 0 };
+            let database = self.databases.entry(oid).or_insert_with(new);
             if all_changed {
                 database.due_at = now;
             }
@@ -95,9 +108,11 @@ impl Launcher {
     fn absorb(&mut self, changed: &[u32], now: i64) {
         for oid in changed {
             if let Some(database) = self.databases.get_mut(oid) {
-                match database.dispatcher.as_ref().and_then(Process::pid) {
+                match database.pid(*oid) {
                     Some(pid) => process::wake(pid),
-                    None => database.due_at = now,
+                    // After one that failed, the pause counts.
+                    None if database.failures == 0 => database.due_at = now,
+                    None => {}
                 }
             }
         }
@@ -113,30 +128,39 @@ impl Launcher {
             match shared::take_report(*oid) {
                 Some(due_at) => (database.due_at, database.failures) = (due_at.min(now + LOOK_INTO), 0),
                 None => {
+                    if now - database.started_at > PROVEN {
+                        database.failures = 0;
+                    }
                     let pause = FIRST_PAUSE << database.failures.min(20);
                     database.due_at = now + pause.min(LONGEST_PAUSE);
                     database.failures += 1;
                 }
             }
             // Since it looked last.
-            if shared::is_changed(*oid) {
+            if database.failures == 0 && shared::is_changed(*oid) {
                 database.due_at = database.due_at.min(now);
             }
         }
     }
 
+    /// Starts dispatchers where something is due, the longest due first.
     fn start(&mut self, now: i64) {
-        let mut running = self.running();
-        for (oid, database) in &mut self.databases {
-            let is_due = database.dispatcher.is_none() && database.due_at.saturating_sub(LEAD) <= now;
-            if is_due && running < MAX_DISPATCHERS {
+        let begin = |database: &Database| now - database.started_at < BEGINNING;
+        let mut beginning = self.databases.values().filter(|database| begin(database)).count();
+        let is_due = |database: &Database| {
+            database.dispatcher.is_none() && database.due_at.saturating_sub(LEAD) <= now
+        };
+        let mut due: Vec<_> = self.databases.iter_mut().filter(|(_, database)| is_due(database)).collect();
+        due.sort_by_key(|(_, database)| database.due_at);
+        for (oid, database) in due {
+            if shared::dispatcher(*oid).is_some() {
+                // The one that a launcher before this one started is still there, and looks for itself.
+                database.due_at = now + SECOND;
+            } else if beginning < MAX_DISPATCHERS {
                 database.dispatcher = DISPATCHER.start(*oid);
-                running += usize::from(database.dispatcher.is_some());
+                database.started_at = now;
+                beginning += usize::from(database.dispatcher.is_some());
             }
         }
-    }
-
-    fn running(&self) -> usize {
-        self.databases.values().filter(|database| database.dispatcher.is_some()).count()
     }
 }

@@ -98,6 +98,7 @@ pub fn plan(next: &[(i64, Option<i64>, i32)]) -> Result<()> {
          FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))
               AS n (job_id, next_run_at, attempt)
          JOIN opdb.job j USING (job_id)
+         FOR KEY SHARE OF j
          ON CONFLICT (job_id) DO UPDATE SET next_run_at = excluded.next_run_at, attempt = excluded.attempt",
         &[
             column(next, |(job_id, _, _)| *job_id).into(),
@@ -108,11 +109,31 @@ pub fn plan(next: &[(i64, Option<i64>, i32)]) -> Result<()> {
     Ok(())
 }
 
-/// Brings the next run of a job forward to `at`, as attempt `attempt`, unless the schedule comes before that.
+/// Remembers which role the name of a job's role means.
+pub fn bind_role(job_id: i64, role: pg_sys::Oid) -> Result<()> {
+    own::write("UPDATE opdb.job_state SET role_oid = $2 WHERE job_id = $1", &[job_id.into(), role.into()])?;
+    Ok(())
+}
+
+/// The jobs of these whose state nobody else is changing, kept from others until the transaction ends. What somebody
+/// holds open must not stop the rest.
+pub fn lock_free(jobs: &[i64]) -> Result<Vec<i64>> {
+    let free = own::write_returning(
+        "SELECT job_id FROM opdb.job_state WHERE job_id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED",
+        &[jobs.to_vec().into()],
+        |row| row.get::<i64>(1),
+    )?;
+    Ok(free.into_iter().flatten().collect())
+}
+
+/// Brings the next run of a job forward to `at`, as attempt `attempt`, unless the schedule comes before that, or
+/// somebody else is at work on it.
 pub fn retry(job_id: i64, at: i64, attempt: i32) -> Result<()> {
     own::write(
         "UPDATE opdb.job_state SET next_run_at = $2, attempt = $3
-         WHERE job_id = $1 AND coalesce(next_run_at > $2, true)",
+         WHERE job_id = (SELECT s.job_id FROM opdb.job_state s
+                         WHERE s.job_id = $1 AND coalesce(s.next_run_at > $2, true)
+                         FOR NO KEY UPDATE SKIP LOCKED)",
         &[job_id.into(), time::to_sql(at).into(), attempt.into()],
     )?;
     Ok(())
@@ -176,4 +197,9 @@ pub fn extension() -> Result<Option<(u32, u32)>> {
         |row| Ok((row.get::<pg_sys::Oid>(1)?, row.get::<pg_sys::Oid>(2)?)),
     )?;
     Ok(found.and_then(|(extension, jobs)| Some((extension?.to_u32(), jobs?.to_u32()))))
+}
+
+/// The name of this database.
+pub fn database() -> Result<String> {
+    Ok(spi::read_value::<String>("SELECT pg_catalog.current_database()::text", &[])?.unwrap_or_default())
 }

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::pg::error::{Result, required};
 use crate::pg::process::Kind;
-use crate::pg::{own, session, shared, spi, statement, time};
+use crate::pg::{own, role, session, shared, spi, statement, time};
 use crate::settings;
 use error::WorkerError;
 use job::Timing;
@@ -27,6 +27,8 @@ use options::Options;
 /// What has nothing to do says it is due then.
 const NEVER: i64 = i64::MAX / 2;
 const MAX_NAME: usize = 100;
+/// A command goes to its process through shared memory.
+const MAX_COMMAND: usize = 1 << 20;
 
 const LAUNCHER: Kind = Kind { name: "opdb launcher", function: "opdb_launcher_main" };
 const DISPATCHER: Kind = Kind { name: "opdb dispatcher", function: "opdb_dispatcher_main" };
@@ -79,8 +81,14 @@ pub fn add(name: &str, schedule: &str, command: &str, timezone: &str, options: &
     }
     let added_at = time::now();
     let timing = Timing::read(schedule, timezone, added_at)?;
+    if command.len() > MAX_COMMAND {
+        return Err(WorkerError::TooLong(command.len()).into());
+    }
     statement::check(command)?;
-    let role = role_for(options.role.as_deref())?;
+    if options.gexec {
+        statement::check(&run::query_of(command))?;
+    }
+    let (role, role_oid) = role_for(options.role.as_deref())?;
     let (start, end) = options.window.clone().unzip();
     let job_id = own::write_value::<i64>(
         "INSERT INTO opdb.job (name, schedule, timezone, command, role, enabled, gexec, catch_up, timeout,
@@ -109,33 +117,38 @@ pub fn add(name: &str, schedule: &str, command: &str, timezone: &str, options: &
         ],
     )?
     .ok_or_else(|| WorkerError::Exists(name.to_owned()))?;
-    ledger::plan(&[(job_id, timing.next(added_at), 1)])
+    ledger::plan(&[(job_id, timing.next(added_at), 1)])?;
+    ledger::bind_role(job_id, role_oid)
 }
 
 /// The role that a job runs as, if the caller may have it do so.
-fn role_for(named: Option<&str>) -> Result<String> {
+fn role_for(named: Option<&str>) -> Result<(String, pg_sys::Oid)> {
     let caller = own::caller()?.unwrap_or_default();
-    let role = named.unwrap_or(&caller);
+    let name = named.unwrap_or(&caller);
     let found = spi::read_one(
-        "SELECT rolcanlogin, oid = 10, pg_catalog.pg_has_role(current_user, oid, 'MEMBER'),
+        "SELECT rolcanlogin, oid = 10, pg_catalog.pg_has_role(current_user, oid, $2),
                 pg_catalog.has_database_privilege(oid, pg_catalog.current_database(), 'CONNECT'),
-                pg_catalog.current_database()::text
+                pg_catalog.current_database()::text, oid
          FROM pg_catalog.pg_roles WHERE rolname = $1",
-        &[role.into()],
+        &[name.into(), role::RIGHT_TO_BECOME.into()],
         |row| {
             let is = |column| Ok::<_, pgrx::spi::SpiError>(row.get::<bool>(column)?.unwrap_or_default());
-            Ok((is(1)?, is(2)?, is(3)?, is(4)?, row.get::<String>(5)?.unwrap_or_default()))
+            let oid = row.get::<pg_sys::Oid>(6)?.unwrap_or(pg_sys::InvalidOid);
+            Ok(([is(1)?, is(2)?, is(3)?, is(4)?], row.get::<String>(5)?.unwrap_or_default(), oid))
         },
     )?;
-    let role = role.to_owned();
-    match found {
-        None => Err(WorkerError::NoRole(role).into()),
-        Some((_, _, false, ..)) => Err(WorkerError::NotMember(role).into()),
-        Some((_, true, ..)) => Err(WorkerError::Bootstrap(role).into()),
-        Some((false, ..)) => Err(WorkerError::NoLogin(role).into()),
-        Some((_, _, _, false, database)) => Err(WorkerError::NoConnect { role, database }.into()),
-        Some(_) => Ok(role),
-    }
+    let name = name.to_owned();
+    let Some(([may_log_in, is_bootstrap, may_become, may_connect], database, oid)) = found else {
+        return Err(WorkerError::NoRole(name).into());
+    };
+    let error = match (may_become, is_bootstrap, may_log_in, may_connect) {
+        (false, ..) => WorkerError::NotMember(name),
+        (_, true, ..) => WorkerError::Bootstrap(name),
+        (_, _, false, _) => WorkerError::NoLogin(name),
+        (.., false) => WorkerError::NoConnect { role: name, database },
+        _ => return Ok((name, oid)),
+    };
+    Err(error.into())
 }
 
 /// Whether the server preloads opdb.

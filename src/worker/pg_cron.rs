@@ -184,11 +184,15 @@ pub fn unschedule(job_id: Option<i64>) -> Result<i64> {
     let ids: Vec<i64> = jobs.iter().map(|job| job.job_id).collect();
     if !ids.is_empty() && is_installed()? {
         let names: Vec<String> = jobs.iter().map(|job| format!("{PREFIX}{}", job.name)).collect();
+        let roles: Vec<String> = jobs.iter().map(|job| job.role.clone()).collect();
         // As the owner: a member of the job's role may do this, and pg_cron asks for the role itself.
         own::write(
-            "SELECT cron.unschedule(jobid) FROM cron.job
-             WHERE jobname = ANY ($1) AND database = pg_catalog.current_database()",
-            &[names.into()],
+            "SELECT cron.unschedule(c.jobid)
+             FROM cron.job c
+             JOIN ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS j (name, role)
+               ON c.jobname = j.name AND c.username = j.role
+             WHERE c.database = pg_catalog.current_database()",
+            &[names.into(), roles.into()],
         )?;
     }
     own::write("UPDATE opdb.job SET runner = 'worker' WHERE job_id = ANY ($1)", &[ids.clone().into()])?;
@@ -212,7 +216,8 @@ const RUN: &str = "r.runid, r.start_time, r.end_time,
     CASE r.status WHEN 'starting' THEN 'running' WHEN 'sending' THEN 'running' WHEN 'connecting' THEN 'running' ELSE r.status END,
     r.return_message";
 const OF_PG_CRON: &str = "FROM opdb.job j
-    LEFT JOIN cron.job c ON c.jobname = 'opdb: ' || j.name AND c.database = pg_catalog.current_database()";
+    LEFT JOIN cron.job c ON c.jobname = 'opdb: ' || j.name AND c.database = pg_catalog.current_database()
+         AND c.username = j.role";
 
 /// All runs that pg_cron keeps of opdb's jobs.
 pub fn runs() -> Result<Vec<Standing>> {

@@ -47,7 +47,9 @@ fn wait_for_clearance(told: u32) -> Option<Run> {
         })?;
         match run.stage {
             Stage::Running => return Some(run),
-            Stage::Waiting if process::is_alive(run.dispatcher) => process::wait(HEARTBEAT),
+            Stage::Waiting if process::is_alive(run.dispatcher) => {
+                process::wait(HEARTBEAT);
+            }
             _ => return None,
         }
     }
@@ -103,6 +105,7 @@ fn run_all(work: &Work, run: &Run) -> Outcome {
             break;
         }
         process::show(Some(command));
+        process::report_statistics();
         match execute(command, work, run) {
             Ok(notes) => progress.done(notes),
             Err(_) if is_past_deadline(run) => {
@@ -151,12 +154,17 @@ impl Progress {
 }
 
 fn commands(work: &Work, run: &Run) -> Result<Vec<String>> {
-    let sql = format!("SELECT command FROM ({}\n) plan", work.command.trim().trim_end_matches(';'));
+    let sql = query_of(&work.command);
     let limit = limit(work, run);
     let rows = top_level::within(limit, || {
         process::transaction(|| spi::write_returning(&sql, &[], |row| row.get::<String>(1)))
     })?;
     Ok(rows.into_iter().flatten().collect())
+}
+
+/// The query whose rows are the statements of a job with gexec.
+pub fn query_of(command: &str) -> String {
+    format!("SELECT command FROM ({}\n) plan", command.trim().trim_end_matches(';'))
 }
 
 /// Why no further statement may begin.

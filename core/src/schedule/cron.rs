@@ -2,7 +2,6 @@
 //! of the clock mean is decided here: croner itself runs a job of half past one twice when two o'clock is skipped.
 
 use chrono::{DateTime, NaiveDateTime};
-use croner::JobType;
 use croner::errors::CronError as CronerError;
 use croner::parser::{CronParser, Seconds, Year};
 
@@ -47,11 +46,17 @@ impl Cron {
 
     pub(super) fn next(&self, zone: &impl Zone, after: i64) -> Option<i64> {
         let after = after.div_euclid(SECOND);
-        let next = match self.0.determine_job_type() {
-            JobType::FixedTime => self.next_time_of_day(zone, after),
-            JobType::IntervalWildcard => self.next_repetition(zone, after),
+        let next = if self.repeats() {
+            self.next_repetition(zone, after)
+        } else {
+            self.next_time_of_day(zone, after)
         };
         next.map(|instant| instant * SECOND)
+    }
+
+    /// Whether minute or hour are written as what repeats, and not as times.
+    fn repeats(&self) -> bool {
+        self.expression().split_whitespace().take(2).any(|field| field.contains(['*', '/']))
     }
 
     /// Each time that a clock shows, once.
@@ -188,7 +193,9 @@ mod tests {
     #[test]
     fn a_time_of_day_comes_once_a_day_in_every_zone() {
         for zone in ZONES {
-            for (expression, minute) in [("5 0 * * *", 5), ("30 1 * * *", 90), ("30 2 * * *", 150)] {
+            for (expression, minute) in
+                [("5 0 * * *", 5), ("30 1 * * *", 90), ("30 2 * * *", 150), ("30 2 1-31,L * *", 150)]
+            {
                 // From noon to noon, so that no day is cut.
                 let noon = |year: i32| format!("{year}-06-01T12:00:00Z");
                 let found = every_time(expression, &zone, &noon(2024), &noon(2025));
@@ -199,6 +206,22 @@ mod tests {
                 assert!((364..=366).contains(&found.len()), "{zone} {expression}: {}", found.len());
             }
         }
+    }
+
+    #[test]
+    fn a_list_of_times_is_each_of_them_once() {
+        let berlin = Tz::Europe__Berlin;
+        let day = |from, to| every_time("30 2,14 * * *", &berlin, from, to);
+        let shown = |instants: Vec<i64>| -> Vec<String> {
+            let shown = |instant: i64| DateTime::from_timestamp_micros(instant).unwrap().format("%d %H:%M");
+            instants.into_iter().map(|instant| shown(instant).to_string()).collect()
+        };
+        assert_eq!(shown(day("2027-03-27T23:00:00Z", "2027-03-28T22:00:00Z")), ["28 01:00", "28 12:30"]);
+        assert_eq!(shown(day("2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z")), ["25 00:30", "25 13:30"]);
+        // Both are skipped, and are one.
+        let cairo =
+            every_time("5,35 0 * * *", &Tz::Africa__Cairo, "2027-04-29T20:00:00Z", "2027-04-30T20:00:00Z");
+        assert_eq!(shown(cairo), ["29 22:00"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The hours in which a job may run.
 
-use super::zone::{first_instant, local};
+use super::zone::{Resolved, first_instant, local, resolve};
 use super::{DAY, SECOND, Zone};
 
 /// From one time of day to another, perhaps over midnight; both in microseconds since midnight.
@@ -21,7 +21,13 @@ impl Window {
             (false, true, _) => midnight + DAY + self.end,
             _ => return None,
         };
-        Some(first_instant(zone, closes_at.div_euclid(SECOND)) * SECOND)
+        let closes_at = closes_at.div_euclid(SECOND);
+        let closes = match resolve(zone, closes_at) {
+            // The clock shows that time again.
+            Resolved::Twice(first, second) if first * SECOND <= now => second,
+            _ => first_instant(zone, closes_at),
+        };
+        Some(closes * SECOND)
     }
 }
 
@@ -59,6 +65,17 @@ mod tests {
         // The night is an hour shorter, and an hour longer.
         assert_eq!(closes(1, 5, "2024-03-31T00:30:00Z").as_deref(), Some("31 03:00"));
         assert_eq!(closes(1, 5, "2024-10-26T23:30:00Z").as_deref(), Some("27 04:00"));
+    }
+
+    #[test]
+    fn in_an_hour_that_comes_twice_it_closes_twice() {
+        let window = Window { start: 2 * HOUR, end: 2 * HOUR + HOUR / 4 * 3 };
+        let closes = |now: &str| {
+            let now = chrono::DateTime::parse_from_rfc3339(now).unwrap().timestamp_micros();
+            window.closes(&Tz::Europe__Berlin, now).map(|closes| (closes - now) / crate::schedule::MINUTE)
+        };
+        assert_eq!(closes("2026-10-25T00:05:00Z"), Some(40));
+        assert_eq!(closes("2026-10-25T01:05:00Z"), Some(40));
     }
 
     #[test]

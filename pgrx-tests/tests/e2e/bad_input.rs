@@ -148,6 +148,13 @@ const CASES: &[(&str, &str, &str)] = &[
     ("opdb.add_job('x', '@daily', 'SELECT 1; SELECT 2')", "42601", "2 statements"),
     ("opdb.add_job('x', '@daily', '')", "42601", "0 statements"),
     ("opdb.add_job('x', '@daily', 'COMMIT')", "0A000", "COMMIT"),
+    ("opdb.add_job('x', '@daily', 'SELECT 1 /*' || repeat('x', 1100000) || '*/')", "22023", "1 MB"),
+    ("opdb.add_job('x', '@daily', 'VACUUM', options => '{\"gexec\": true}')", "42601", "VACUUM"),
+    (
+        "opdb.add_job('x', '@daily', 'SELECT 1 AS command; -- x', options => '{\"gexec\": true}')",
+        "42601",
+        ";",
+    ),
     ("opdb.add_job('x', '@daily', 'COPY good TO STDOUT')", "0A000", "COPY"),
     ("opdb.add_job('x', '@daily', 'SELECT 1')", "28000", "\"postgres\""),
     (

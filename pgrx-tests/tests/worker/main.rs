@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod breaking;
+mod fairness;
 mod fixture;
 mod jobs;
 mod pg_cron;
