@@ -33,6 +33,8 @@ pub enum WorkerError {
     NotOwner { name: String, role: String },
     #[error("the command is {0} bytes long, and at most 1 MB fits")]
     TooLong(usize),
+    #[error("with gexec, the command must be a query: {0}")]
+    NoQuery(String),
     #[error("unknown option \"{0}\"")]
     UnknownOption(String),
     #[error("option \"{option}\" must be {needs}")]
@@ -57,6 +59,7 @@ impl Report for WorkerError {
             Self::NoConnect { .. } | Self::NotMember(_) | Self::NotOwner { .. } => {
                 PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
             }
+            Self::NoQuery(_) => PgSqlErrorCode::ERRCODE_SYNTAX_ERROR,
             Self::NoPgCron(_) | Self::OfPgCron(_) | Self::Off => {
                 PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
             }
@@ -97,6 +100,9 @@ impl Report for WorkerError {
             Self::NotMember(_) => "Add the job as a role that may SET ROLE to it, or as a superuser.".into(),
             Self::NotOwner { .. } => "Call it as a member of that role or of opdb_admin.".into(),
             Self::TooLong(_) => "Put it into a procedure, and CALL that.".into(),
+            Self::NoQuery(_) => {
+                "Write a SELECT with a column \"command\", without a semicolon and a comment at its end.".into()
+            }
             Self::UnknownOption(_) => format!("The options are: {}.", super::options::HELP),
             Self::InvalidOption { .. } => format!("The options are: {}.", super::options::HELP),
             Self::NoPgCron(_) => {

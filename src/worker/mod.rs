@@ -86,7 +86,7 @@ pub fn add(name: &str, schedule: &str, command: &str, timezone: &str, options: &
     }
     statement::check(command)?;
     if options.gexec {
-        statement::check(&run::query_of(command))?;
+        statement::check(&run::query_of(command)).map_err(|failure| WorkerError::NoQuery(failure.message))?;
     }
     let (role, role_oid) = role_for(options.role.as_deref())?;
     let (start, end) = options.window.clone().unzip();

@@ -149,7 +149,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("opdb.add_job('x', '@daily', '')", "42601", "0 statements"),
     ("opdb.add_job('x', '@daily', 'COMMIT')", "0A000", "COMMIT"),
     ("opdb.add_job('x', '@daily', 'SELECT 1 /*' || repeat('x', 1100000) || '*/')", "22023", "1 MB"),
-    ("opdb.add_job('x', '@daily', 'VACUUM', options => '{\"gexec\": true}')", "42601", "VACUUM"),
+    ("opdb.add_job('x', '@daily', 'VACUUM', options => '{\"gexec\": true}')", "42601", "gexec"),
     (
         "opdb.add_job('x', '@daily', 'SELECT 1 AS command; -- x', options => '{\"gexec\": true}')",
         "42601",

@@ -131,7 +131,7 @@ fn nothing_is_planned_that_became_a_view_or_got_a_policy() {
          CREATE TABLE orders (x text) WITH (autovacuum_enabled = off);
          INSERT INTO orders SELECT i::text FROM generate_series(1, 50000) i; ANALYZE orders;
          CREATE TABLE others AS TABLE orders; ANALYZE others;
-         SELECT count(*) FROM orders WHERE x > 'a'; SELECT count(*) FROM others WHERE x > 'b'",
+         SELECT count(*) FROM orders WHERE x = 'a'; SELECT count(*) FROM others WHERE x = 'b'",
     );
     let missing = "SELECT count(*) FROM opdb.index_advice() WHERE kind = 'missing'";
     assert_ne!(text(&mut client, missing), "0", "the statements are slow enough to be tried");
@@ -158,6 +158,6 @@ fn nothing_is_planned_that_became_a_view_or_got_a_policy() {
     assert_eq!(text(&mut client, missing), "0");
     assert_eq!(text(&mut client, CAUGHT), "0");
     // The trap works.
-    execute(&mut client, "EXPLAIN SELECT count(*) FROM orders WHERE x > 'a'");
+    execute(&mut client, "EXPLAIN SELECT count(*) FROM orders WHERE x = 'a'");
     assert!(rows(&mut client, CAUGHT)[0][0] != "0");
 }
