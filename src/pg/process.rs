@@ -111,6 +111,13 @@ pub fn own_pid() -> i32 {
     unsafe { pg_sys::MyProcPid }
 }
 
+/// Whether a process of the server that is connected to the database has this number.
+#[allow(unsafe_code)]
+pub fn is_in_database(pid: i32, database: pg_sys::Oid) -> bool {
+    // SAFETY: a PGPROC stays where it is, whoever uses it; only looks.
+    unsafe { pg_sys::BackendPidGetProc(pid).as_ref() }.is_some_and(|process| process.databaseId == database)
+}
+
 #[allow(unsafe_code)]
 pub fn own_database() -> pg_sys::Oid {
     // SAFETY: set when the process is connected.

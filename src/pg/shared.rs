@@ -227,7 +227,7 @@ pub fn set_dispatcher(database: pg_sys::Oid, pid: i32) {
 pub fn dispatcher(database: u32) -> Option<i32> {
     let board = BOARD.share();
     let entry = board.databases.iter().find(|entry| entry.oid == database)?;
-    Some(entry.dispatcher).filter(|pid| *pid != 0 && super::process::is_alive(*pid))
+    Some(entry.dispatcher).filter(|pid| *pid != 0 && super::process::is_in_database(*pid, database.into()))
 }
 
 /// The last word of a dispatcher.
@@ -235,6 +235,7 @@ pub fn report(database: pg_sys::Oid, next_due: i64) {
     let mut board = BOARD.exclusive();
     if let Some(place) = board.entry(database.to_u32()) {
         board.databases[place].report = Some(next_due);
+        board.databases[place].dispatcher = 0;
     }
 }
 

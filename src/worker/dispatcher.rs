@@ -143,10 +143,12 @@ impl Dispatcher {
         if turn.next_due.is_some_and(|due| due <= turn.looked_at) && self.is_chosen() {
             return Next::WaitForRoom;
         }
-        if turn.runs {
-            return Next::Wait(HEARTBEAT.min(until_due));
+        match (turn.runs, self.is_chosen()) {
+            (true, true) => Next::Wait(HEARTBEAT.min(until_due)),
+            (true, false) => Next::Wait(HEARTBEAT),
+            (false, true) if until_due <= LINGER => Next::Wait(until_due),
+            (false, _) => Next::Leave(next_due),
         }
-        if until_due <= LINGER && self.is_chosen() { Next::Wait(until_due) } else { Next::Leave(next_due) }
     }
 
     /// Whether jobs are to run here, by the setting opdb.databases.

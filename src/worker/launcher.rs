@@ -114,6 +114,9 @@ impl Launcher {
                     None if database.failures == 0 => database.due_at = now,
                     None => {}
                 }
+            } else {
+                // Jobs do not run there.
+                shared::take_changed((*oid).into());
             }
         }
     }
@@ -125,6 +128,7 @@ impl Launcher {
                 continue;
             }
             database.dispatcher = None;
+            shared::set_dispatcher((*oid).into(), 0);
             match shared::take_report(*oid) {
                 Some(due_at) => (database.due_at, database.failures) = (due_at.min(now + LOOK_INTO), 0),
                 None => {

@@ -30,11 +30,11 @@ pub fn main(told: u32) {
     } else {
         failed("55P03", "another process runs this job already".into())
     };
+    // The dispatcher is woken when this process has ended.
     shared::with_own_run(told, |run| {
         run.set_outcome(&outcome);
         run.stage = Stage::Over;
     });
-    process::wake(run.dispatcher);
 }
 
 /// None if the run was never written down.
