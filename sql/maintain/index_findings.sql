@@ -184,6 +184,8 @@ WHERE NOT f.is_inherited AND f.oid NOT IN (SELECT s.foreign_key FROM serving s)
                   WHERE g.relid = f.relid AND NOT g.is_inherited
                     AND pg_catalog.cardinality(g.conkey) > pg_catalog.cardinality(f.conkey)
                     AND g.conkey[:pg_catalog.cardinality(f.conkey)] @> f.conkey
-                    AND g.oid NOT IN (SELECT s.foreign_key FROM serving s))
+                    AND g.oid NOT IN (SELECT s.foreign_key FROM serving s)
+                    AND NOT EXISTS (SELECT FROM partition_served p WHERE p.foreign_key = g.oid
+                                    HAVING pg_catalog.bool_and(p.is_served)))
   -- Nor an index of its own on each partition.
   AND NOT EXISTS (SELECT FROM partition_served p WHERE p.foreign_key = f.oid HAVING pg_catalog.bool_and(p.is_served))

@@ -91,17 +91,17 @@ WITH RECURSIVE setting AS (
     -- Autovacuum never analyzes a partitioned table. What changed in it since somebody did, its partitions tell: each
     -- may be off by the threshold of a table.
     SELECT c.oid, c.relname, c.relnamespace, c.reltuples < 0 AS never, l.tuples,
-           pg_catalog.abs(l.tuples - greatest(c.reltuples, 0)) AS changed,
+           -- Nobody knows how many rows a foreign partition has that was never analyzed by itself.
+           CASE WHEN NOT l.is_unknown THEN pg_catalog.abs(l.tuples - greatest(c.reltuples, 0)) END AS changed,
            l.partitions * s.analyze_threshold + s.analyze_scale * greatest(c.reltuples, l.tuples) AS changed_limit
     FROM pg_catalog.pg_class c
     CROSS JOIN setting s
     JOIN (SELECT m.root, pg_catalog.count(*) AS partitions,
+                 pg_catalog.bool_or(p.relkind = 'f' AND p.reltuples < 0) AS is_unknown,
                  pg_catalog.sum(CASE WHEN p.reltuples >= 0 THEN p.reltuples::float8
                                      ELSE pg_catalog.pg_stat_get_live_tuples(p.oid) END) AS tuples
           FROM member m JOIN pg_catalog.pg_class p ON p.oid = m.oid
-          WHERE p.relkind IN ('r', 'f') GROUP BY m.root
-          -- Nobody knows how many rows a foreign partition has that was never analyzed by itself.
-          HAVING NOT pg_catalog.bool_or(p.relkind = 'f' AND p.reltuples < 0)) l ON l.root = c.oid
+          WHERE p.relkind IN ('r', 'f') GROUP BY m.root) l ON l.root = c.oid
     WHERE c.relkind = 'p' AND c.relpersistence <> 't'
 ), judged AS (
     SELECT t.oid, t.relkind::text AS relkind, t.relname, t.relnamespace, t.horizon, t.autovacuum,

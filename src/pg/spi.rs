@@ -29,8 +29,18 @@ pub fn read_one_now<'a, T>(
     args: &[DatumWithOid<'a>],
     mut row: impl FnMut(SpiHeapTupleData) -> spi::Result<T>,
 ) -> Result<Option<T>> {
+    Ok(read_now(sql, args, &mut row)?.pop())
+}
+
+/// `read` on a snapshot of now, which sees what this transaction wrote; it may lock rows, too. Assigns no transaction id
+/// unless it does.
+pub fn read_now<'a, T>(
+    sql: &str,
+    args: &[DatumWithOid<'a>],
+    mut row: impl FnMut(SpiHeapTupleData) -> spi::Result<T>,
+) -> Result<Vec<T>> {
     let sql = c_string(sql)?;
-    Ok(Spi::connect(|_| read_rows(&sql, args, false, &mut row))?.pop())
+    Ok(Spi::connect(|_| read_rows(&sql, args, false, &mut row))?)
 }
 
 /// pgrx itself reads on the statement's snapshot only until the transaction has written something.

@@ -270,19 +270,14 @@ impl Dispatcher {
 
     fn begin_due(&mut self, turn: &mut Turn, reserved: &mut Vec<usize>) -> Result<()> {
         let room = if self.is_chosen() { shared::free_runs(settings::max_running_jobs()) } else { 0 };
-        let due = ledger::jobs(
-            "j.enabled AND coalesce(s.next_run_at <= $1, s.job_id IS NULL) AND j.job_id <> ALL ($2)
-             ORDER BY s.next_run_at LIMIT $3",
-            &[
-                time::to_sql(turn.looked_at).into(),
-                self.busy(&[]).into(),
-                i64::try_from(room).unwrap_or(i64::MAX).into(),
-            ],
-        )?;
-        let known = due.iter().filter(|job| job.has_state).map(|job| job.job_id).collect::<Vec<_>>();
-        let free = ledger::lock_free(&known)?;
+        let busy = self.busy(&[]);
+        let due = ledger::lock_due(turn.looked_at, &busy, room)?;
+        let condition = "(j.job_id = ANY ($1) OR j.enabled AND s.job_id IS NULL AND j.job_id <> ALL ($2)) ORDER BY s.next_run_at";
+        let due = ledger::jobs(condition, &[due.into(), busy.into()])?;
         let (mut entries, mut next, mut places) = (Vec::new(), Vec::new(), Vec::new());
-        for job in due.into_iter().filter(|job| !job.has_state || free.contains(&job.job_id)) {
+        let unbound: Vec<_> =
+            due.iter().filter(|job| !job.has_state).map(|job| (job.job_id, job.role_oid)).collect();
+        for job in due {
             let now = time::now();
             let Some(decision) = self.decide(&job, now) else { continue };
             if let Decision::Write(entry) = &decision {
@@ -304,7 +299,12 @@ impl Dispatcher {
         let run_ids = ledger::begin(&entries)?;
         turn.cleared =
             places.into_iter().zip(run_ids).filter_map(|(place, run_id)| Some((place?, run_id))).collect();
-        ledger::plan(&next)
+        ledger::plan(&next)?;
+        // Jobs of a restored dump: whoever has the name now is meant.
+        unbound
+            .into_iter()
+            .filter(|(_, role)| *role != pg_sys::InvalidOid)
+            .try_for_each(|(job_id, role)| ledger::bind_role(job_id, role))
     }
 
     /// What becomes of a job that is due; None if it must wait for a process.
@@ -340,6 +340,8 @@ impl Dispatcher {
         let work = serde_json::to_vec(&job.work).unwrap_or_default();
         let segment = match subtransaction::run(|| Ok(Segment::with(&work))) {
             Ok(segment) => segment,
+            // Memory may be free again in a moment.
+            Err(failure) if failure.class() == "53" => return None,
             Err(failure) => return Some(Decision::failed(failure.sqlstate_text(), failure.message)),
         };
         run.segment = segment.handle();

@@ -149,7 +149,7 @@ impl Launcher {
 
     /// Starts dispatchers where something is due, the longest due first.
     fn start(&mut self, now: i64) {
-        let begin = |database: &Database| now - database.started_at < BEGINNING;
+        let begin = |database: &Database| (0..BEGINNING).contains(&(now - database.started_at));
         let mut beginning = self.databases.values().filter(|database| begin(database)).count();
         let is_due = |database: &Database| {
             database.dispatcher.is_none() && database.due_at.saturating_sub(LEAD) <= now

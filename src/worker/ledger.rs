@@ -115,15 +115,23 @@ pub fn bind_role(job_id: i64, role: pg_sys::Oid) -> Result<()> {
     Ok(())
 }
 
-/// The jobs of these whose state nobody else is changing, kept from others until the transaction ends. What somebody
-/// holds open must not stop the rest.
-pub fn lock_free(jobs: &[i64]) -> Result<Vec<i64>> {
-    let free = own::write_returning(
-        "SELECT job_id FROM opdb.job_state WHERE job_id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED",
-        &[jobs.to_vec().into()],
-        |row| row.get::<i64>(1),
-    )?;
-    Ok(free.into_iter().flatten().collect())
+/// Of the jobs that are due and do not run, the first `room` whose state nobody else is changing, kept from others until
+/// the transaction ends. What somebody holds open must not stop the rest.
+pub fn lock_due(now: i64, running: &[i64], room: usize) -> Result<Vec<i64>> {
+    let due = own::read_as_owner(|| {
+        spi::read_now(
+            "SELECT s.job_id FROM opdb.job_state s JOIN opdb.job j USING (job_id)
+             WHERE j.runner = 'worker' AND j.enabled AND s.next_run_at <= $1 AND s.job_id <> ALL ($2)
+             ORDER BY s.next_run_at LIMIT $3 FOR NO KEY UPDATE OF s SKIP LOCKED",
+            &[
+                time::to_sql(now).into(),
+                running.to_vec().into(),
+                i64::try_from(room).unwrap_or(i64::MAX).into(),
+            ],
+            |row| row.get::<i64>(1),
+        )
+    })?;
+    Ok(due.into_iter().flatten().collect())
 }
 
 /// Brings the next run of a job forward to `at`, as attempt `attempt`, unless the schedule comes before that, or
@@ -147,18 +155,22 @@ pub fn jobs(condition: &str, args: &[pgrx::datum::DatumWithOid<'_>]) -> Result<V
          WHERE j.runner = 'worker' AND {condition}",
         Job::COLUMNS
     );
-    own::read_as_owner(|| spi::read(&sql, args, |row| Job::read(&row)))
+    own::read_as_owner(|| spi::read_now(&sql, args, |row| Job::read(&row)))
 }
 
 /// When the next of the jobs is due that do not run already. Sees what this transaction wrote.
 pub fn next_due(running: &[i64]) -> Result<Option<i64>> {
-    let next = own::write_value::<TimestampWithTimeZone>(
-        "SELECT min(coalesce(s.next_run_at, '-infinity'))
-         FROM opdb.job j LEFT JOIN opdb.job_state s USING (job_id)
-         WHERE j.runner = 'worker' AND j.enabled AND j.job_id <> ALL ($1)
-           AND (s.job_id IS NULL OR s.next_run_at IS NOT NULL)",
-        &[running.to_vec().into()],
-    )?;
+    let next = own::read_as_owner(|| {
+        spi::read_one_now(
+            "SELECT min(coalesce(s.next_run_at, '-infinity'))
+             FROM opdb.job j LEFT JOIN opdb.job_state s USING (job_id)
+             WHERE j.runner = 'worker' AND j.enabled AND j.job_id <> ALL ($1)
+               AND (s.job_id IS NULL OR s.next_run_at IS NOT NULL)",
+            &[running.to_vec().into()],
+            |row| row.get::<TimestampWithTimeZone>(1),
+        )
+    })?
+    .flatten();
     Ok(next.map(time::from_sql))
 }
 

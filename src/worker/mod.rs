@@ -199,7 +199,6 @@ fn enable_job(name: Option<&str>) -> std::result::Result<(), ErrorReport> {
     check_runner(name, job_id)?;
     own::write("UPDATE opdb.job SET enabled = true WHERE job_id = $1 AND NOT enabled", &[job_id.into()])?;
     // Nothing that it would have done meanwhile is missed.
-    own::write("DELETE FROM opdb.job_state WHERE job_id = $1", &[job_id.into()])?;
     plan_first(job_id)?;
     Ok(())
 }

@@ -155,7 +155,6 @@ fn tell(job: &Job, schedule: &str) -> Result<()> {
         "UPDATE opdb.job SET runner = 'pg_cron' WHERE job_id = $1 AND runner <> 'pg_cron'",
         &[job.job_id.into()],
     )?;
-    own::write("DELETE FROM opdb.job_state WHERE job_id = $1", &[job.job_id.into()])?;
     Ok(())
 }
 

@@ -32,7 +32,7 @@ pub fn at_commit() {
     };
     pgrx::register_xact_callback(PgXactCallbackEvent::Commit, move || process::wake(mark()));
     pgrx::register_xact_callback(PgXactCallbackEvent::Abort, || IS_ARMED.store(false, Ordering::Relaxed));
-    // Whoever commits it later wakes nobody: the launcher finds the mark when it looks next.
+    // Whoever commits it later wakes nobody: the launcher finds the job when it looks there next.
     pgrx::register_xact_callback(PgXactCallbackEvent::Prepare, move || {
         mark();
     });

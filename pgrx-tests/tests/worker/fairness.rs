@@ -20,6 +20,22 @@ fn a_transaction_that_somebody_leaves_open_stops_no_other_job() {
 }
 
 #[test]
+fn jobs_that_are_due_and_held_take_no_room() {
+    let mut scene = Scene::new();
+    // More than may run at once.
+    for number in 0..20 {
+        scene.add(&format!("held {number}"), "every 1 second", "SELECT 1", "");
+    }
+    let mut holder = scene.as_role();
+    execute(&mut holder, "BEGIN; SELECT opdb.disable_job(name), opdb.run_job(name) FROM opdb.jobs");
+    scene.execute("SELECT pg_sleep(1.5)");
+    scene.run_now("other", "SELECT 1", "");
+    assert_eq!(scene.outcome("other").0, "succeeded");
+    execute(&mut holder, "ROLLBACK");
+    scene.execute("SELECT opdb.drop_job(name) FROM opdb.jobs");
+}
+
+#[test]
 fn databases_whose_jobs_take_long_do_not_keep_others_waiting() {
     let mut scene = Scene::alone();
     let mut busy: Vec<Scene> = (0..6).map(|_| scene.also_in_a_new_one()).collect();
@@ -131,9 +147,10 @@ fn a_role_that_has_come_to_the_name_is_another_one() {
     let role = format!("bob_{}", scene.name);
     scene.execute(&format!("CREATE ROLE {role} LOGIN"));
     scene.add("old", "0 0 1 1 *", "SELECT 1", &format!(r#""role": "{role}""#));
-    scene.execute(&format!(
-        "DROP ROLE {role}; CREATE ROLE {role} LOGIN SUPERUSER; SELECT opdb.run_job('old')"
-    ));
+    scene.execute(&format!("DROP ROLE {role}; CREATE ROLE {role} LOGIN SUPERUSER"));
+    // Nothing but adding it anew gives it another role.
+    scene
+        .execute("SELECT opdb.disable_job('old'); SELECT opdb.enable_job('old'); SELECT opdb.run_job('old')");
     let (status, detail) = scene.outcome("old");
     assert_eq!(status, "failed");
     assert!(detail.contains("not the one that the job was added for"), "{detail}");
