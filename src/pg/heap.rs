@@ -3,7 +3,7 @@
 use opdb_core::maintain::vacuum::{Sample, age, runs, spread};
 use pgrx::pg_sys;
 
-use super::relation::Relation;
+use super::relation::{Relation, Strategy};
 
 /// Pages that are read of a table.
 const PAGES: usize = 200;
@@ -61,22 +61,6 @@ fn not_all_visible(relation: &Relation) -> (Vec<u32>, u32) {
         unsafe { pg_sys::ReleaseBuffer(map_page) };
     }
     (found, looked_at)
-}
-
-/// As a sequential scan reads: few buffers of the cache are used, again and again.
-struct Strategy(pg_sys::BufferAccessStrategy);
-
-#[allow(unsafe_code)]
-impl Strategy {
-    fn bulk_read() -> Self {
-        // SAFETY: allocates in the current memory context.
-        Self(unsafe { pg_sys::GetAccessStrategy(pg_sys::BufferAccessStrategyType::BAS_BULKREAD) })
-    }
-
-    fn free(self) {
-        // SAFETY: made above, and nobody has it any more.
-        unsafe { pg_sys::FreeAccessStrategy(self.0) };
-    }
 }
 
 #[allow(unsafe_code)]

@@ -13,13 +13,6 @@ pub fn against_alter(relation: Regclass) {
     take(relation, pg_sys::AccessShareLock);
 }
 
-/// `against_alter` that does not wait: false if another session is in the way.
-#[allow(unsafe_code)]
-pub fn try_against_alter(relation: Regclass) -> bool {
-    // SAFETY: as in `take`.
-    unsafe { pg_sys::ConditionalLockRelationOid(relation.0, pg_sys::AccessShareLock as pg_sys::LOCKMODE) }
-}
-
 /// What DROP INDEX takes on the index's table: nobody else reads or writes.
 pub fn exclusively(relation: Regclass) {
     take(relation, pg_sys::AccessExclusiveLock);

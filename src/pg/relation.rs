@@ -46,3 +46,19 @@ impl Relation {
         unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.0, pg_sys::ForkNumber::MAIN_FORKNUM) }
     }
 }
+
+/// As a sequential scan reads: few buffers of the cache are used, again and again.
+pub struct Strategy(pub(super) pg_sys::BufferAccessStrategy);
+
+#[allow(unsafe_code)]
+impl Strategy {
+    pub fn bulk_read() -> Self {
+        // SAFETY: allocates in the current memory context.
+        Self(unsafe { pg_sys::GetAccessStrategy(pg_sys::BufferAccessStrategyType::BAS_BULKREAD) })
+    }
+
+    pub fn free(self) {
+        // SAFETY: made above, and nobody has it any more.
+        unsafe { pg_sys::FreeAccessStrategy(self.0) };
+    }
+}

@@ -280,14 +280,17 @@ impl Dispatcher {
         for job in due {
             let now = time::now();
             let Some(decision) = self.decide(&job, now) else { continue };
-            if let Decision::Write(entry) = &decision {
-                entries.push(entry_of(&job, now, entry.0, entry.1.clone(), entry.2.clone()));
-                places.push(None);
-            }
-            if let Decision::Begin(place) = decision {
-                reserved.push(place);
-                entries.push(entry_of(&job, now, "running", None, None));
-                places.push(Some(place));
+            match decision {
+                Decision::Plan => {}
+                Decision::Write { status, sqlstate, detail } => {
+                    entries.push(Entry { status, sqlstate, detail: Some(detail), ..entry_of(&job, now) });
+                    places.push(None);
+                }
+                Decision::Begin(place) => {
+                    reserved.push(place);
+                    entries.push(entry_of(&job, now));
+                    places.push(Some(place));
+                }
             }
             // One that cannot be read may be readable after the next update of the time zones.
             let next_time = match job.timing() {
@@ -358,19 +361,19 @@ impl Dispatcher {
 enum Decision {
     /// Only decide when it runs first.
     Plan,
-    /// It does not run: status, SQLSTATE and why.
-    Write((&'static str, Option<String>, Option<String>)),
+    /// It does not run.
+    Write { status: &'static str, sqlstate: Option<String>, detail: String },
     /// It runs, in this place.
     Begin(usize),
 }
 
 impl Decision {
     fn skipped(why: &str) -> Self {
-        Self::Write(("skipped", None, Some(why.to_owned())))
+        Self::Write { status: "skipped", sqlstate: None, detail: why.to_owned() }
     }
 
     fn failed(sqlstate: String, why: String) -> Self {
-        Self::Write(("failed", Some(sqlstate), Some(why)))
+        Self::Write { status: "failed", sqlstate: Some(sqlstate), detail: why }
     }
 }
 
@@ -400,22 +403,17 @@ fn wait_for_room() {
     }
 }
 
-fn entry_of(
-    job: &Job,
-    now: i64,
-    status: &'static str,
-    sqlstate: Option<String>,
-    detail: Option<String>,
-) -> Entry {
+/// A run that begins.
+fn entry_of(job: &Job, now: i64) -> Entry {
     Entry {
         job_id: job.job_id,
-        name: job.name.clone(),
+        name: job.work.name.clone(),
         role: job.role.clone(),
         scheduled_at: job.next_run_at.unwrap_or(now),
         attempt: job.attempt,
-        status,
-        sqlstate,
-        detail,
+        status: "running",
+        sqlstate: None,
+        detail: None,
     }
 }
 

@@ -63,7 +63,6 @@ fn parse(text: &str) -> Result<Schedule> {
 /// A job that may be due. Times are in microseconds.
 pub struct Job {
     pub job_id: i64,
-    pub name: String,
     pub schedule: String,
     pub timezone: String,
     pub added_at: i64,
@@ -123,7 +122,6 @@ impl Job {
         let sqlstate = if role_oid == pg_sys::InvalidOid { "42704" } else { "28000" };
         Ok(Self {
             job_id: row.get(1)?.unwrap_or_default(),
-            name: text(2)?,
             schedule: text(3)?,
             timezone: text(4)?,
             added_at: instant(5)?.unwrap_or_default(),
@@ -170,23 +168,38 @@ fn random() -> f64 {
     RandomState::new().hash_one(0) as f64 / u64::MAX as f64
 }
 
-/// A caller that may change a job is a member of its role or of opdb_admin.
+/// The number of a job that the caller may change: as one who may become its role, or as a member of opdb_admin.
 ///
 /// Errors: 42704 for an unknown job, 42501 for somebody else's.
 pub fn own(name: &str) -> Result<i64> {
+    find(name).map(|(job_id, _)| job_id)
+}
+
+/// The same for a job that opdb's worker runs.
+///
+/// Errors: those of `own`, 55000 for a job that pg_cron runs.
+pub fn of_worker(name: &str) -> Result<i64> {
+    match find(name)? {
+        (_, runner) if runner == "pg_cron" => Err(WorkerError::OfPgCron(name.to_owned()).into()),
+        (job_id, _) => Ok(job_id),
+    }
+}
+
+fn find(name: &str) -> Result<(i64, String)> {
     let job = spi::read_one(
         "SELECT j.job_id, j.role::text,
                 coalesce(pg_catalog.pg_has_role(current_user, r.oid, $2), false)
-                OR pg_catalog.pg_has_role(current_user, 'opdb_admin', 'MEMBER')
+                OR pg_catalog.pg_has_role(current_user, 'opdb_admin', 'MEMBER'), j.runner
          FROM opdb.job j LEFT JOIN pg_catalog.pg_roles r ON r.rolname = j.role WHERE j.name = $1",
         &[name.into(), role::RIGHT_TO_BECOME.into()],
-        |row| Ok((row.get::<i64>(1)?, row.get::<String>(2)?, row.get::<bool>(3)?)),
+        |row| {
+            let text = |column| Ok::<_, pgrx_spi::SpiError>(row.get::<String>(column)?.unwrap_or_default());
+            Ok((row.get::<i64>(1)?, text(2)?, row.get::<bool>(3)?, text(4)?))
+        },
     )?;
     match job {
-        Some((Some(job_id), _, Some(true))) => Ok(job_id),
-        Some((_, role, _)) => {
-            Err(WorkerError::NotOwner { name: name.to_owned(), role: role.unwrap_or_default() }.into())
-        }
+        Some((Some(job_id), _, Some(true), runner)) => Ok((job_id, runner)),
+        Some((_, role, ..)) => Err(WorkerError::NotOwner { name: name.to_owned(), role }.into()),
         None => Err(Failure::from(WorkerError::Unknown(name.to_owned()))),
     }
 }

@@ -194,9 +194,7 @@ fn drop_job(name: Option<&str>) -> std::result::Result<(), ErrorReport> {
 #[pg_extern(requires = ["worker_tables"])]
 #[search_path(pg_catalog, pg_temp)]
 fn enable_job(name: Option<&str>) -> std::result::Result<(), ErrorReport> {
-    let name = required("name", name)?;
-    let job_id = job::own(name)?;
-    check_runner(name, job_id)?;
+    let job_id = job::of_worker(required("name", name)?)?;
     own::write("UPDATE opdb.job SET enabled = true WHERE job_id = $1 AND NOT enabled", &[job_id.into()])?;
     // Nothing that it would have done meanwhile is missed.
     plan_first(job_id)?;
@@ -224,9 +222,7 @@ fn plan_first(job_id: i64) -> Result<()> {
 #[pg_extern(requires = ["worker_tables"])]
 #[search_path(pg_catalog, pg_temp)]
 fn disable_job(name: Option<&str>) -> std::result::Result<(), ErrorReport> {
-    let name = required("name", name)?;
-    let job_id = job::own(name)?;
-    check_runner(name, job_id)?;
+    let job_id = job::of_worker(required("name", name)?)?;
     own::write("UPDATE opdb.job SET enabled = false WHERE job_id = $1", &[job_id.into()])?;
     Ok(())
 }
@@ -239,23 +235,12 @@ fn disable_job(name: Option<&str>) -> std::result::Result<(), ErrorReport> {
 #[pg_extern(requires = ["worker_tables"])]
 #[search_path(pg_catalog, pg_temp)]
 fn run_job(name: Option<&str>) -> std::result::Result<(), ErrorReport> {
-    let name = required("name", name)?;
-    let job_id = job::own(name)?;
-    check_runner(name, job_id)?;
+    let job_id = job::of_worker(required("name", name)?)?;
     if !shared::is_on() {
         return Err(WorkerError::Off.into());
     }
     ledger::plan(&[(job_id, Some(time::now()), 1)])?;
     wake::at_commit();
-    Ok(())
-}
-
-fn check_runner(name: &str, job_id: i64) -> Result<()> {
-    let runner =
-        spi::read_value::<String>("SELECT runner FROM opdb.job WHERE job_id = $1", &[job_id.into()])?;
-    if runner.as_deref() == Some("pg_cron") {
-        return Err(WorkerError::OfPgCron(name.to_owned()).into());
-    }
     Ok(())
 }
 
