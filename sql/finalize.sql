@@ -15,7 +15,9 @@ GRANT SELECT ON
     opdb.quality_rule, opdb.quality_run, opdb.quality_result,
     opdb.deployments,
     opdb.job, opdb.job_state, opdb.job_run, opdb.jobs, opdb.job_runs,
-    opdb.index_ledger
+    opdb.index_ledger,
+    opdb.partition_set, opdb.partition_state, opdb.partition_hold, opdb.retired_partition, opdb.partition_status,
+    opdb.partition_runs
 TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
     opdb.current_environment,
@@ -23,7 +25,8 @@ GRANT EXECUTE ON FUNCTION
     opdb.quality_report,
     opdb.next_run, opdb.pg_cron_jobs, opdb.pg_cron_runs,
     opdb.vacuum_plan,
-    opdb.index_advice, opdb.has_index
+    opdb.index_advice, opdb.has_index,
+    opdb.plan_partitions, opdb.partition_overview, opdb.partition_drift
 TO opdb_reader;
 
 -- opdb_operator works: with tables it has rights on, and with environments it has credentials for. It may
@@ -37,16 +40,20 @@ GRANT EXECUTE ON FUNCTION
     opdb.pre_deployment_check, opdb.deploy,
     opdb.add_job, opdb.drop_job, opdb.enable_job, opdb.disable_job, opdb.run_job,
     opdb.schedule_with_pg_cron, opdb.unschedule_from_pg_cron, opdb.add_maintenance_jobs,
-    opdb.drop_advised_index
+    opdb.drop_advised_index,
+    opdb.manage_partitions, opdb.unmanage_partitions, opdb.run_partitions, opdb.hold_partitions, opdb.release_partitions,
+    opdb.add_partition_job, opdb.partition_commands,
+    opdb.due_partition_sets, opdb.partition_tasks, opdb.run_partition_task, opdb.finish_partition_run
 TO opdb_operator;
+GRANT EXECUTE ON PROCEDURE opdb.run_partition_maintenance TO opdb_operator;
 GRANT SELECT ON opdb.deployment TO opdb_operator;
 
 -- opdb_admin decides what this database is and which others it knows, dumps all of it, and tidies up.
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA opdb TO opdb_admin;
+GRANT EXECUTE ON ALL ROUTINES IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL TABLES IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA opdb TO opdb_admin;
 GRANT DELETE ON opdb.dead_letter, opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.deployment,
-    opdb.job_run, opdb.dropped_index TO opdb_admin;
+    opdb.job_run, opdb.dropped_index, opdb.partition_run, opdb.retired_partition TO opdb_admin;
 GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO opdb_admin;
 
 COMMENT ON FUNCTION opdb.add_job IS 'Adds a job: one SQL statement that opdb''s worker runs by a schedule, as the role that added it.
@@ -73,6 +80,13 @@ without an end, which pg_cron can run.
 One row for each job: job, schedule, command.
 Errors: 22004 for NULL, 42710 if they exist, 22007 for a time that is none, 22023 for a window without length; those
 of add_job.';
+
+COMMENT ON FUNCTION opdb.add_partition_job IS 'Adds the job that keeps partitions: run_partition_maintenance by a schedule and, before it retires anything, a DETACH
+CONCURRENTLY for each expired partition that allows it.
+
+The job is called `opdb partitions`. `schedule`, `timezone` and `options` are those of add_job. Where the worker is
+off it is a plain CALL, which pg_cron can run and which detaches under a short lock.
+Errors: 22004 for NULL, 42710 if it exists, 22023 for the option gexec; those of add_job.';
 
 COMMENT ON FUNCTION opdb.add_quality_rule IS 'Adds a rule to a table, beside those that the table implies (see quality_score).
 
@@ -188,15 +202,28 @@ COMMENT ON FUNCTION opdb.drop_schema_snapshot IS 'Forgets a captured schema.
 
 Errors: 22004 for NULL, 42704 if nothing was captured under that name.';
 
+COMMENT ON FUNCTION opdb.due_partition_sets IS 'The managed tables that have something to do now, or may have. For run_partition_maintenance.
+
+Columns: parent; is_callers, whether the caller may do it.';
+
 COMMENT ON FUNCTION opdb.enable_job IS 'Lets a job run by its schedule again, from now on.
 
 Errors: 22004 for NULL, 42704 for an unknown job, 42501 for one of a role that the caller is no member of, 55000
 for one that pg_cron runs.';
 
+COMMENT ON FUNCTION opdb.finish_partition_run IS 'Writes down how a run went for a table, and when there will be something to do again. For run_partition_maintenance.
+
+Errors: 22004 for a NULL parent, 42501 unless the caller owns it.';
+
 COMMENT ON FUNCTION opdb.has_index IS 'Whether a table has a valid index of this definition, under whatever name. For opdb.index_ledger.
 
 `table_name` is a name with its schema, quoted where needed; `definition` is what pg_get_indexdef says of an index.
 NULL if it cannot be told without waiting for a lock. Errors: 22004 for NULL.';
+
+COMMENT ON FUNCTION opdb.hold_partitions IS 'Keeps retention from a partition or, for a partitioned table, from all its partitions: a legal hold.
+
+Placed on the same relation again it only changes the reason.
+Errors: 22004 for NULL or an empty reason, 42809 for something else, 42501 unless the caller owns it.';
 
 COMMENT ON FUNCTION opdb.index_advice IS 'What should be done about the indexes of this database, with the statements that do it and undo it. Does nothing.
 
@@ -222,10 +249,46 @@ Errors: 22004 for NULL, 42809 if the table is not an event table, 22023 if recor
 
 COMMENT ON FUNCTION opdb.iso8601_timestamp IS 'The moment that an ISO 8601 text with a UTC offset names, or NULL if it is none.';
 
+COMMENT ON FUNCTION opdb.manage_partitions IS 'Makes and retires the partitions of a table from now on, and makes those that are missing at once.
+
+`parent` is partitioned by range of one column: timestamptz, timestamp, date, uuid (version 7), or an integer.
+`every` is what a partition spans: an interval of one unit, such as 1 hour, 1 day, 7 days, 1 month, 3 months, 1 year.
+`premake`: how many partitions are kept ahead of the current one (0 to 1000). What ends earlier than now less
+`retention` is retired by run_partitions and run_partition_maintenance, never here; `retention_action` is detach,
+drop or archive. `timezone` says when days begin. With `start_at` partitions are made from then on, and intervals
+that no calendar knows, such as 10 days, are counted from there. `options`: width and retention_width (for ids),
+unit (s, ms or us: integers that are times since 1970), archive_schema, archive_tablespace, archive_environment,
+storage (parameters of new partitions; by default those of the newest), analyze.
+Called again, it replaces what was said before. Partitions are known by their bounds, whatever they are called.
+Errors: 22004 for NULL, 42809 if the table is not partitioned by range of one column, 0A000 for a key of another
+type, 22023 for an interval, a premake, a retention, a time zone or an option that cannot be, 42P17 if a partition
+is in the way or has no upper bound, 42P07 if a name is taken, 42704 for a place to archive to that does not exist,
+42501 unless the caller owns the table, 55P03 if its locks are not to be had within 2 seconds.';
+
 COMMENT ON FUNCTION opdb.next_run IS 'When a schedule comes next: the first time after `after`.
 
 `schedule` and `timezone` as in add_job. What repeats by an interval counts from `after`. NULL if it never comes.
 Errors: 22004 for NULL, 22023 for a schedule or a time zone that cannot be.';
+
+COMMENT ON FUNCTION opdb.partition_commands IS 'The statements of the job `opdb partitions`, one by one, for the worker, which runs each at top level.
+
+Partitions that are to be detached are written down as retired. Column: command.';
+
+COMMENT ON FUNCTION opdb.partition_drift IS 'Where partitions differ from the table they belong to, with the statements that would make them equal.
+
+Of a managed table, or all of them for NULL. One row each: parent, partition, aspect (owner, privileges,
+row_security, policies, replica_identity, storage, indexes, triggers, persistence), detail, ddl. Foreign tables are
+left out. Errors: 42704 if the table is not managed.';
+
+COMMENT ON FUNCTION opdb.partition_overview IS 'How each managed table stands; the view opdb.partition_status shows it.
+
+Columns: parent; partitions; premade_until, and as a value of the key; is_endless; default_rows; stray_rows, those of
+the default partition by the range that they belong to; gaps; overlaps; expired; note. Waits for no lock.';
+
+COMMENT ON FUNCTION opdb.partition_tasks IS 'What is to be done for a table in a phase, create or retire, one task a row. For run_partition_maintenance.
+
+Columns: task, or NULL with the status, detail and blockers of what could not even begin.
+Errors: 22004 for NULL, 22023 for an unknown phase.';
 
 COMMENT ON FUNCTION opdb.pg_cron_jobs IS 'How the jobs stand that pg_cron runs; the view opdb.jobs shows it.
 
@@ -234,6 +297,14 @@ Columns: job_id, when it should run next, and the status, times and detail of it
 COMMENT ON FUNCTION opdb.pg_cron_runs IS 'What pg_cron keeps of the runs of opdb''s jobs; the view opdb.job_runs shows it.
 
 Columns: job_id, pg_cron''s number of the run, its times, its status in opdb''s words, its detail.';
+
+COMMENT ON FUNCTION opdb.plan_partitions IS 'What run_partitions would do now, or at a time, in this order. Changes nothing.
+
+One row each: parent, action (create, move_rows, check, analyze, detach, drop, archive), partition, its bounds as
+SQL reads them, ddl (the statements, separated by a semicolon and a line break), lock (what is taken on which table,
+in order; a lock is asked for in short turns), and note: what to know about it, or why it cannot be done. A check is a
+constraint on a large default partition that spares it being scanned while it is locked. NULL for all managed tables.
+Errors: 42704 if the table is not managed.';
 
 COMMENT ON FUNCTION opdb.pre_deployment_check IS 'Runs every check that deploy makes with these options, and changes nothing.
 
@@ -275,11 +346,28 @@ Errors: 22004 for a NULL argument, 22023 for a wrong kind or shape, 42602 for an
 an option that postgres_fdw does not know, 42710 for a server of that name that opdb did not make,
 42501 without the right to create a server. No error repeats a credential.';
 
+COMMENT ON FUNCTION opdb.release_partitions IS 'Ends a hold that hold_partitions placed on this very relation.
+
+Errors: 22004 for NULL, 42704 if there is none, 42501 unless the caller owns it.';
+
 COMMENT ON FUNCTION opdb.run_job IS 'Has the worker run a job now, beside its schedule, as soon as the transaction commits.
 
 It runs by its own rules: not while it runs already, not outside its window, not while it is disabled.
 Errors: 22004 for NULL, 42704 for an unknown job, 42501 for one of a role that the caller is no member of, 55000
 if the worker is off or pg_cron runs the job.';
+
+COMMENT ON FUNCTION opdb.run_partition_task IS 'Does one task of partition_tasks. For run_partition_maintenance.
+
+`may_retry`: a failure that may pass is not written down. Columns: status, detail, blockers, and passing, whether
+trying again soon may help.
+Errors: 22004 for NULL, 22023 for what is no task.';
+
+COMMENT ON FUNCTION opdb.run_partitions IS 'Does what plan_partitions lists, in the caller''s transaction: for scripts and by hand.
+
+One row for each step: parent, action, partition, status (done, failed, skipped), detail, duration_ms. A step that
+fails leaves nothing behind and does not stop the others. Its locks are held until the transaction ends: what pg_cron
+or a job calls is run_partition_maintenance. Tables of other owners are skipped.
+Errors: 42704 if the table is not managed, 42501 unless the caller owns it.';
 
 COMMENT ON FUNCTION opdb.schedule_with_pg_cron IS 'Hands opdb''s jobs over to pg_cron: registers each as a pg_cron job named `opdb: ` and its name, or brings that one
 up to date.
@@ -309,6 +397,10 @@ COMMENT ON FUNCTION opdb.set_environment IS 'Declares what this database is.
 `kind` is one of local, development, test, staging, production, disaster_recovery. Calling it again
 replaces the declaration.
 Errors: 22004 for a NULL argument, 22023 for any other kind, 42602 for an empty or overlong name.';
+
+COMMENT ON FUNCTION opdb.unmanage_partitions IS 'Leaves the partitions of a table alone from now on. They stay as they are.
+
+Errors: 22004 for NULL, 42704 if they are not managed, 42501 unless the caller owns the table.';
 
 COMMENT ON FUNCTION opdb.unschedule_from_pg_cron IS 'Takes the jobs that pg_cron runs back to opdb''s worker. Returns how many.
 

@@ -12,7 +12,9 @@ GRANT SELECT ON
     opdb.quality_rule, opdb.quality_run, opdb.quality_result,
     opdb.deployments,
     opdb.job, opdb.job_state, opdb.job_run, opdb.jobs, opdb.job_runs,
-    opdb.index_ledger
+    opdb.index_ledger,
+    opdb.partition_set, opdb.partition_state, opdb.partition_hold, opdb.retired_partition, opdb.partition_status,
+    opdb.partition_runs
 TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
     opdb.current_environment,
@@ -20,7 +22,8 @@ GRANT EXECUTE ON FUNCTION
     opdb.quality_report,
     opdb.next_run, opdb.pg_cron_jobs, opdb.pg_cron_runs,
     opdb.vacuum_plan,
-    opdb.index_advice, opdb.has_index
+    opdb.index_advice, opdb.has_index,
+    opdb.plan_partitions, opdb.partition_overview, opdb.partition_drift
 TO opdb_reader;
 
 -- opdb_operator works: with tables it has rights on, and with environments it has credentials for. It may
@@ -34,14 +37,18 @@ GRANT EXECUTE ON FUNCTION
     opdb.pre_deployment_check, opdb.deploy,
     opdb.add_job, opdb.drop_job, opdb.enable_job, opdb.disable_job, opdb.run_job,
     opdb.schedule_with_pg_cron, opdb.unschedule_from_pg_cron, opdb.add_maintenance_jobs,
-    opdb.drop_advised_index
+    opdb.drop_advised_index,
+    opdb.manage_partitions, opdb.unmanage_partitions, opdb.run_partitions, opdb.hold_partitions, opdb.release_partitions,
+    opdb.add_partition_job, opdb.partition_commands,
+    opdb.due_partition_sets, opdb.partition_tasks, opdb.run_partition_task, opdb.finish_partition_run
 TO opdb_operator;
+GRANT EXECUTE ON PROCEDURE opdb.run_partition_maintenance TO opdb_operator;
 GRANT SELECT ON opdb.deployment TO opdb_operator;
 
 -- opdb_admin decides what this database is and which others it knows, dumps all of it, and tidies up.
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA opdb TO opdb_admin;
+GRANT EXECUTE ON ALL ROUTINES IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL TABLES IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA opdb TO opdb_admin;
 GRANT DELETE ON opdb.dead_letter, opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.deployment,
-    opdb.job_run, opdb.dropped_index TO opdb_admin;
+    opdb.job_run, opdb.dropped_index, opdb.partition_run, opdb.retired_partition TO opdb_admin;
 GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO opdb_admin;

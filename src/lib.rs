@@ -31,6 +31,19 @@ extension_sql_file!(
     name = "maintain_views",
     requires = ["maintain_tables", has_index]
 );
+extension_sql_file!("../sql/partition/tables.sql", name = "partition_tables");
+extension_sql_file!(
+    "../sql/partition/views.sql",
+    name = "partition_views",
+    requires = [
+        "partition_tables",
+        due_partition_sets,
+        partition_tasks,
+        run_partition_task,
+        finish_partition_run,
+        partition_overview
+    ]
+);
 extension_sql_file!("../sql/quality/tables.sql", name = "quality_tables");
 extension_sql_file!("../sql/schema/tables.sql", name = "schema_tables");
 extension_sql_file!("../sql/worker/tables.sql", name = "worker_tables");

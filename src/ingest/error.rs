@@ -1,6 +1,6 @@
-use opdb_core::partition::Period;
 use pgrx::PgSqlErrorCode;
 
+use super::period::Period;
 use crate::pg::error::Report;
 use crate::pg::name::identifier;
 

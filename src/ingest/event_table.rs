@@ -1,10 +1,10 @@
 //! Making event tables, and knowing them again.
 
-use opdb_core::partition::Period;
 use pgrx::datum::{DatumWithOid, TimestampWithTimeZone};
 use pgrx::pg_sys;
 
 use super::error::IngestError;
+use super::period::Period;
 use crate::partition::{self, Created};
 use crate::pg::error::Result;
 use crate::pg::name::{MAX_IDENTIFIER_BYTES, NameError, Qualified, identifier};
@@ -130,7 +130,7 @@ impl EventTable {
 
     /// Makes the missing partitions for a query of moments.
     pub fn create_partitions(&self, moments: &str, args: &[DatumWithOid]) -> Result<Created> {
-        partition::create_missing(self.table, &self.name, self.period, moments, args, |partition| {
+        partition::create_for(self.table, self.period.span(), moments, args, |partition| {
             match (&self.keys, self.key_function()?) {
                 // Statement triggers of the parent do not see who writes to a partition directly.
                 (Some(_), Some(function)) => create_key_triggers(partition, &function, "partition"),
@@ -330,7 +330,7 @@ fn create_key_triggers(table: &Qualified, function: &str, place: &str) -> Result
     ] {
         spi::write(
             &format!(
-                "CREATE TRIGGER opdb_keep_keys_{} AFTER {event} ON {} {tables}
+                "CREATE OR REPLACE TRIGGER opdb_keep_keys_{} AFTER {event} ON {} {tables}
                  FOR EACH STATEMENT EXECUTE FUNCTION {function}('{place}')",
                 event.to_lowercase(),
                 table.sql()

@@ -3,9 +3,9 @@
 mod error;
 mod event_table;
 mod load;
+mod period;
 
 use opdb_core::ingest::iso8601_micros;
-use opdb_core::partition::Period;
 use pgrx::datum::{DatumWithOid, Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -15,6 +15,7 @@ use crate::pg::types::{RawJsonb, Regclass};
 use crate::pg::{name, session, spi};
 use error::IngestError;
 pub use event_table::EventTable;
+use period::Period;
 
 /// Creates a table for events: id, source, source_id, occurred_at, payload, created_at, processed.
 ///

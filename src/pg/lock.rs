@@ -1,11 +1,13 @@
 //! Holding a table as it is.
 
+use std::time::{Duration, Instant};
+
 use pgrx::pg_sys;
 
 use super::error::Result;
 use super::name::{self, NameError, Qualified};
-use super::spi;
 use super::types::Regclass;
+use super::{own, session, spi, subtransaction};
 
 /// Keeps others from altering, renaming or dropping a table until the transaction ends; readers and writers go
 /// on. What was looked up before the lock must be looked up again after it: see [`still`].
@@ -28,6 +30,97 @@ fn take(relation: Regclass, mode: u32) {
     // SAFETY: main thread in a transaction; the lock manager raises its own errors, and a relation that is gone
     // is only a number to it.
     unsafe { pg_sys::LockRelationOid(relation.0, mode as pg_sys::LOCKMODE) };
+}
+
+/// How a table is locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// Readers and writers go on; nobody else alters.
+    ShareUpdateExclusive,
+    /// Readers go on.
+    ShareRowExclusive,
+    /// Nobody else does anything.
+    AccessExclusive,
+}
+
+impl Mode {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ShareUpdateExclusive => "SHARE UPDATE EXCLUSIVE",
+            Self::ShareRowExclusive => "SHARE ROW EXCLUSIVE",
+            Self::AccessExclusive => "ACCESS EXCLUSIVE",
+        }
+    }
+
+    fn number(self) -> pg_sys::LOCKMODE {
+        let mode = match self {
+            Self::ShareUpdateExclusive => pg_sys::ShareUpdateExclusiveLock,
+            Self::ShareRowExclusive => pg_sys::ShareRowExclusiveLock,
+            Self::AccessExclusive => pg_sys::AccessExclusiveLock,
+        };
+        mode as pg_sys::LOCKMODE
+    }
+}
+
+/// How long one turn in the queue is: whoever comes after waits no longer than that for us.
+const TURN: Duration = Duration::from_millis(40);
+const LONGEST_PAUSE: f64 = 0.08;
+
+/// Takes a lock by asking for it in short turns: a lock that is waited for keeps everybody who comes later waiting,
+/// too. False if it was not to be had within `limit`.
+pub fn in_turns(relation: Regclass, mode: Mode, limit: Duration) -> Result<bool> {
+    let begun = Instant::now();
+    loop {
+        if now(relation, mode) || one_turn(relation, mode)? {
+            return Ok(true);
+        }
+        if begun.elapsed() >= limit {
+            return Ok(false);
+        }
+        session::wait(Duration::from_secs_f64(LONGEST_PAUSE * (0.25 + 0.75 * opdb_core::random())));
+    }
+}
+
+fn one_turn(relation: Regclass, mode: Mode) -> Result<bool> {
+    let turn = TURN.as_millis().to_string();
+    let waited = subtransaction::run(|| {
+        session::pinned_with(&[("lock_timeout", &turn)], || {
+            take(relation, mode.number() as u32);
+            Ok(())
+        })
+    });
+    match waited {
+        Ok(()) => Ok(true),
+        Err(failure) if matches!(failure.sqlstate_text().as_str(), "55P03" | "40P01") => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Takes a lock if that takes no waiting.
+#[allow(unsafe_code)]
+fn now(relation: Regclass, mode: Mode) -> bool {
+    // SAFETY: main thread in a transaction; a relation that is gone is only a number to the lock manager.
+    unsafe { pg_sys::ConditionalLockRelationOid(relation.0, mode.number()) }
+}
+
+/// Who holds a lock on a relation, for a person to read; empty if nobody does.
+pub fn holders(relation: Regclass) -> Result<String> {
+    let holders = own::read_as_owner(|| {
+        spi::read_one_now(
+            "SELECT pg_catalog.string_agg(pg_catalog.format(
+                        'process %s%s%s holds %s%s', l.pid, ' of role ' || a.usename,
+                        ' (' || nullif(a.application_name, '') || ')', l.modes,
+                        ', in its transaction since ' || a.xact_start), '; ' ORDER BY l.pid)
+             FROM (SELECT pid, pg_catalog.string_agg(DISTINCT mode, ', ') AS modes FROM pg_catalog.pg_locks
+                   WHERE locktype = 'relation' AND relation = $1 AND granted AND pid <> pg_catalog.pg_backend_pid()
+                     AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+                   GROUP BY pid) l
+             LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid",
+            &[relation.0.into()],
+            |row| row.get::<String>(1),
+        )
+    })?;
+    Ok(holders.flatten().unwrap_or_default())
 }
 
 /// What building an index concurrently takes, if nobody has what conflicts with it; never waits.

@@ -135,9 +135,9 @@ pub fn find(text: &str) -> Result<Regclass> {
         .ok_or_else(|| NameError::NoRelation(text.to_owned()).into())
 }
 
-/// Schema and name of a relation.
+/// Schema and name of a relation, as they are now: a call may ask for what it has just made.
 pub fn of(relation: Regclass) -> Result<Qualified> {
-    spi::read_one(
+    spi::read_one_now(
         "SELECT n.nspname::text, c.relname::text
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
          WHERE c.oid = $1",

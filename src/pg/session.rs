@@ -52,6 +52,20 @@ pub fn uncounted<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     result
 }
 
+/// Runs `work`, one statement that only changes the place of rows, as a replica would: triggers and foreign keys have
+/// acted when the rows were written. The setting is a superuser's; what runs meanwhile are triggers that their table's
+/// owner enabled for replicas, with the rights they always have.
+#[allow(unsafe_code)]
+pub fn without_triggers<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    // SAFETY: as in `with_settings`.
+    let level = unsafe { pg_sys::NewGUCNestLevel() };
+    set("session_replication_role", "replica", pg_sys::GucContext::PGC_SUSET)?;
+    let result = work();
+    // SAFETY: as in `with_settings`.
+    unsafe { pg_sys::AtEOXact_GUC(true, level) };
+    result
+}
+
 /// Of `schemas` those in which nobody but `owner`, the database's owner and superusers can create anything: what
 /// is found there by name, an operator say, is nobody else's.
 pub fn trusted(schemas: &[String], owner: pg_sys::Oid) -> Result<Vec<String>> {

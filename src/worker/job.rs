@@ -158,14 +158,9 @@ impl Job {
             (true, false) => ATTEMPTS_AFTER_INTERRUPTION.max(self.retries.saturating_add(1)),
             (false, _) => self.retries.saturating_add(1),
         };
-        (attempt < attempts).then(|| now + backoff(self.retry_delay, attempt.unsigned_abs(), random()))
+        (attempt < attempts)
+            .then(|| now + backoff(self.retry_delay, attempt.unsigned_abs(), opdb_core::random()))
     }
-}
-
-fn random() -> f64 {
-    use std::hash::{BuildHasher as _, RandomState};
-    // The standard library's only source of chance, seeded anew for each of these.
-    RandomState::new().hash_one(0) as f64 / u64::MAX as f64
 }
 
 /// The number of a job that the caller may change: as one who may become its role, or as a member of opdb_admin.

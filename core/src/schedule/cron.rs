@@ -5,8 +5,8 @@ use chrono::{DateTime, NaiveDateTime};
 use croner::errors::CronError as CronerError;
 use croner::parser::{CronParser, Seconds, Year};
 
-use super::zone::{Resolved, change_within_a_day, first_instant, local, resolve};
 use super::{SECOND, Zone};
+use crate::zone::{Resolved, change_within_a_day, first_instant, local, resolve};
 
 const FIELDS: [&str; 5] = ["minute", "hour", "day of month", "month", "day of week"];
 

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Datelike as _, Months, NaiveDateTime, Timelike as _};
 
-use super::zone::{first_instant, local};
 use super::{DAY, HOUR, MINUTE, SECOND, Zone};
+use crate::zone::{first_instant, local};
 
 /// What is wrong with an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

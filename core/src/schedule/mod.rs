@@ -5,12 +5,11 @@
 mod cron;
 mod every;
 mod window;
-mod zone;
 
+pub use crate::zone::Zone;
 pub use cron::{Cron, CronError};
 pub use every::{Every, EveryError};
 pub use window::Window;
-pub use zone::Zone;
 
 pub const SECOND: i64 = 1_000_000;
 pub const MINUTE: i64 = 60 * SECOND;

@@ -1,7 +1,7 @@
 //! The hours in which a job may run.
 
-use super::zone::{Resolved, first_instant, local, resolve};
 use super::{DAY, SECOND, Zone};
+use crate::zone::{Resolved, first_instant, local, resolve};
 
 /// From one time of day to another, perhaps over midnight; both in microseconds since midnight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

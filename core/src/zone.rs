@@ -1,6 +1,6 @@
 //! Between instants and what a clock on the wall shows.
 
-/// A time zone, as far as schedules need to know one.
+/// A time zone, as far as schedules and partitions need to know one.
 pub trait Zone {
     /// Seconds east of UTC at an instant, which is given in seconds since 1970 UTC.
     fn offset_at(&self, instant: i64) -> i64;
@@ -8,7 +8,7 @@ pub trait Zone {
 
 /// The instants at which a clock shows one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Resolved {
+pub(crate) enum Resolved {
     Once(i64),
     /// It is put back over this time, which so comes twice.
     Twice(i64, i64),
@@ -20,7 +20,7 @@ pub(super) enum Resolved {
 const DAY: i64 = 86_400;
 
 /// When a clock in `zone` shows `local`, both in seconds.
-pub(super) fn resolve(zone: &impl Zone, local: i64) -> Resolved {
+pub(crate) fn resolve(zone: &impl Zone, local: i64) -> Resolved {
     let at = |offset: i64| Some(local - offset).filter(|instant| zone.offset_at(*instant) == offset);
     let (before, after) = (zone.offset_at(local - DAY), zone.offset_at(local + DAY));
     match (at(before), at(after)) {
@@ -34,7 +34,7 @@ pub(super) fn resolve(zone: &impl Zone, local: i64) -> Resolved {
 
 /// The first instant at which a clock in `zone` shows `local` or more: the end of the gap that `local` is in,
 /// otherwise the first time that it shows `local`.
-pub(super) fn first_instant(zone: &impl Zone, local: i64) -> i64 {
+pub fn first_instant(zone: &impl Zone, local: i64) -> i64 {
     match resolve(zone, local) {
         Resolved::Once(instant) | Resolved::Twice(instant, _) => instant,
         // The clock jumps from below `local` to above it, once, in between.
@@ -47,7 +47,7 @@ pub(super) fn first_instant(zone: &impl Zone, local: i64) -> i64 {
 }
 
 /// When the clock is changed next, if that is within a day after `instant`.
-pub(super) fn change_within_a_day(zone: &impl Zone, instant: i64) -> Option<i64> {
+pub(crate) fn change_within_a_day(zone: &impl Zone, instant: i64) -> Option<i64> {
     let offset = zone.offset_at(instant);
     let is_changed = |at| zone.offset_at(at) != offset;
     is_changed(instant + DAY).then(|| first(instant, instant + DAY, is_changed))
@@ -63,13 +63,13 @@ fn first(mut below: i64, mut above: i64, condition: impl Fn(i64) -> bool) -> i64
 }
 
 /// What a clock in `zone` shows at an instant, both in seconds.
-pub(super) fn local(zone: &impl Zone, instant: i64) -> i64 {
+pub(crate) fn local(zone: &impl Zone, instant: i64) -> i64 {
     instant + zone.offset_at(instant)
 }
 
 /// Zones for tests: those of the IANA database.
 #[cfg(test)]
-pub(super) mod iana {
+pub(crate) mod iana {
     use chrono::{Offset as _, TimeZone as _};
 
     impl super::Zone for chrono_tz::Tz {

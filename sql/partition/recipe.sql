@@ -1,0 +1,106 @@
+-- What a new partition of $1 is made of beyond its columns: statements, cut where the partition's name goes. What a
+-- partitioned table cannot hold itself (indexes and triggers of single partitions) is taken from the partition $2.
+-- $3: storage parameters.
+WITH parent AS (
+    SELECT c.*, n.nspname, pg_catalog.format('%I.%I', n.nspname, c.relname) AS name
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1
+), model AS (
+    SELECT c.*, pg_catalog.format('%I.%I', n.nspname, c.relname) AS name
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $2
+), grantee AS (
+    SELECT a.grantee, a.privilege_type, a.is_grantable, NULL::name AS attname
+    FROM parent p, pg_catalog.aclexplode(p.relacl) a WHERE a.grantee <> p.relowner
+    UNION ALL
+    SELECT a.grantee, a.privilege_type, a.is_grantable, t.attname
+    FROM parent p JOIN pg_catalog.pg_attribute t ON t.attrelid = p.oid AND t.attnum > 0 AND NOT t.attisdropped,
+         pg_catalog.aclexplode(t.attacl) a WHERE a.grantee <> p.relowner
+), role AS (
+    SELECT 0::oid AS oid, 'PUBLIC' AS name UNION ALL SELECT r.oid, pg_catalog.quote_ident(r.rolname) FROM pg_catalog.pg_roles r
+), statement (place, name, before, after) AS (
+    -- Identity stays with the parent: LIKE … INCLUDING ALL would make ATTACH fail.
+    SELECT 1, '', 'CREATE ' || CASE p.relpersistence WHEN 'u' THEN 'UNLOGGED ' ELSE '' END || 'TABLE ',
+           ' (LIKE ' || p.name || ' INCLUDING ALL EXCLUDING IDENTITY)'
+           || coalesce((SELECT ' USING ' || pg_catalog.quote_ident(a.amname) FROM pg_catalog.pg_am a
+                        WHERE a.amname <> 'heap'
+                          AND a.oid = coalesce(nullif(p.relam, 0), (SELECT m.relam FROM model m WHERE m.relkind = 'r'))), '')
+           || coalesce(' WITH (' || nullif(pg_catalog.array_to_string($3, ', '), '') || ')', '')
+           || coalesce((SELECT ' TABLESPACE ' || pg_catalog.quote_ident(s.spcname) FROM pg_catalog.pg_tablespace s
+                        WHERE s.oid = p.reltablespace), '')
+    FROM parent p
+    UNION ALL
+    -- What default privileges gave and the parent does not.
+    SELECT DISTINCT 2, r.name, 'REVOKE ALL ON ', ' FROM ' || r.name
+    FROM parent p JOIN pg_catalog.pg_default_acl d
+           ON d.defaclrole = p.relowner AND d.defaclobjtype = 'r' AND d.defaclnamespace IN (0, p.relnamespace),
+         pg_catalog.aclexplode(d.defaclacl) a JOIN role r ON r.oid = a.grantee
+    WHERE a.grantee <> p.relowner
+    UNION ALL
+    SELECT 3, r.name,
+           'GRANT ' || pg_catalog.string_agg(g.privilege_type, ', ' ORDER BY g.privilege_type) || ' ON ',
+           ' TO ' || r.name || CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+    FROM grantee g JOIN role r ON r.oid = g.grantee WHERE g.attname IS NULL GROUP BY r.name, g.is_grantable
+    UNION ALL
+    SELECT 4, r.name || g.privilege_type,
+           pg_catalog.format('GRANT %s (%s) ON ', g.privilege_type,
+                             pg_catalog.string_agg(pg_catalog.quote_ident(g.attname), ', ' ORDER BY g.attname)),
+           ' TO ' || r.name || CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+    FROM grantee g JOIN role r ON r.oid = g.grantee WHERE g.attname IS NOT NULL
+    GROUP BY r.name, g.privilege_type, g.is_grantable
+    UNION ALL
+    SELECT 5, '', 'ALTER TABLE ', f.what
+    FROM parent p, LATERAL (VALUES (p.relrowsecurity, ' ENABLE ROW LEVEL SECURITY'),
+                                   (p.relforcerowsecurity, ' FORCE ROW LEVEL SECURITY')) f (is_set, what)
+    WHERE f.is_set
+    UNION ALL
+    SELECT 6, l.polname, pg_catalog.format('CREATE POLICY %I ON ', l.polname),
+           pg_catalog.format(' AS %s FOR %s TO %s%s%s',
+               CASE WHEN l.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
+               CASE l.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
+               (SELECT pg_catalog.string_agg(r.name, ', ' ORDER BY r.name) FROM role r WHERE r.oid = ANY (l.polroles)),
+               ' USING (' || pg_catalog.pg_get_expr(l.polqual, l.polrelid) || ')',
+               ' WITH CHECK (' || pg_catalog.pg_get_expr(l.polwithcheck, l.polrelid) || ')')
+    FROM pg_catalog.pg_policy l WHERE l.polrelid = $1
+    UNION ALL
+    SELECT 7, '', 'COMMENT ON TABLE ', ' IS ' || pg_catalog.quote_literal(d.description)
+    FROM pg_catalog.pg_description d
+    WHERE d.objoid = $1 AND d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objsubid = 0
+    UNION ALL
+    SELECT 8, t.attname, 'ALTER TABLE ', pg_catalog.format(' ALTER COLUMN %I SET STATISTICS %s', t.attname, t.attstattarget)
+    FROM pg_catalog.pg_attribute t
+    WHERE t.attrelid = $1 AND t.attnum > 0 AND NOT t.attisdropped AND coalesce(t.attstattarget, -1) >= 0
+    UNION ALL
+    -- pg_attver is the server's own mark, not an option that anybody set.
+    SELECT 8, t.attname, 'ALTER TABLE ', pg_catalog.format(' ALTER COLUMN %I SET (%s)', t.attname, pg_catalog.string_agg(o, ', '))
+    FROM pg_catalog.pg_attribute t, pg_catalog.unnest(t.attoptions) o
+    WHERE t.attrelid = $1 AND t.attnum > 0 AND NOT t.attisdropped AND NOT pg_catalog.starts_with(o, 'pg_attver=')
+    GROUP BY t.attname
+    UNION ALL
+    SELECT 9, x.relname, CASE WHEN i.indisunique THEN 'CREATE UNIQUE INDEX ON ' ELSE 'CREATE INDEX ON ' END,
+           pg_catalog.substr(d.text, pg_catalog.strpos(d.text, ' ON ' || m.name || ' USING ') + pg_catalog.length(' ON ' || m.name))
+    FROM model m JOIN pg_catalog.pg_index i ON i.indrelid = m.oid AND i.indisvalid
+    JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid,
+         LATERAL (SELECT pg_catalog.pg_get_indexdef(i.indexrelid)) d (text)
+    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.indexrelid)
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = i.indexrelid AND k.conrelid = m.oid)
+    UNION ALL
+    SELECT 10, k.conname, 'ALTER TABLE ', ' ADD ' || pg_catalog.pg_get_constraintdef(k.oid)
+    FROM model m JOIN pg_catalog.pg_constraint k ON k.conrelid = m.oid AND k.contype IN ('p', 'u', 'x')
+    WHERE k.conparentid = 0
+    UNION ALL
+    SELECT 11, t.tgname, pg_catalog.left(d.text, d.cut + 3),
+           pg_catalog.substr(d.text, d.cut + 4 + pg_catalog.length(m.name))
+    FROM model m JOIN pg_catalog.pg_trigger t ON t.tgrelid = m.oid AND NOT t.tgisinternal AND t.tgparentid = 0,
+         LATERAL (SELECT g.text, pg_catalog.strpos(g.text, ' ON ' || m.name || ' ')
+                  FROM pg_catalog.pg_get_triggerdef(t.oid) g (text)) d (text, cut)
+    WHERE m.relkind = 'r'
+    UNION ALL
+    SELECT 12, t.tgname, 'ALTER TABLE ',
+           pg_catalog.format(' %s TRIGGER %I',
+               CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, t.tgname)
+    FROM model m JOIN pg_catalog.pg_trigger t ON t.tgrelid = m.oid AND NOT t.tgisinternal AND t.tgparentid = 0
+    WHERE m.relkind = 'r' AND t.tgenabled <> 'O'
+    UNION ALL
+    SELECT 13, '', 'ALTER TABLE ', CASE p.relreplident WHEN 'f' THEN ' REPLICA IDENTITY FULL' ELSE ' REPLICA IDENTITY NOTHING' END
+    FROM parent p WHERE p.relreplident IN ('f', 'n')
+)
+SELECT before, after FROM statement ORDER BY place, name

@@ -1,0 +1,83 @@
+//! The job that keeps partitions.
+
+use serde_json::Value;
+
+use super::error::PartitionError;
+use super::plan;
+use super::retired;
+use super::set::{Archive, RetentionAction, Set};
+use super::task::{Look, Phase, Task};
+use crate::pg::error::Result;
+use crate::pg::types::Regclass;
+use crate::pg::{spi, subtransaction};
+use crate::worker;
+
+const NAME: &str = "opdb partitions";
+const COMMANDS: &str = "SELECT command FROM opdb.partition_commands()";
+const CALL: &str = "CALL opdb.run_partition_maintenance()";
+const CREATE_ONLY: &str = "CALL opdb.run_partition_maintenance(false)";
+
+pub fn add(schedule: &str, timezone: &str, options: Value) -> Result<()> {
+    let Value::Object(mut options) = options else {
+        return Err(PartitionError::InvalidOption { option: "options".into(), needs: "a JSON object" }.into());
+    };
+    if options.contains_key("gexec") {
+        return Err(PartitionError::InvalidOption {
+            option: "gexec".into(),
+            needs: "left out: the job sets it itself",
+        }
+        .into());
+    }
+    let is_on = worker::is_on();
+    if is_on {
+        options.insert("gexec".into(), true.into());
+    }
+    let command = if is_on { COMMANDS } else { CALL };
+    worker::add(NAME, schedule, command, timezone, &Value::Object(options))?;
+    worker::warn_if_off()
+}
+
+/// Creation first; then what can be detached without a lock that keeps anybody waiting; then the rest.
+pub fn commands() -> Result<Vec<String>> {
+    let mut commands = vec![CREATE_ONLY.to_owned()];
+    for parent in plan::managed()? {
+        // One that cannot be looked at is told by the CALL.
+        if let Ok(found) = subtransaction::run(|| of_table(parent)) {
+            commands.extend(found);
+        }
+    }
+    commands.push(CALL.to_owned());
+    Ok(commands)
+}
+
+/// The server detaches concurrently only where there is no default partition, and one partition of a table at a time.
+fn of_table(parent: Regclass) -> Result<Vec<String>> {
+    let set = Set::get(parent, None)?;
+    let children = set.children()?;
+    let ships = matches!(
+        set.retention.as_ref().map(|it| &it.action),
+        None | Some(RetentionAction::Archive(Archive::Environment(_)))
+    );
+    if ships || children.default.is_some() || !set.parent.is_callers()? || is_referenced(&set)? {
+        return Ok(Vec::new());
+    }
+    retired::tidy(&set.parent)?;
+    let look = Look { set: &set, children: &children, now: set.now(&children)?, strays: None };
+    let action = set.retention.as_ref().map_or("detach", |it| it.action.name());
+    let mut commands = Vec::new();
+    for task in look.tasks(Phase::Retire)?.tasks {
+        let Task::Detach { partition } = task else { continue };
+        let partition = children.partitions.iter().find(|it| it.table.0.to_u32() == partition);
+        let Some(partition) = partition else { continue };
+        retired::register(&set.parent, partition, action, "detaching")?;
+        let (parent, partition) = (set.parent.name.sql(), partition.name.sql());
+        commands.push(format!("ALTER TABLE {parent} DETACH PARTITION {partition} CONCURRENTLY"));
+    }
+    Ok(commands)
+}
+
+/// Rows that are referenced keep a partition; the server looks for them under a lock.
+fn is_referenced(set: &Set) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE confrelid = $1 AND contype = 'f')";
+    Ok(spi::read_one_now(sql, &[set.parent.table.into()], |row| row.get::<bool>(1))?.flatten() == Some(true))
+}

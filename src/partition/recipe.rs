@@ -1,0 +1,155 @@
+//! What a new partition is made of: what LIKE and ATTACH bring, and everything that neither brings.
+
+use std::time::Duration;
+
+use pgrx::pg_sys;
+
+use super::children::Children;
+use super::error::PartitionError;
+use super::parent::Parent;
+use crate::pg::error::Result;
+use crate::pg::lock::Mode;
+use crate::pg::name::{self, Qualified, literal};
+use crate::pg::types::Regclass;
+use crate::pg::{lock, session, spi};
+
+/// The statements for any new partition of one table.
+pub struct Recipe {
+    parent: Qualified,
+    /// Each cut where the partition's name goes.
+    statements: Vec<(String, String)>,
+    /// The parent's index whose part is to be the replica identity.
+    replica_identity: Option<Regclass>,
+}
+
+/// A part of a step; parts are carried out in order.
+#[derive(Debug, Clone)]
+pub enum Statement {
+    /// Taken without keeping others waiting for long.
+    Lock(Lock),
+    Sql(String),
+    /// Rows change their place and nothing else: no trigger fires, no foreign key acts.
+    Move(String),
+    /// The server names a partition's indexes: which it is shows only when it is attached.
+    ReplicaIdentity {
+        partition: String,
+        of_index: Regclass,
+        index_name: String,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub struct Lock {
+    pub relation: Regclass,
+    pub name: Qualified,
+    pub mode: Mode,
+}
+
+impl std::fmt::Display for Statement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Lock(lock) => write!(f, "{} on {}", lock.mode.name(), lock.name.sql()),
+            Self::Sql(sql) | Self::Move(sql) => f.write_str(sql),
+            Self::ReplicaIdentity { partition, index_name, .. } => write!(
+                f,
+                "ALTER TABLE {partition} REPLICA IDENTITY USING INDEX /* the one attached to {index_name} */"
+            ),
+        }
+    }
+}
+
+impl Recipe {
+    pub fn of(parent: &Parent, children: &Children, storage: &[String]) -> Result<Self> {
+        Self::after(parent, children.model(), storage)
+    }
+
+    /// For partitions that take after `model`.
+    pub fn after(parent: &Parent, model: Option<pg_sys::Oid>, storage: &[String]) -> Result<Self> {
+        let sql = include_str!("../../sql/partition/recipe.sql");
+        let args = [parent.table.into(), model.into(), storage.to_vec().into()];
+        let statements = session::pinned(|| {
+            spi::read_now(sql, &args, |row| Ok(row.get::<String>(1)?.zip(row.get::<String>(2)?)))
+        })?;
+        let replica_identity = spi::read_one_now(
+            "SELECT i.indexrelid::pg_catalog.regclass FROM pg_catalog.pg_index i
+             JOIN pg_catalog.pg_class c ON c.oid = i.indrelid AND c.relreplident = 'i'
+             WHERE i.indrelid = $1 AND i.indisreplident",
+            &[parent.table.into()],
+            |row| row.get::<Regclass>(1),
+        )?;
+        Ok(Self {
+            parent: parent.name.clone(),
+            statements: statements.into_iter().flatten().collect(),
+            replica_identity: replica_identity.flatten(),
+        })
+    }
+
+    /// Makes the table that is to be a partition.
+    pub fn create(&self, partition: &Qualified) -> Vec<Statement> {
+        let partition = partition.sql();
+        let of = |(before, after): &(String, String)| Statement::Sql(format!("{before}{partition}{after}"));
+        self.statements.iter().map(of).collect()
+    }
+
+    /// Makes it one.
+    pub fn attach(&self, partition: &Qualified, lower: &str, upper: &str) -> Result<Vec<Statement>> {
+        let partition = partition.sql();
+        let mut statements = vec![Statement::Sql(format!(
+            "ALTER TABLE {} ATTACH PARTITION {partition} FOR VALUES FROM ({}) TO ({})",
+            self.parent.sql(),
+            literal(lower),
+            literal(upper)
+        ))];
+        if let Some(of_index) = self.replica_identity {
+            let index_name = name::of(of_index)?.sql();
+            statements.push(Statement::ReplicaIdentity { partition, of_index, index_name });
+        }
+        Ok(statements)
+    }
+}
+
+/// How long a lock is asked for.
+pub const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Statement {
+    pub fn is_lock(&self) -> bool {
+        matches!(self, Self::Lock(_))
+    }
+
+    /// Errors: 55P03 for a lock that is not to be had in time; those of the server.
+    pub fn run(&self) -> Result<()> {
+        match self {
+            Self::Lock(lock) => lock.take(),
+            Self::Sql(sql) => spi::write(sql, &[]).map(drop),
+            Self::Move(sql) => session::without_triggers(|| spi::write(sql, &[]).map(drop)),
+            Self::ReplicaIdentity { partition, of_index, .. } => identify(partition, *of_index),
+        }
+    }
+}
+
+impl Lock {
+    fn take(&self) -> Result<()> {
+        if lock::in_turns(self.relation, self.mode, LOCK_TIMEOUT)? {
+            return Ok(());
+        }
+        Err(PartitionError::Locked {
+            relation: self.name.sql(),
+            seconds: LOCK_TIMEOUT.as_secs(),
+            blockers: lock::holders(self.relation)?,
+        }
+        .into())
+    }
+}
+
+fn identify(partition: &str, of_index: Regclass) -> Result<()> {
+    let index = spi::read_one_now(
+        "SELECT pg_catalog.quote_ident(c.relname) FROM pg_catalog.pg_index i
+         JOIN pg_catalog.pg_inherits h ON h.inhrelid = i.indexrelid AND h.inhparent = $2
+         JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+         WHERE i.indrelid = pg_catalog.to_regclass($1)",
+        &[partition.into(), of_index.into()],
+        |row| row.get::<String>(1),
+    )?;
+    let Some(index) = index.flatten() else { return Ok(()) };
+    spi::write(&format!("ALTER TABLE {partition} REPLICA IDENTITY USING INDEX {index}"), &[]).map(drop)
+}

@@ -1,0 +1,274 @@
+//! Doing what is planned: each step by itself, what came of it written down.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use pgrx::PgSqlErrorCode;
+
+use super::error::PartitionError;
+use super::parent::Parent;
+use super::plan;
+use super::recipe::{LOCK_TIMEOUT, Statement};
+use super::retired;
+use super::set::Set;
+use super::state;
+use super::step::{Step, Steps, Then};
+use super::task::{Look, Obstacle, Phase, Task};
+use crate::pg::error::{Failure, Result};
+use crate::pg::name::Qualified;
+use crate::pg::types::Regclass;
+use crate::pg::{role, session, spi, subtransaction};
+
+/// What came of a step.
+pub struct Outcome {
+    pub action: &'static str,
+    pub partition: Option<String>,
+    pub status: &'static str,
+    pub detail: Option<String>,
+    pub sqlstate: Option<String>,
+    pub duration_ms: f64,
+    pub lower: Option<String>,
+    pub upper: Option<String>,
+    /// Who held the lock that was not to be had.
+    pub blockers: Option<String>,
+}
+
+impl Outcome {
+    /// Whether trying again soon may help: only others were in the way.
+    pub fn is_passing(&self) -> bool {
+        matches!(self.sqlstate.as_deref(), Some("55P03" | "40P01" | "40001"))
+    }
+
+    pub fn of_obstacle(set: &Set, obstacle: Obstacle) -> Self {
+        let action = if obstacle.failure.sqlstate == PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+        {
+            "detach"
+        } else {
+            "create"
+        };
+        let bounds = set.bounds(obstacle.range, 0);
+        let (lower, upper) = bounds.unzip();
+        let mut outcome = Self { lower, upper, ..Self::failed(action, &obstacle.failure) };
+        // A hold is somebody's will; it is no failure that retention heeds it.
+        if action == "detach" {
+            outcome.status = "skipped";
+        }
+        outcome
+    }
+
+    fn failed(action: &'static str, failure: &Failure) -> Self {
+        let mut detail = failure.message.clone();
+        for (label, more) in [("DETAIL", &failure.detail), ("HINT", &failure.hint)] {
+            if let Some(more) = more {
+                detail += &format!(" {label}: {more}");
+            }
+        }
+        Self {
+            status: "failed",
+            detail: Some(detail),
+            sqlstate: Some(failure.sqlstate_text()),
+            blockers: failure.detail.clone().filter(|_| failure.sqlstate_text() == "55P03"),
+            ..Self::done(action)
+        }
+    }
+
+    pub fn done(action: &'static str) -> Self {
+        Self {
+            action,
+            partition: None,
+            status: "done",
+            detail: None,
+            sqlstate: None,
+            duration_ms: 0.0,
+            lower: None,
+            upper: None,
+            blockers: None,
+        }
+    }
+}
+
+/// Does all that is to be done for one table in one phase, in the caller's transaction; one step that fails does not
+/// stop the others.
+pub fn all(parent: Regclass, phase: Phase) -> Result<Vec<Outcome>> {
+    let Planned { tasks, mut outcomes } = planned(parent, phase)?;
+    for task in tasks {
+        let outcome = one(parent, task)?;
+        state::record(parent, &outcome)?;
+        outcomes.push(outcome);
+    }
+    Ok(outcomes)
+}
+
+/// Does all that is to be done, for one table or for all managed ones, of which others' are skipped.
+pub fn every(parent: Option<Regclass>) -> Result<Vec<(Regclass, Outcome)>> {
+    let mut outcomes = Vec::new();
+    let mut tables = Vec::new();
+    for table in parent.map_or_else(plan::managed, |parent| Ok(vec![parent]))? {
+        match Parent::get(table)?.check_owner() {
+            Ok(()) => tables.push(table),
+            Err(failure) if parent.is_some() => return Err(failure),
+            Err(failure) => {
+                outcomes.push((table, Outcome { status: "skipped", ..Outcome::failed("plan", &failure) }));
+            }
+        }
+    }
+    if let Some(parent) = parent {
+        Set::get(parent, None)?;
+    }
+    let mut last_errors = HashMap::new();
+    for phase in [Phase::Create, Phase::Retire] {
+        for table in &tables {
+            for outcome in all(*table, phase)? {
+                if outcome.status == "failed" {
+                    last_errors.insert(table.0, (outcome.detail.clone(), outcome.blockers.clone()));
+                }
+                outcomes.push((*table, outcome));
+            }
+        }
+    }
+    for table in tables {
+        let (last_error, blockers) = last_errors.remove(&table.0).unwrap_or_default();
+        state::finish(table, last_error.as_deref(), blockers.as_deref())?;
+    }
+    Ok(outcomes)
+}
+
+/// Does one thing and writes down what came of it, unless it is to be tried again.
+pub fn recorded(parent: Regclass, task: Task, may_retry: bool) -> Result<Outcome> {
+    Parent::get(parent)?.check_owner()?;
+    let outcome = one(parent, task)?;
+    if !(may_retry && outcome.is_passing()) {
+        state::record(parent, &outcome)?;
+    }
+    Ok(outcome)
+}
+
+/// The end of a run that was done task by task.
+pub fn finished(parent: Regclass, last_error: Option<&str>, blockers: Option<&str>) -> Result<()> {
+    // Dropped meanwhile, it has no state.
+    let is_there = spi::read_one_now(
+        "SELECT relowner FROM pg_catalog.pg_class WHERE oid = $1",
+        &[parent.into()],
+        |row| row.get::<pgrx::pg_sys::Oid>(1),
+    )?;
+    if is_there.is_none() {
+        return Ok(());
+    }
+    Parent::get(parent)?.check_owner()?;
+    state::finish(parent, last_error, blockers)
+}
+
+pub struct Planned {
+    pub tasks: Vec<Task>,
+    /// What has come of that which could not even begin; written down already.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// The tasks of one table. A plan that cannot be made is an outcome, too.
+pub fn planned(parent: Regclass, phase: Phase) -> Result<Planned> {
+    let plan = || {
+        let set = Set::get(parent, None)?;
+        let children = set.children()?;
+        if phase == Phase::Retire {
+            retired::tidy(&set.parent)?;
+        }
+        let tasks = Look::at(&set, &children)?.tasks(phase)?;
+        let obstacles = tasks.obstacles.into_iter().map(|it| Outcome::of_obstacle(&set, it)).collect();
+        Ok(Planned { tasks: tasks.tasks, outcomes: obstacles })
+    };
+    let planned = match subtransaction::run(plan) {
+        Ok(planned) => planned,
+        Err(failure) if must_stop(&failure) => return Err(failure),
+        Err(failure) => Planned { tasks: Vec::new(), outcomes: vec![Outcome::failed("plan", &failure)] },
+    };
+    for outcome in &planned.outcomes {
+        state::record(parent, outcome)?;
+    }
+    Ok(planned)
+}
+
+/// Does one thing, or leaves everything as it was.
+pub fn one(parent: Regclass, task: Task) -> Result<Outcome> {
+    let begun = Instant::now();
+    let mut outcome = Outcome::done(task.action());
+    let result = subtransaction::run(|| attempt(parent, task, &mut outcome));
+    outcome = match result {
+        Ok(()) => outcome,
+        Err(failure) if must_stop(&failure) => return Err(failure),
+        Err(failure) => {
+            let Outcome { action, partition, lower, upper, .. } = outcome;
+            let status = if is_done_already(&failure) { "skipped" } else { "failed" };
+            Outcome { status, partition, lower, upper, ..Outcome::failed(action, &failure) }
+        }
+    };
+    Ok(Outcome { duration_ms: begun.elapsed().as_secs_f64() * 1000.0, ..outcome })
+}
+
+/// Does one thing and says in `outcome` what. Errors: whatever kept it from being done.
+pub fn attempt(parent: Regclass, task: Task, outcome: &mut Outcome) -> Result<()> {
+    alone(parent)?;
+    let set = Set::get(parent, None)?;
+    set.parent.check_owner()?;
+    let children = set.children()?;
+    // Strays are counted for a person who reads the plan.
+    let look = Look { set: &set, children: &children, now: set.now(&children)?, strays: None };
+    let step = Steps::of(&look).step(task)?;
+    outcome.action = step.action;
+    outcome.partition = step.partition.as_ref().map(Qualified::sql);
+    (outcome.lower, outcome.upper) = (step.lower.clone(), step.upper.clone());
+    carry_out(&set, &step)?;
+    note(&set, step.then)
+}
+
+/// Somebody wants this session to stop; the next step would not run either.
+fn must_stop(failure: &Failure) -> bool {
+    matches!(failure.class().as_str(), "57" | "25")
+}
+
+/// Another run, or a person, was faster; or a hold was placed meanwhile.
+fn is_done_already(failure: &Failure) -> bool {
+    failure.sqlstate == PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+}
+
+/// Keeps other runs from this table until the transaction ends.
+///
+/// Errors: 55P03 if another run does not end in time.
+fn alone(parent: Regclass) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let sql = "SELECT pg_catalog.pg_try_advisory_xact_lock('opdb.partition_set'::pg_catalog.regclass::integer, $1::oid::integer)";
+        let is_free = spi::read_one_now(sql, &[parent.into()], |row| row.get::<bool>(1))?;
+        if is_free.flatten() == Some(true) {
+            return Ok(());
+        }
+        if begun.elapsed() > LOCK_TIMEOUT {
+            return Err(PartitionError::Busy(crate::pg::name::of(parent)?.sql()).into());
+        }
+        session::wait(Duration::from_millis(20));
+    }
+}
+
+fn carry_out(set: &Set, step: &Step) -> Result<()> {
+    let timeout = LOCK_TIMEOUT.as_millis().to_string();
+    let settings = [
+        ("lock_timeout", timeout.as_str()),
+        ("row_security", "off"),
+        ("default_tablespace", ""),
+        ("default_table_access_method", "heap"),
+    ];
+    let statements = || step.statements.iter().try_for_each(Statement::run);
+    session::pinned_with(&settings, || role::acting_as(set.parent.owner, statements))
+}
+
+fn note(set: &Set, then: Then) -> Result<()> {
+    match then {
+        Then::Nothing => Ok(()),
+        Then::MustAnalyze => state::must_analyze(set.parent.table, true),
+        Then::Analyzed => state::must_analyze(set.parent.table, false),
+        Then::Retired { partition, action } => {
+            let state = if action == "detach" { "done" } else { "detached" };
+            retired::register(&set.parent, &partition, action, state)
+        }
+        Then::Finished { retired, detail } => retired.done(&detail),
+    }
+}

@@ -1,0 +1,286 @@
+//! What is to be done for one table, in which order.
+
+use opdb_core::partition::{InTheWay, Range, missing};
+use pgrx::pg_sys;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::children::Children;
+use super::error::PartitionError;
+use super::retired::{self, Retired};
+use super::set::{Archive, RetentionAction, Set};
+use super::stray::{self, Ahead, Strays};
+use crate::pg::error::{Failure, Result};
+use crate::pg::spi;
+
+/// At most so many partitions are made, and so many ranges emptied of strays, in one run.
+const MOST_CREATED: usize = 1000;
+const MOST_MOVED: usize = 31;
+
+/// One thing to do, in a transaction of its own. It says what, and not how: that is made when its turn comes, of what
+/// is there then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// Makes the partition of a range together with the rows of it that are in the default partition.
+    Move {
+        lower: i64,
+        upper: i64,
+    },
+    /// Keeps rows of a range out of the default partition from now on.
+    Forbid {
+        lower: i64,
+        upper: i64,
+    },
+    /// Proves that there are none.
+    Validate {
+        lower: i64,
+        upper: i64,
+    },
+    Create {
+        lower: i64,
+        upper: i64,
+    },
+    /// Lets rows into the default partition again.
+    Allow {
+        lower: i64,
+        upper: i64,
+    },
+    Analyze,
+    /// Ends a DETACH CONCURRENTLY that was interrupted.
+    Finalize {
+        partition: u32,
+    },
+    Detach {
+        partition: u32,
+    },
+    /// Drops or archives what was detached.
+    Finish {
+        partition: u32,
+    },
+}
+
+impl Task {
+    pub fn action(self) -> &'static str {
+        match self {
+            Self::Move { .. } => "move_rows",
+            Self::Forbid { .. } | Self::Validate { .. } | Self::Allow { .. } => "check",
+            Self::Create { .. } => "create",
+            Self::Analyze => "analyze",
+            Self::Finalize { .. } | Self::Detach { .. } => "detach",
+            Self::Finish { .. } => "finish",
+        }
+    }
+}
+
+/// A task that was handed out before. Errors: 22023 for anything else.
+pub fn read(task: Value) -> Result<Task> {
+    Ok(serde_json::from_value(task).map_err(|_| PartitionError::NoTask)?)
+}
+
+/// Creation is apart from retention, and before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    Create,
+    Retire,
+}
+
+impl Phase {
+    /// Errors: 22023 for an unknown name.
+    pub fn named(name: &str) -> Result<Self> {
+        match name {
+            "create" => Ok(Self::Create),
+            "retire" => Ok(Self::Retire),
+            _ => Err(PartitionError::NoTask.into()),
+        }
+    }
+}
+
+/// All that is to be done for one table.
+pub struct Tasks {
+    pub tasks: Vec<Task>,
+    /// What nobody can do without a decision of a person's.
+    pub obstacles: Vec<Obstacle>,
+}
+
+pub struct Obstacle {
+    pub range: Range,
+    pub failure: Failure,
+}
+
+/// What a plan is made from.
+pub struct Look<'a> {
+    pub set: &'a Set,
+    pub children: &'a Children,
+    pub now: i64,
+    pub strays: Option<Strays>,
+}
+
+impl<'a> Look<'a> {
+    pub fn at(set: &'a Set, children: &'a Children) -> Result<Self> {
+        Ok(Self { set, children, now: set.now(children)?, strays: stray::find(set, children)? })
+    }
+
+    pub fn tasks(&self, phase: Phase) -> Result<Tasks> {
+        match phase {
+            Phase::Create => self.creation(),
+            Phase::Retire => self.retirement(),
+        }
+    }
+
+    fn creation(&self) -> Result<Tasks> {
+        let (set, children) = (self.set, self.children);
+        let (mut ranges, in_the_way) =
+            missing(&set.grid, &children.ranges(), self.now, set.premake, MOST_CREATED);
+        ranges.retain(|range| set.bounds(*range, children.uuid_rest).is_some());
+        let moved = self.to_move(&ranges);
+        ranges.retain(|range| !moved.contains(range));
+        let mut tasks: Vec<Task> =
+            moved.iter().map(|it| Task::Move { lower: it.lower, upper: it.upper }).collect();
+        self.create(&ranges, &mut tasks)?;
+        if set.analyze && (is_creation(&tasks) || must_analyze(set)?) {
+            tasks.push(Task::Analyze);
+        }
+        let obstacles = in_the_way.map(|it| obstacle(set, children, it)).into_iter().collect();
+        Ok(Tasks { tasks, obstacles })
+    }
+
+    /// The ranges whose rows strayed: those that are to be made anyway, and others, if they are neither ahead of what is
+    /// made nor so old that they would be retired at once.
+    fn to_move(&self, missing: &[Range]) -> Vec<Range> {
+        let Some(strays) = &self.strays else { return Vec::new() };
+        let ends = missing
+            .iter()
+            .map(|range| range.upper)
+            .chain(self.children.partitions.iter().map(|it| it.range.upper));
+        let horizon = match self.set.key.is_time() {
+            true => ends.filter(|upper| *upper != i64::MAX).max().unwrap_or(i64::MIN).min(self.horizon()),
+            false => self.horizon(),
+        };
+        let cutoff = self.set.cutoff(self.now).unwrap_or(i64::MIN);
+        let fits = |range: &Range| {
+            range.upper <= horizon.max(self.now)
+                && range.upper > cutoff
+                && self.set.bounds(*range, self.children.uuid_rest).is_some()
+                && !self.children.partitions.iter().any(|partition| partition.range.meets(*range))
+        };
+        strays.rows.keys().rev().copied().filter(fits).take(MOST_MOVED).collect()
+    }
+
+    /// Where premade partitions end.
+    fn horizon(&self) -> i64 {
+        let current = self.set.grid.range_at(self.now);
+        let ahead = std::iter::successors(current, |range| self.set.grid.after(*range)).nth(self.set.premake);
+        ahead.map_or(i64::MAX, |range| range.upper)
+    }
+
+    fn create(&self, ranges: &[Range], tasks: &mut Vec<Task>) -> Result<()> {
+        let creation = ranges.iter().map(|it| Task::Create { lower: it.lower, upper: it.upper });
+        let Some(default) = &self.children.default else {
+            tasks.extend(creation);
+            return Ok(());
+        };
+        let there = Ahead::all(default)?;
+        let hull = ranges.iter().copied().reduce(|one, other| Range {
+            lower: one.lower.min(other.lower),
+            upper: one.upper.max(other.upper),
+        });
+        let wanted = match hull {
+            Some(hull)
+                if stray::is_large(default)?
+                    && !self.strays.as_ref().is_none_or(|it| it.any_within(hull)) =>
+            {
+                Some(hull)
+            }
+            _ => None,
+        };
+        let serves = |ahead: &&Ahead| {
+            wanted.zip(ahead.range).is_some_and(|(hull, it)| it.lower <= hull.lower && hull.upper <= it.upper)
+        };
+        let serving = there.iter().find(serves);
+        if let Some(hull) = wanted {
+            let of = serving.and_then(|ahead| ahead.range).unwrap_or(hull);
+            if serving.is_none() {
+                tasks.push(Task::Forbid { lower: of.lower, upper: of.upper });
+            }
+            if !serving.is_some_and(|ahead| ahead.is_validated) {
+                tasks.push(Task::Validate { lower: of.lower, upper: of.upper });
+            }
+        }
+        tasks.extend(creation);
+        let made = wanted.filter(|_| serving.is_none());
+        let left = there.iter().filter_map(|ahead| ahead.range).chain(made);
+        tasks.extend(left.map(|it| Task::Allow { lower: it.lower, upper: it.upper }));
+        Ok(())
+    }
+
+    fn retirement(&self) -> Result<Tasks> {
+        let pending = self.children.half_detached.iter();
+        let mut tasks: Vec<Task> =
+            pending.map(|it| Task::Finalize { partition: it.table.0.to_u32() }).collect();
+        let mut obstacles = Vec::new();
+        let action = self.set.retention.as_ref().map(|it| &it.action);
+        let is_finished_later = action.is_some_and(|action| *action != RetentionAction::Detach);
+        let expired = self.expired();
+        let held = retired::holds(
+            &self.set.parent,
+            &expired.iter().map(|it| it.table.0).collect::<Vec<pg_sys::Oid>>(),
+        )?;
+        for partition in expired {
+            match held.get(&partition.table.0).or_else(|| held.get(&self.set.parent.table.0)) {
+                Some(reason) => obstacles.push(Obstacle {
+                    range: partition.range,
+                    failure: PartitionError::OnHold {
+                        relation: partition.name.sql(),
+                        reason: reason.clone(),
+                    }
+                    .into(),
+                }),
+                None => {
+                    let partition = partition.table.0.to_u32();
+                    tasks.push(Task::Detach { partition });
+                    tasks.extend(is_finished_later.then_some(Task::Finish { partition }));
+                }
+            }
+        }
+        let unfinished = Retired::unfinished(&self.set.parent)?;
+        tasks.extend(unfinished.iter().map(|it| Task::Finish { partition: it.partition.to_u32() }));
+        Ok(Tasks { tasks, obstacles })
+    }
+
+    /// The partitions whose own upper bound is past the retention, whatever interval was configured when they were made.
+    pub fn expired(&self) -> Vec<&'a super::children::Partition> {
+        let Some(cutoff) = self.set.cutoff(self.now) else { return Vec::new() };
+        let is_archived = |it: &super::children::Partition| {
+            it.kind == "f"
+                && matches!(
+                    self.set.retention.as_ref().map(|it| &it.action),
+                    Some(RetentionAction::Archive(Archive::Environment(_)))
+                )
+        };
+        self.children.partitions.iter().filter(|it| it.range.upper <= cutoff && !is_archived(it)).collect()
+    }
+}
+
+/// A range that cannot be made, for a person to decide about.
+pub fn obstacle(set: &Set, children: &Children, it: InTheWay) -> Obstacle {
+    let by = children.with_range(it.by);
+    let (from, to) = set.bounds(it.range, children.uuid_rest).unwrap_or_default();
+    let error = PartitionError::InTheWay {
+        partition: by.map(|by| by.name.sql()).unwrap_or_default(),
+        lower: by.map(|by| by.lower.clone()).unwrap_or_default(),
+        upper: by.map(|by| by.upper.clone()).unwrap_or_default(),
+        from,
+        to,
+    };
+    Obstacle { range: it.range, failure: error.into() }
+}
+
+fn is_creation(tasks: &[Task]) -> bool {
+    tasks.iter().any(|task| matches!(task, Task::Create { .. } | Task::Move { .. }))
+}
+
+fn must_analyze(set: &Set) -> Result<bool> {
+    let sql = "SELECT must_analyze FROM opdb.partition_state WHERE parent = $1";
+    Ok(spi::read_one_now(sql, &[set.parent.table.into()], |row| row.get::<bool>(1))?.flatten() == Some(true))
+}
