@@ -43,7 +43,7 @@ fn suffix<Z: Zone>(grid: &Grid<Z>, range: Range) -> String {
     let (hour, minute, second) = (clock.hour(), clock.minute(), clock.second());
     match grid.span() {
         Span::Months(months) if months % 12 == 0 => format!("_{year}"),
-        Span::Months(3) => format!("_{year}_q{}", (month + 2) / 3),
+        Span::Months(3) => format!("_{year}_q{}", month.div_ceil(3)),
         Span::Months(_) => format!("_{year}_{month:02}"),
         Span::Days(_) | Span::Numbers(_) => format!("_{year}_{month:02}_{day:02}"),
         Span::Seconds(seconds) => {
