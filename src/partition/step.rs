@@ -114,10 +114,9 @@ impl<'a> Steps<'a> {
     fn create(&self, range: Range) -> Result<Step> {
         let (partition, (lower, upper)) = self.new_partition(range)?;
         let recipe = self.recipe()?;
-        let mut statements = self.parent_locks(Mode::ShareUpdateExclusive)?;
+        let mut statements = self.parent_locks(Mode::ShareUpdate)?;
         statements.extend(recipe.create(&partition));
-        statements
-            .extend(self.look.children.default.as_ref().map(|it| on_default(it, Mode::AccessExclusive)));
+        statements.extend(self.look.children.default.as_ref().map(|it| on_default(it, Mode::Access)));
         statements.extend(recipe.attach(&partition, &lower, &upper)?);
         let mut step = Step::new("create", Some(partition), statements).over(lower, upper);
         step.then = self.must_analyze();
@@ -143,7 +142,7 @@ impl<'a> Steps<'a> {
         let is_of_default =
             |it: &Statement| matches!(it, Statement::Lock(lock) if lock.relation == default.table);
         let place = step.statements.iter().position(is_of_default).unwrap_or_default();
-        let moving = [on_default(default, Mode::ShareRowExclusive), Statement::Move(moved)];
+        let moving = [on_default(default, Mode::ShareRow), Statement::Move(moved)];
         step.statements.splice(place..place, moving);
         step.action = "move_rows";
         let rows = self.look.strays.as_ref().and_then(|strays| strays.rows.get(&range)).copied();
@@ -190,20 +189,20 @@ impl<'a> Steps<'a> {
             value(&lower),
             value(&upper)
         );
-        let statements = vec![on_default(default, Mode::AccessExclusive), Statement::Sql(statement)];
+        let statements = vec![on_default(default, Mode::Access), Statement::Sql(statement)];
         let mut step = Step::new("check", Some(default.name.clone()), statements).over(lower, upper);
         step.note = Some("until the partitions are attached, rows of this range are refused".into());
         Ok(step)
     }
 
     fn validate(&self, range: Range) -> Result<Step> {
-        let mut step = self.on_ahead(range, "VALIDATE CONSTRAINT", Mode::ShareUpdateExclusive)?;
+        let mut step = self.on_ahead(range, "VALIDATE CONSTRAINT", Mode::ShareUpdate)?;
         step.note = Some("so that attaching need not scan the default partition".into());
         Ok(step)
     }
 
     fn allow(&self, range: Range) -> Result<Step> {
-        self.on_ahead(range, "DROP CONSTRAINT IF EXISTS", Mode::AccessExclusive)
+        self.on_ahead(range, "DROP CONSTRAINT IF EXISTS", Mode::Access)
     }
 
     fn on_ahead(&self, range: Range, command: &str, mode: Mode) -> Result<Step> {
@@ -232,7 +231,7 @@ impl<'a> Steps<'a> {
         let parent = &self.look.set.parent.name;
         let name = partition.name.sql();
         let statement = format!("ALTER TABLE {} DETACH PARTITION {name} FINALIZE", parent.sql());
-        let mut statements = self.parent_locks(Mode::ShareUpdateExclusive)?;
+        let mut statements = self.parent_locks(Mode::ShareUpdate)?;
         statements.push(Statement::Sql(statement));
         let mut step = Step::new("detach", Some(partition.name.clone()), statements)
             .over(partition.lower.clone(), partition.upper.clone());
@@ -249,9 +248,9 @@ impl<'a> Steps<'a> {
         let action = set.retention.as_ref().map_or("detach", |it| it.action.name());
         let name = expired.name.sql();
         let statement = format!("ALTER TABLE {} DETACH PARTITION {name}", set.parent.name.sql());
-        let mut statements = self.parent_locks(Mode::AccessExclusive)?;
-        statements.extend(look.children.default.as_ref().map(|it| on_default(it, Mode::AccessExclusive)));
-        statements.push(lock(expired.table, &expired.name, Mode::AccessExclusive));
+        let mut statements = self.parent_locks(Mode::Access)?;
+        statements.extend(look.children.default.as_ref().map(|it| on_default(it, Mode::Access)));
+        statements.push(lock(expired.table, &expired.name, Mode::Access));
         statements.push(Statement::Sql(statement));
         let mut step = Step::new("detach", Some(expired.name.clone()), statements)
             .over(expired.lower.clone(), expired.upper.clone());
@@ -289,10 +288,10 @@ impl<'a> Steps<'a> {
         };
         let (lower, upper) = (retired.lower.clone(), retired.upper.clone());
         let mut all = match action {
-            "drop" => self.referenced_tables(Regclass(partition), Mode::AccessExclusive)?,
+            "drop" => self.referenced_tables(Regclass(partition), Mode::Access)?,
             _ => Vec::new(),
         };
-        all.push(lock(Regclass(partition), &retired.name, Mode::AccessExclusive));
+        all.push(lock(Regclass(partition), &retired.name, Mode::Access));
         all.extend(statements);
         let mut step = Step::new(action, Some(retired.name.clone()), all).over(lower, upper);
         step.then = Then::Finished { retired, detail };
@@ -317,7 +316,7 @@ impl<'a> Steps<'a> {
     fn parent_locks(&self, mode: Mode) -> Result<Vec<Statement>> {
         let parent = &self.look.set.parent;
         let mut locks = vec![lock(parent.table, &parent.name, mode)];
-        locks.extend(self.referenced_tables(parent.table, Mode::ShareRowExclusive)?);
+        locks.extend(self.referenced_tables(parent.table, Mode::ShareRow)?);
         Ok(locks)
     }
 

@@ -32,31 +32,31 @@ fn take(relation: Regclass, mode: u32) {
     unsafe { pg_sys::LockRelationOid(relation.0, mode as pg_sys::LOCKMODE) };
 }
 
-/// How a table is locked.
+/// How a table is locked; each excludes others of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
     /// Readers and writers go on; nobody else alters.
-    ShareUpdateExclusive,
+    ShareUpdate,
     /// Readers go on.
-    ShareRowExclusive,
+    ShareRow,
     /// Nobody else does anything.
-    AccessExclusive,
+    Access,
 }
 
 impl Mode {
     pub fn name(self) -> &'static str {
         match self {
-            Self::ShareUpdateExclusive => "SHARE UPDATE EXCLUSIVE",
-            Self::ShareRowExclusive => "SHARE ROW EXCLUSIVE",
-            Self::AccessExclusive => "ACCESS EXCLUSIVE",
+            Self::ShareUpdate => "SHARE UPDATE EXCLUSIVE",
+            Self::ShareRow => "SHARE ROW EXCLUSIVE",
+            Self::Access => "ACCESS EXCLUSIVE",
         }
     }
 
     fn number(self) -> pg_sys::LOCKMODE {
         let mode = match self {
-            Self::ShareUpdateExclusive => pg_sys::ShareUpdateExclusiveLock,
-            Self::ShareRowExclusive => pg_sys::ShareRowExclusiveLock,
-            Self::AccessExclusive => pg_sys::AccessExclusiveLock,
+            Self::ShareUpdate => pg_sys::ShareUpdateExclusiveLock,
+            Self::ShareRow => pg_sys::ShareRowExclusiveLock,
+            Self::Access => pg_sys::AccessExclusiveLock,
         };
         mode as pg_sys::LOCKMODE
     }
