@@ -37,7 +37,7 @@ WITH pair AS (
            pg_catalog.format(CASE WHEN g.in_parent THEN 'GRANT %s ON %s TO %s%s' ELSE 'REVOKE %s ON %s FROM %s' END,
                              w.what, p.name, r.name, CASE WHEN g.parent_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
     FROM grants g JOIN pair p USING (oid) JOIN role r ON r.oid = g.grantee,
-         LATERAL (SELECT g.privilege_type || coalesce(pg_catalog.format(' (%I)', g.attname), '')) w (what)
+         LATERAL (SELECT g.privilege_type || coalesce(' (' || pg_catalog.quote_ident(g.attname) || ')', '')) w (what)
     WHERE g.in_parent IS DISTINCT FROM g.in_child OR g.parent_grantable AND NOT g.child_grantable
     UNION ALL
     SELECT p.parent, p.name, 'row_security', 'row level security is ' || CASE WHEN f.child THEN 'on' ELSE 'off' END || f.forced,

@@ -67,7 +67,7 @@ SELECT s.parent, o.partitions, o.premade_until,
        CASE WHEN o.is_endless OR s.every IS NULL OR o.partitions IS NULL THEN NULL
             ELSE greatest(coalesce(o.premade_until - pg_catalog.clock_timestamp(), interval '0'), interval '0') END AS runway,
        o.default_rows, t.last_run_at, t.last_status, t.last_error, t.last_blockers,
-       o.premade_until_value, o.stray_rows, o.gaps, o.overlaps, o.expired,
+       o.premade_until_value, o.stray_rows, o.gaps, o.misaligned, o.expired,
        (SELECT pg_catalog.count(*) FROM opdb.retired_partition r
         WHERE r.parent = s.parent AND r.state <> 'done') AS unfinished,
        h.reason AS hold, o.note, t.due_at,

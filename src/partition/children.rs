@@ -100,9 +100,10 @@ impl Children {
 }
 
 fn read(parent: Regclass) -> Result<Vec<Row>> {
+    // A bound has no columns; told whose it is, the server would lock the partition to print it.
     let rows = spi::read_now(
         "SELECT c.oid::pg_catalog.regclass, n.nspname::text, c.relname::text,
-                pg_catalog.pg_get_expr(c.relpartbound, c.oid), c.relkind::text, i.inhdetachpending, c.relowner
+                pg_catalog.pg_get_expr(c.relpartbound, 0), c.relkind::text, i.inhdetachpending, c.relowner
          FROM pg_catalog.pg_inherits i
          JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -127,7 +127,7 @@ fn highest_in(parent: &Parent, partition: &Partition) -> Result<Option<i64>> {
 /// Reads a partition as its owner: planning a query runs what the owner wrote into the predicates of its indexes. If
 /// policies would hide rows, that is an error.
 pub fn as_owner<T>(owner: pgrx::pg_sys::Oid, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    session::pinned_with(&[("row_security", "off")], || role::acting_as(owner, work))
+    session::pinned_with(&[("row_security", "off")], || role::acting_as_owner_of_rows(owner, work))
 }
 
 /// The columns that are stored as given, for copying rows: generated ones are made again.

@@ -10,7 +10,7 @@ use super::column;
 use super::error::PartitionError;
 use super::options::Options;
 use super::parent::Parent;
-use super::run::{self, Outcome};
+use super::run;
 use super::set::{self, Archive, RetentionAction, Set};
 use super::state;
 use super::stray;
@@ -261,10 +261,7 @@ fn create_first(table: Regclass, wanted: &Wanted) -> Result<()> {
     if is_large && !tasks.is_empty() {
         return leave_to_maintenance(&set.parent.name);
     }
-    for task in tasks {
-        run::attempt(table, task, &mut Outcome::done(task.action()))?;
-    }
-    Ok(())
+    run::together(&look, &tasks)
 }
 
 /// The default partition would be locked while it is looked through.
@@ -289,7 +286,7 @@ fn since_start(set: &Set, children: &Children, others: &[Task], wanted: &Wanted)
     let ranges = children.ranges();
     let mut tasks = Vec::new();
     for range in past {
-        let (found, in_the_way) = missing(&set.grid, &ranges, range.lower, 0, 1);
+        let (found, in_the_way) = missing(&set.grid, &ranges, range.lower, 0);
         if let Some(obstacle) = in_the_way {
             return Err(task::obstacle(set, children, obstacle).failure);
         }

@@ -320,7 +320,7 @@ fn finish_partition_run(
 /// How each managed table stands; the view opdb.partition_status shows it.
 ///
 /// Columns: parent; partitions; premade_until, and as a value of the key; is_endless; default_rows; stray_rows, those of
-/// the default partition by the range that they belong to; gaps; overlaps; expired; note. Waits for no lock.
+/// the default partition by the range that they belong to; gaps; misaligned, partitions that begin or end amid a range; expired; note. Waits for no lock.
 #[pg_extern(requires = ["partition_tables"])]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
@@ -336,7 +336,7 @@ fn partition_overview() -> std::result::Result<
             name!(default_rows, Option<i64>),
             name!(stray_rows, Option<JsonB>),
             name!(gaps, Vec<String>),
-            name!(overlaps, Vec<String>),
+            name!(misaligned, Vec<String>),
             name!(expired, Option<i64>),
             name!(note, Option<String>),
         ),
@@ -353,7 +353,7 @@ fn partition_overview() -> std::result::Result<
             it.default_rows,
             it.stray_rows,
             it.gaps,
-            it.overlaps,
+            it.misaligned,
             it.expired,
             it.note,
         )

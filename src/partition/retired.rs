@@ -7,7 +7,7 @@ use pgrx::pg_sys;
 use super::children::Partition;
 use super::error::PartitionError;
 use super::parent::Parent;
-use crate::pg::error::Result;
+use crate::pg::error::{Failure, Result};
 use crate::pg::name::Qualified;
 use crate::pg::types::Regclass;
 use crate::pg::{name, own, spi};
@@ -18,6 +18,12 @@ pub struct Retired {
     pub name: Qualified,
     pub lower: String,
     pub upper: String,
+}
+
+/// It is not what it was when it was planned, if it is still there.
+pub fn changed(relation: pg_sys::Oid) -> Failure {
+    let number = || relation.to_u32().to_string();
+    PartitionError::Changed(name::of(Regclass(relation)).map_or_else(|_| number(), |name| name.sql())).into()
 }
 
 /// Why a relation is on hold, by relation; of the parent and of some partitions.
@@ -77,7 +83,7 @@ impl Retired {
         let found = Self::unfinished(parent)?.into_iter().find(|retired| retired.partition == partition);
         match found {
             Some(retired) => Ok(retired),
-            None => Err(PartitionError::Changed(name::of(Regclass(partition))?.sql()).into()),
+            None => Err(changed(partition)),
         }
     }
 

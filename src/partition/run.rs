@@ -72,7 +72,7 @@ impl Outcome {
         }
     }
 
-    pub fn done(action: &'static str) -> Self {
+    fn done(action: &'static str) -> Self {
         Self {
             action,
             partition: None,
@@ -205,7 +205,7 @@ pub fn one(parent: Regclass, task: Task) -> Result<Outcome> {
 }
 
 /// Does one thing and says in `outcome` what. Errors: whatever kept it from being done.
-pub fn attempt(parent: Regclass, task: Task, outcome: &mut Outcome) -> Result<()> {
+fn attempt(parent: Regclass, task: Task, outcome: &mut Outcome) -> Result<()> {
     alone(parent)?;
     let set = Set::get(parent, None)?;
     set.parent.check_owner()?;
@@ -218,6 +218,17 @@ pub fn attempt(parent: Regclass, task: Task, outcome: &mut Outcome) -> Result<()
     (outcome.lower, outcome.upper) = (step.lower.clone(), step.upper.clone());
     carry_out(&set, &step)?;
     note(&set, step.then)
+}
+
+/// Does several things in the caller's transaction, all or nothing, of one look at the table.
+pub fn together(look: &Look, tasks: &[Task]) -> Result<()> {
+    alone(look.set.parent.table)?;
+    let steps = Steps::of(look);
+    tasks.iter().try_for_each(|task| {
+        let step = steps.step(*task)?;
+        carry_out(look.set, &step)?;
+        note(look.set, step.then)
+    })
 }
 
 /// Somebody wants this session to stop; the next step would not run either.
@@ -257,7 +268,7 @@ fn carry_out(set: &Set, step: &Step) -> Result<()> {
         ("default_table_access_method", "heap"),
     ];
     let statements = || step.statements.iter().try_for_each(Statement::run);
-    session::pinned_with(&settings, || role::acting_as(set.parent.owner, statements))
+    session::pinned_with(&settings, || role::acting_as_owner_of_rows(set.parent.owner, statements))
 }
 
 fn note(set: &Set, then: Then) -> Result<()> {

@@ -25,7 +25,7 @@ pub struct Overview {
     pub default_rows: Option<i64>,
     pub stray_rows: Option<JsonB>,
     pub gaps: Vec<String>,
-    pub overlaps: Vec<String>,
+    pub misaligned: Vec<String>,
     pub expired: Option<i64>,
     /// Why something is not known.
     pub note: Option<String>,
@@ -57,7 +57,7 @@ fn look(parent: Regclass) -> Result<Overview> {
     let mut overview = Overview {
         partitions: i64::try_from(ranges.len()).ok(),
         gaps: listed(gaps(&ranges).into_iter().map(|gap| shown(&set, &children, gap))),
-        overlaps: listed(overlaps(&set, &children)),
+        misaligned: listed(misaligned(&set, &children)),
         ..Overview::default()
     };
     match runway(&ranges, now) {
@@ -98,7 +98,7 @@ fn add_strays(overview: &mut Overview, set: &Set, children: &Children, strays: O
 }
 
 /// Partitions that begin or end amid a range, so that ranges cannot be made beside them.
-fn overlaps<'a>(set: &'a Set, children: &'a Children) -> impl Iterator<Item = String> + 'a {
+fn misaligned<'a>(set: &'a Set, children: &'a Children) -> impl Iterator<Item = String> + 'a {
     let misfits = children.partitions.iter().filter(|it| !fits(&set.grid, it.range));
     misfits.map(|it| format!("{}: {} to {}", it.name.sql(), it.lower, it.upper))
 }

@@ -123,7 +123,8 @@ impl<'a> Steps<'a> {
         Ok(step)
     }
 
-    /// One transaction, and so one snapshot: a reader sees each row once, where it was or where it is.
+    /// One transaction, and so one snapshot: a reader sees each row once, where it was or where it is. At its end nobody
+    /// may be at work on the table: whoever has planned a query without the partition would look for the rows in vain.
     fn move_rows(&self, range: Range) -> Result<Step> {
         let mut step = self.create(range)?;
         let default = self.default()?;
@@ -138,12 +139,26 @@ impl<'a> Steps<'a> {
             column::within(parent, lower, upper),
             partition.sql(),
         );
-        // Readers go on while rows are moved: they only wait, at the end, for the attaching.
+        // Readers go on while rows are moved: they only wait, at the end, for the attaching. That each row fits is
+        // checked on its way, and not looked for again then.
         let is_of_default =
             |it: &Statement| matches!(it, Statement::Lock(lock) if lock.relation == default.table);
         let place = step.statements.iter().position(is_of_default).unwrap_or_default();
-        let moving = [on_default(default, Mode::ShareRow), Statement::Move(moved)];
+        let within = Statement::Sql(format!(
+            "ALTER TABLE {partition} ADD CONSTRAINT opdb_within CHECK ({} IS NOT NULL AND {})",
+            identifier(&parent.column.name),
+            column::within(parent, lower, upper),
+            partition = partition.sql()
+        ));
+        let moving = [
+            within,
+            on_default(default, Mode::ShareRow),
+            Statement::Move(moved),
+            lock(parent.table, &parent.name, Mode::Access),
+        ];
+        let without = Statement::Sql(format!("ALTER TABLE {} DROP CONSTRAINT opdb_within", partition.sql()));
         step.statements.splice(place..place, moving);
+        step.statements.push(without);
         step.action = "move_rows";
         let rows = self.look.strays.as_ref().and_then(|strays| strays.rows.get(&range)).copied();
         step.note = rows.map(|rows| format!("{rows} rows, out of {}", default.name.sql()));
@@ -227,7 +242,7 @@ impl<'a> Steps<'a> {
 
     fn finalize(&self, partition: pg_sys::Oid) -> Result<Step> {
         let found = self.look.children.half_detached.iter().find(|it| it.table.0 == partition);
-        let partition = found.ok_or_else(|| changed(partition))?;
+        let partition = found.ok_or_else(|| retired::changed(partition))?;
         let parent = &self.look.set.parent.name;
         let name = partition.name.sql();
         let statement = format!("ALTER TABLE {} DETACH PARTITION {name} FINALIZE", parent.sql());
@@ -243,7 +258,7 @@ impl<'a> Steps<'a> {
     fn detach(&self, partition: pg_sys::Oid) -> Result<Step> {
         let (set, look) = (self.look.set, self.look);
         let expired = look.expired().into_iter().find(|it| it.table.0 == partition);
-        let expired = expired.ok_or_else(|| changed(partition))?;
+        let expired = expired.ok_or_else(|| retired::changed(partition))?;
         retired::check_hold(&set.parent, partition, &expired.name)?;
         let action = set.retention.as_ref().map_or("detach", |it| it.action.name());
         let name = expired.name.sql();
@@ -284,7 +299,7 @@ impl<'a> Steps<'a> {
                 let (statements, place) = archive_here(&retired, schema.as_deref(), tablespace.as_deref())?;
                 ("archive", statements, format!("archived in {place}"))
             }
-            _ => return Err(changed(partition)),
+            _ => return Err(retired::changed(partition)),
         };
         let (lower, upper) = (retired.lower.clone(), retired.upper.clone());
         let mut all = match action {
@@ -334,11 +349,6 @@ impl<'a> Steps<'a> {
 
 fn lock(relation: Regclass, name: &Qualified, mode: Mode) -> Statement {
     Statement::Lock(Lock { relation, name: name.clone(), mode })
-}
-
-fn changed(partition: pg_sys::Oid) -> crate::pg::error::Failure {
-    let name = names::of(Regclass(partition)).map_or_else(|_| partition.to_u32().to_string(), |it| it.sql());
-    PartitionError::Changed(name).into()
 }
 
 fn on_default(default: &DefaultPartition, mode: Mode) -> Statement {

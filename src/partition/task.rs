@@ -13,8 +13,7 @@ use super::stray::{self, Ahead, Strays};
 use crate::pg::error::{Failure, Result};
 use crate::pg::spi;
 
-/// At most so many partitions are made, and so many ranges emptied of strays, in one run.
-const MOST_CREATED: usize = 1000;
+/// At most so many ranges are emptied of strays in one run.
 const MOST_MOVED: usize = 31;
 
 /// One thing to do, in a transaction of its own. It says what, and not how: that is made when its turn comes, of what
@@ -130,8 +129,7 @@ impl<'a> Look<'a> {
 
     fn creation(&self) -> Result<Tasks> {
         let (set, children) = (self.set, self.children);
-        let (mut ranges, in_the_way) =
-            missing(&set.grid, &children.ranges(), self.now, set.premake, MOST_CREATED);
+        let (mut ranges, in_the_way) = missing(&set.grid, &children.ranges(), self.now, set.premake);
         ranges.retain(|range| set.bounds(*range, children.uuid_rest).is_some());
         let moved = self.to_move(&ranges);
         ranges.retain(|range| !moved.contains(range));

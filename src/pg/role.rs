@@ -7,11 +7,21 @@ use super::error::Result;
 /// Runs `work` as `role`, as the server itself does for REINDEX or a foreign key check: whatever code the
 /// owner attached to the table runs with the owner's rights and cannot touch the caller's session.
 /// The caller's own right to do this is checked before. An abort puts the caller back as well.
-#[allow(unsafe_code)]
 pub fn acting_as<T>(role: pg_sys::Oid, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    acting(role, 0, work)
+}
+
+/// `acting_as` for the owner of a table whose every row is meant: row security that is forced upon the owner does not
+/// hide any, as in the server's own checks of foreign keys.
+pub fn acting_as_owner_of_rows<T>(role: pg_sys::Oid, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    acting(role, pg_sys::SECURITY_NOFORCE_RLS, work)
+}
+
+#[allow(unsafe_code)]
+fn acting<T>(role: pg_sys::Oid, more: u32, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let mut caller = pg_sys::InvalidOid;
     let mut context = 0;
-    let flags = (pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION) as i32;
+    let flags = (pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION | more) as i32;
     // SAFETY: main thread inside a transaction; both out-parameters live through the call.
     unsafe {
         pg_sys::GetUserIdAndSecContext(&raw mut caller, &raw mut context);

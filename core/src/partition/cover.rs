@@ -38,8 +38,12 @@ pub enum Runway {
     Endless,
 }
 
+/// So many ranges are taken for missed; a longer gap was left on purpose.
+const MOST_MISSED: usize = 100;
+
 /// The ranges around `now` that no partition covers: that of `now` and `premake` after it, in order; then, backwards,
-/// those that were missed since the last partition before. Never more than `most`. `partitions` are in order.
+/// those that were missed since the last partition before, if they are not more than a hundred. `partitions` are in
+/// order.
 ///
 /// With it, the first range of which partitions hold a part, and not all: it cannot be made.
 pub fn missing<Z: Zone>(
@@ -47,24 +51,24 @@ pub fn missing<Z: Zone>(
     partitions: &[Range],
     now: i64,
     premake: usize,
-    most: usize,
 ) -> (Vec<Range>, Option<InTheWay>) {
     let Some(current) = grid.range_at(now) else { return (Vec::new(), None) };
     let ahead = std::iter::successors(Some(current), |range| grid.after(*range)).take(premake + 1);
     let last = partitions.iter().rev().map(|it| it.upper).find(|upper| *upper <= current.lower);
-    let missed = std::iter::successors(before(grid, current), |range| before(grid, *range))
-        .take_while(|range| last.is_some_and(|last| range.upper > last));
+    let missed: Vec<Range> = std::iter::successors(before(grid, current), |range| before(grid, *range))
+        .take_while(|range| last.is_some_and(|last| range.upper > last))
+        .take(MOST_MISSED + 1)
+        .collect();
+    let is_outage = missed.len() <= MOST_MISSED;
+    let missed = missed.into_iter().filter(|_| is_outage);
     let (mut found, mut in_the_way) = (Vec::new(), None);
-    for range in ahead.chain(missed).take(most.max(premake + 1)) {
+    for range in ahead.chain(missed) {
         match covered(partitions, range) {
             Covered::No => found.push(range),
             Covered::Whole => {}
             Covered::Part(by) => {
                 in_the_way.get_or_insert(InTheWay { range, by });
             }
-        }
-        if found.len() == most {
-            break;
         }
     }
     (found, in_the_way)
@@ -145,38 +149,37 @@ mod tests {
         ranges.iter().map(|(lower, upper)| Range { lower: *lower, upper: *upper }).collect()
     }
 
-    fn starts(ranges: &[(i64, i64)], now: i64, premake: usize, most: usize) -> Vec<i64> {
-        let found = missing(&grid(10), &partitions(ranges), now, premake, most);
+    fn starts(ranges: &[(i64, i64)], now: i64, premake: usize) -> Vec<i64> {
+        let found = missing(&grid(10), &partitions(ranges), now, premake);
         found.0.into_iter().map(|range| range.lower).collect()
     }
 
     #[test]
     fn what_is_ahead_comes_first_and_then_what_was_missed() {
-        assert_eq!(starts(&[], 25, 2, 100), [20, 30, 40]);
-        assert_eq!(starts(&[(0, 10)], 35, 1, 100), [30, 40, 20, 10]);
-        assert_eq!(starts(&[(0, 10)], 35, 1, 3), [30, 40, 20]);
-        assert_eq!(starts(&[(20, 30), (40, 50)], 25, 3, 100), [30, 50]);
-        assert_eq!(starts(&[(i64::MIN, 30)], 25, 1, 100), [30]);
+        assert_eq!(starts(&[], 25, 2), [20, 30, 40]);
+        assert_eq!(starts(&[(0, 10)], 35, 1), [30, 40, 20, 10]);
+        assert_eq!(starts(&[(20, 30), (40, 50)], 25, 3), [30, 50]);
+        assert_eq!(starts(&[(i64::MIN, 30)], 25, 1), [30]);
         // A gap before the partition that ends before now is not ours to fill.
-        assert_eq!(starts(&[(0, 10), (20, 30)], 35, 0, 100), [30]);
+        assert_eq!(starts(&[(0, 10), (20, 30)], 35, 0), [30]);
     }
 
     #[test]
     fn a_partition_of_another_width_covers_or_is_in_the_way() {
-        assert_eq!(starts(&[(0, 40)], 25, 2, 100), [40]);
-        assert_eq!(starts(&[(20, 25), (25, 30)], 25, 1, 100), [30]);
-        let (found, in_the_way) = missing(&grid(10), &partitions(&[(0, 35)]), 25, 2, 100);
+        assert_eq!(starts(&[(0, 40)], 25, 2), [40]);
+        assert_eq!(starts(&[(20, 25), (25, 30)], 25, 1), [30]);
+        let (found, in_the_way) = missing(&grid(10), &partitions(&[(0, 35)]), 25, 2);
         assert_eq!(found, [Range { lower: 40, upper: 50 }]);
         let in_the_way = in_the_way.unwrap();
         assert_eq!(in_the_way.range, Range { lower: 30, upper: 40 });
         assert_eq!(in_the_way.by, Range { lower: 0, upper: 35 });
-        assert!(missing(&grid(10), &partitions(&[(20, 24), (26, 30)]), 25, 0, 100).1.is_some());
+        assert!(missing(&grid(10), &partitions(&[(20, 24), (26, 30)]), 25, 0).1.is_some());
     }
 
     #[test]
     fn one_far_partition_is_no_reason_to_make_those_between() {
-        assert_eq!(starts(&[(20, 30), (100_000, 100_010)], 25, 2, 1000), [30, 40]);
-        assert_eq!(starts(&[(-1_000_000, -999_990)], 25, 1, 4), [20, 30, 10, 0]);
+        assert_eq!(starts(&[(20, 30), (100_000, 100_010)], 25, 2), [30, 40]);
+        assert_eq!(starts(&[(-1_000_000, -999_990)], 25, 1), [20, 30]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod fixture;
 mod index_advice;
 mod ingest;
 mod main_job;
+mod partition;
 mod privileges;
 mod quality;
 mod reads;
