@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::children::Partition;
 use super::error::PartitionError;
 use super::plan;
 use super::retired;
@@ -64,14 +65,17 @@ fn of_table(parent: Regclass) -> Result<Vec<String>> {
     retired::tidy(&set.parent)?;
     let look = Look { set: &set, children: &children, now: set.now(&children)?, strays: None };
     let action = set.retention.as_ref().map_or("detach", |it| it.action.name());
-    let mut commands = Vec::new();
+    let parent = set.parent.name.sql();
+    // One that is half detached keeps all others from being detached.
+    let finalize =
+        |it: &Partition| format!("ALTER TABLE {parent} DETACH PARTITION {} FINALIZE", it.name.sql());
+    let mut commands: Vec<String> = children.half_detached.iter().map(finalize).collect();
     for task in look.tasks(Phase::Retire)?.tasks {
         let Task::Detach { partition } = task else { continue };
         let partition = children.partitions.iter().find(|it| it.table.0.to_u32() == partition);
         let Some(partition) = partition else { continue };
         retired::register(&set.parent, partition, action, "detaching")?;
-        let (parent, partition) = (set.parent.name.sql(), partition.name.sql());
-        commands.push(format!("ALTER TABLE {parent} DETACH PARTITION {partition} CONCURRENTLY"));
+        commands.push(format!("ALTER TABLE {parent} DETACH PARTITION {} CONCURRENTLY", partition.name.sql()));
     }
     Ok(commands)
 }

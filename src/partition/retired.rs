@@ -118,6 +118,15 @@ pub fn register(parent: &Parent, partition: &Partition, action: &str, state: &st
     .map(drop)
 }
 
+/// The partitions that retention has begun to retire, with more to come than being detached.
+pub fn registered(parent: &Parent) -> Result<Vec<pg_sys::Oid>> {
+    let sql = "SELECT partition FROM opdb.retired_partition WHERE parent = $1 AND action <> 'detach' AND state <> 'done'";
+    Ok(spi::read_now(sql, &[parent.table.into()], |row| row.get::<pg_sys::Oid>(1))?
+        .into_iter()
+        .flatten()
+        .collect())
+}
+
 /// Forgets partitions that were to be detached and are not: whoever detaches one now may want to keep it. And those
 /// that are gone.
 pub fn tidy(parent: &Parent) -> Result<()> {

@@ -213,9 +213,14 @@ impl<'a> Look<'a> {
     }
 
     fn retirement(&self) -> Result<Tasks> {
-        let pending = self.children.half_detached.iter();
-        let mut tasks: Vec<Task> =
-            pending.map(|it| Task::Finalize { partition: it.table.0.to_u32() }).collect();
+        let mut tasks = Vec::new();
+        let registered = retired::registered(&self.set.parent)?;
+        for pending in &self.children.half_detached {
+            let partition = pending.table.0.to_u32();
+            tasks.push(Task::Finalize { partition });
+            // Unless it is somebody else's whose DETACH was interrupted.
+            tasks.extend(registered.contains(&pending.table.0).then_some(Task::Finish { partition }));
+        }
         let mut obstacles = Vec::new();
         let action = self.set.retention.as_ref().map(|it| &it.action);
         let is_finished_later = action.is_some_and(|action| *action != RetentionAction::Detach);

@@ -63,8 +63,8 @@ impl Mode {
 }
 
 /// How long one turn in the queue is: whoever comes after waits no longer than that for us.
-const TURN: Duration = Duration::from_millis(40);
-const LONGEST_PAUSE: f64 = 0.08;
+const TURN: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: f64 = 0.06;
 
 /// Takes a lock by asking for it in short turns: a lock that is waited for keeps everybody who comes later waiting,
 /// too. False if it was not to be had within `limit`.

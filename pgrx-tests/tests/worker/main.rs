@@ -7,5 +7,6 @@ mod breaking;
 mod fairness;
 mod fixture;
 mod jobs;
+mod partition;
 mod pg_cron;
 mod top_level;
