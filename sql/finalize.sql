@@ -283,7 +283,7 @@ left out. Errors: 42704 if the table is not managed.';
 COMMENT ON FUNCTION opdb.partition_overview IS 'How each managed table stands; the view opdb.partition_status shows it.
 
 Columns: parent; partitions; premade_until, and as a value of the key; is_endless; default_rows; stray_rows, those of
-the default partition by the range that they belong to; gaps; overlaps; expired; note. Waits for no lock.';
+the default partition by the range that they belong to; gaps; misaligned, partitions that begin or end amid a range; expired; note. Waits for no lock.';
 
 COMMENT ON FUNCTION opdb.partition_tasks IS 'What is to be done for a table in a phase, create or retire, one task a row. For run_partition_maintenance.
 

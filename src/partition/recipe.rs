@@ -30,12 +30,6 @@ pub enum Statement {
     Sql(String),
     /// Rows change their place and nothing else: no trigger fires, no foreign key acts.
     Move(String),
-    /// The server names a partition's indexes: which it is shows only when it is attached.
-    ReplicaIdentity {
-        partition: String,
-        of_index: Regclass,
-        index_name: String,
-    },
 }
 
 #[derive(Debug, Clone)]
@@ -50,10 +44,6 @@ impl std::fmt::Display for Statement {
         match self {
             Self::Lock(lock) => write!(f, "{} on {}", lock.mode.name(), lock.name.sql()),
             Self::Sql(sql) | Self::Move(sql) => f.write_str(sql),
-            Self::ReplicaIdentity { partition, index_name, .. } => write!(
-                f,
-                "ALTER TABLE {partition} REPLICA IDENTITY USING INDEX /* the one attached to {index_name} */"
-            ),
         }
     }
 }
@@ -100,10 +90,8 @@ impl Recipe {
             literal(lower),
             literal(upper)
         ))];
-        if let Some(of_index) = self.replica_identity {
-            let index_name = name::of(of_index)?.sql();
-            statements.push(Statement::ReplicaIdentity { partition, of_index, index_name });
-        }
+        let identity = self.replica_identity.map(|index| name::of(index)).transpose()?;
+        statements.extend(identity.map(|index| identify(&partition, &index.sql())));
         Ok(statements)
     }
 }
@@ -122,7 +110,6 @@ impl Statement {
             Self::Lock(lock) => lock.take(),
             Self::Sql(sql) => spi::write(sql, &[]).map(drop),
             Self::Move(sql) => session::without_triggers(|| spi::write(sql, &[]).map(drop)),
-            Self::ReplicaIdentity { partition, of_index, .. } => identify(partition, *of_index),
         }
     }
 }
@@ -141,15 +128,16 @@ impl Lock {
     }
 }
 
-fn identify(partition: &str, of_index: Regclass) -> Result<()> {
-    let index = spi::read_one_now(
-        "SELECT pg_catalog.quote_ident(c.relname) FROM pg_catalog.pg_index i
-         JOIN pg_catalog.pg_inherits h ON h.inhrelid = i.indexrelid AND h.inhparent = $2
-         JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-         WHERE i.indrelid = pg_catalog.to_regclass($1)",
-        &[partition.into(), of_index.into()],
-        |row| row.get::<String>(1),
-    )?;
-    let Some(index) = index.flatten() else { return Ok(()) };
-    spi::write(&format!("ALTER TABLE {partition} REPLICA IDENTITY USING INDEX {index}"), &[]).map(drop)
+/// The server names a partition's indexes: which is the one shows only when it is attached.
+fn identify(partition: &str, by_part_of: &str) -> Statement {
+    Statement::Sql(format!(
+        "DO $opdb$BEGIN EXECUTE (
+    SELECT pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY USING INDEX %I', i.indrelid::pg_catalog.regclass, c.relname)
+    FROM pg_catalog.pg_index i
+    JOIN pg_catalog.pg_inherits h ON h.inhrelid = i.indexrelid AND h.inhparent = {}::pg_catalog.regclass
+    JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+    WHERE i.indrelid = {}::pg_catalog.regclass); END$opdb$",
+        literal(by_part_of),
+        literal(partition)
+    ))
 }

@@ -63,7 +63,7 @@ pub fn missing<Z: Zone>(
     let missed = missed.into_iter().filter(|_| is_outage);
     let (mut found, mut in_the_way) = (Vec::new(), None);
     for range in ahead.chain(missed) {
-        match covered(partitions, range) {
+        match covered(partitions, range, now) {
             Covered::No => found.push(range),
             Covered::Whole => {}
             Covered::Part(by) => {
@@ -84,18 +84,19 @@ enum Covered {
     Part(Range),
 }
 
-/// Partitions never overlap each other, and are in order.
-fn covered(partitions: &[Range], range: Range) -> Covered {
+/// Partitions never overlap each other, and are in order. Of a range that has begun, what is before `now` may be missing:
+/// another width was in use then.
+fn covered(partitions: &[Range], range: Range, now: i64) -> Covered {
     let first = partitions.partition_point(|it| it.upper <= range.lower);
     let inside = partitions[first..].iter().take_while(|it| it.lower < range.upper);
-    let mut reached = range.lower;
+    let mut reached = if range.holds(now) { now } else { range.lower };
     let mut met = None;
     for partition in inside {
         met = met.or(Some(*partition));
         if partition.lower > reached {
             return Covered::Part(*partition);
         }
-        reached = partition.upper;
+        reached = reached.max(partition.upper);
     }
     match met {
         None => Covered::No,
@@ -174,6 +175,9 @@ mod tests {
         assert_eq!(in_the_way.range, Range { lower: 30, upper: 40 });
         assert_eq!(in_the_way.by, Range { lower: 0, upper: 35 });
         assert!(missing(&grid(10), &partitions(&[(20, 24), (26, 30)]), 25, 0).1.is_some());
+        // Of the range that has begun, only the rest counts.
+        assert!(missing(&grid(10), &partitions(&[(22, 24), (25, 30)]), 25, 0).1.is_none());
+        assert!(missing(&grid(10), &partitions(&[(25, 29)]), 25, 0).1.is_some());
     }
 
     #[test]

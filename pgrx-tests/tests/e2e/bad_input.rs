@@ -9,7 +9,8 @@ const STATE: &str = "SELECT
     (SELECT count(*) FROM opdb.own_environment) || ' ' || (SELECT count(*) FROM opdb.environment) || ' ' ||
     (SELECT count(*) FROM opdb.event_table) || ' ' || (SELECT count(*) FROM opdb.dead_letter) || ' ' ||
     (SELECT count(*) FROM opdb.schema_snapshot) || ' ' || (SELECT count(*) FROM opdb.schema_fact) || ' ' || (SELECT count(*) FROM opdb.quality_rule) || ' ' ||
-    (SELECT count(*) FROM opdb.dropped_index) || ' ' || (SELECT count(*) FROM opdb.quality_run) || ' ' || (SELECT count(*) FROM opdb.job) || ' ' || (SELECT count(*) FROM opdb.job_state) || ' ' || (SELECT count(*) FROM opdb.deployment)";
+    (SELECT count(*) FROM opdb.partition_set) || ' ' || (SELECT count(*) FROM opdb.partition_hold) || ' ' ||
+    (SELECT count(*) FROM opdb.partition_run) || ' ' || (SELECT count(*) FROM opdb.dropped_index) || ' ' || (SELECT count(*) FROM opdb.quality_run) || ' ' || (SELECT count(*) FROM opdb.job) || ' ' || (SELECT count(*) FROM opdb.job_state) || ' ' || (SELECT count(*) FROM opdb.deployment)";
 
 #[test]
 fn every_bad_input_is_an_error_that_names_the_thing_and_says_what_to_do() {
@@ -25,7 +26,28 @@ fn every_bad_input_is_an_error_that_names_the_thing_and_says_what_to_do() {
            CREATE TABLE keyless (a int);
            CREATE TABLE good (id int PRIMARY KEY, a text);
            CREATE VIEW a_view AS SELECT 1 AS one;
-           CREATE SEQUENCE a_sequence"#,
+           CREATE SEQUENCE a_sequence;
+           CREATE TABLE by_list (a int) PARTITION BY LIST (a);
+           CREATE TABLE by_hash (a int) PARTITION BY HASH (a);
+           CREATE TABLE by_two (a int, b date) PARTITION BY RANGE (b, a);
+           CREATE TABLE by_expression (b date) PARTITION BY RANGE ((b + 1));
+           CREATE TABLE by_text (a text) PARTITION BY RANGE (a);
+           CREATE TABLE by_numeric (a numeric) PARTITION BY RANGE (a);
+           CREATE TABLE by_id (a bigint) PARTITION BY RANGE (a);
+           CREATE TABLE by_date (b date) PARTITION BY RANGE (b);
+           CREATE TABLE endless (b date) PARTITION BY RANGE (b);
+           CREATE TABLE endless_one PARTITION OF endless FOR VALUES FROM ('2020-01-01') TO (MAXVALUE);
+           CREATE TABLE infinite (b date) PARTITION BY RANGE (b);
+           CREATE TABLE infinite_one PARTITION OF infinite FOR VALUES FROM ('2020-01-01') TO ('infinity');
+           CREATE TABLE askew (b timestamptz) PARTITION BY RANGE (b);
+           CREATE TABLE askew_one PARTITION OF askew FOR VALUES FROM ('2020-01-01 00:00+00') TO ('3000-01-01 12:00+00');
+           DO $$ BEGIN
+               CREATE TABLE across (b timestamptz) PARTITION BY RANGE (b);
+               EXECUTE format('CREATE TABLE across_one PARTITION OF across FOR VALUES FROM (%L) TO (%L)',
+                   date_trunc('day', now(), 'UTC') + interval '1 hour', date_trunc('day', now(), 'UTC') + interval '36 hours');
+           END $$;
+           CREATE TABLE full_of_names (b date) PARTITION BY RANGE (b);
+           DO $$ BEGIN EXECUTE format('CREATE VIEW full_of_names_%s AS SELECT 1', to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM_DD')); END $$"#,
     );
     let before = text(&mut pair.here, STATE);
     for (call, sqlstate, named) in CASES {
@@ -261,6 +283,98 @@ const CASES: &[(&str, &str, &str)] = &[
     ("opdb.drop_advised_index(0)", "42P01", "\"0\""),
     ("opdb.has_index(NULL, '')", "22004", "\"table_name\""),
     ("opdb.has_index('good', NULL)", "22004", "\"definition\""),
+    // Partitions.
+    ("opdb.manage_partitions(NULL)", "22004", "\"parent\""),
+    ("opdb.manage_partitions('by_date', every => NULL)", "22004", "\"every\""),
+    ("opdb.manage_partitions('nowhere')", "42P01", "relation \"nowhere\" does not exist"),
+    ("opdb.manage_partitions('good')", "42809", "public.good"),
+    ("opdb.manage_partitions('a_view')", "42809", "public.a_view"),
+    ("opdb.manage_partitions('by_list')", "42809", "by LIST"),
+    ("opdb.manage_partitions('by_hash')", "42809", "by HASH"),
+    ("opdb.manage_partitions('by_two')", "42809", "public.by_two"),
+    ("opdb.manage_partitions('by_expression')", "42809", "public.by_expression"),
+    ("opdb.manage_partitions('by_text')", "0A000", "type text"),
+    ("opdb.manage_partitions('by_numeric')", "0A000", "type numeric"),
+    ("opdb.manage_partitions('by_id')", "22023", "nobody said what it counts"),
+    ("opdb.manage_partitions('by_id', options => '{\"width\": 0}')", "22023", "\"width\""),
+    ("opdb.manage_partitions('by_id', options => '{\"unit\": \"h\"}')", "22023", "\"unit\""),
+    (
+        "opdb.manage_partitions('by_id', retention => '1 day', options => '{\"width\": 10}')",
+        "22023",
+        "\"retention_width\"",
+    ),
+    (
+        "opdb.manage_partitions('by_id', options => '{\"width\": 10, \"retention_width\": 5}')",
+        "22023",
+        "shorter than a partition",
+    ),
+    ("opdb.manage_partitions('by_date', options => '{\"width\": 10}')", "22023", "public.by_date"),
+    ("opdb.manage_partitions('by_date', options => '{\"widht\": 10}')", "22023", "\"widht\""),
+    ("opdb.manage_partitions('by_date', options => '[]')", "22023", "\"options\""),
+    ("opdb.manage_partitions('by_date', options => '{\"storage\": {\"a; b\": 1}}')", "22023", "\"storage\""),
+    ("opdb.manage_partitions('by_date', every => '1 hour')", "22023", "public.by_date"),
+    ("opdb.manage_partitions('by_date', every => '0')", "22023", "zero or negative"),
+    ("opdb.manage_partitions('by_date', every => '-1 day')", "22023", "zero or negative"),
+    ("opdb.manage_partitions('by_date', every => '1 month 1 day')", "22023", "at once"),
+    ("opdb.manage_partitions('by_date', every => '2000 years')", "22023", "thousand years"),
+    ("opdb.manage_partitions('askew', every => '0.5 s')", "22023", "whole seconds"),
+    ("opdb.manage_partitions('by_date', timezone => 'Nowhere/Land')", "22023", "\"Nowhere/Land\""),
+    ("opdb.manage_partitions('by_date', timezone => 'Berlin+2')", "22023", "\"Berlin+2\""),
+    ("opdb.manage_partitions('by_date', premake => -1)", "22023", "-1"),
+    ("opdb.manage_partitions('by_date', premake => 1001)", "22023", "1001"),
+    ("opdb.manage_partitions('by_date', retention => '0')", "22023", "retention"),
+    ("opdb.manage_partitions('by_date', retention => '-1 day')", "22023", "retention"),
+    (
+        "opdb.manage_partitions('by_date', every => '1 month', retention => '7 days')",
+        "22023",
+        "shorter than a partition",
+    ),
+    ("opdb.manage_partitions('by_date', retention_action => 'delete')", "22023", "\"delete\""),
+    ("opdb.manage_partitions('by_date', retention_action => 'archive')", "22023", "archive"),
+    ("opdb.manage_partitions('by_date', options => '{\"archive_schema\": \"x\"}')", "22023", "archive"),
+    (
+        "opdb.manage_partitions('by_date', retention_action => 'archive', options => '{\"archive_schema\": \"nowhere\"}')",
+        "42704",
+        "\"nowhere\"",
+    ),
+    (
+        "opdb.manage_partitions('by_date', retention_action => 'archive', options => '{\"archive_tablespace\": \"nowhere\"}')",
+        "42704",
+        "\"nowhere\"",
+    ),
+    (
+        "opdb.manage_partitions('by_date', retention_action => 'archive', options => '{\"archive_environment\": \"nowhere\"}')",
+        "42704",
+        "\"nowhere\"",
+    ),
+    (
+        "opdb.manage_partitions('events', retention_action => 'archive', options => '{\"archive_environment\": \"down\"}')",
+        "0A000",
+        "public.events",
+    ),
+    ("opdb.manage_partitions('by_date', start_at => 'infinity')", "22023", "start_at"),
+    (
+        "opdb.manage_partitions('askew', every => '1 second', start_at => now() - interval '1 year')",
+        "22023",
+        "start_at",
+    ),
+    ("opdb.manage_partitions('endless')", "42P17", "public.endless_one"),
+    ("opdb.manage_partitions('infinite')", "42P17", "public.infinite_one"),
+    ("opdb.manage_partitions('across')", "42P17", "public.across_one"),
+    ("opdb.manage_partitions('full_of_names')", "42P07", "public.full_of_names_"),
+    ("opdb.unmanage_partitions(NULL)", "22004", "\"parent\""),
+    ("opdb.unmanage_partitions('by_date')", "42704", "public.by_date"),
+    ("opdb.plan_partitions('by_date')", "42704", "public.by_date"),
+    ("opdb.run_partitions('by_date')", "42704", "public.by_date"),
+    ("opdb.partition_drift('by_date')", "42704", "public.by_date"),
+    ("opdb.hold_partitions(NULL, 'x')", "22004", "\"relation\""),
+    ("opdb.hold_partitions('by_date', ' ')", "22004", "\"reason\""),
+    ("opdb.hold_partitions('good', 'x')", "42809", "public.good"),
+    ("opdb.release_partitions('by_date')", "42704", "public.by_date"),
+    ("opdb.partition_tasks('by_date', 'sometimes')", "22023", "task"),
+    ("opdb.run_partition_task('by_date', '{}', true)", "22023", "task"),
+    ("opdb.add_partition_job('sometimes')", "22023", "sometimes"),
+    ("opdb.add_partition_job(options => '{\"gexec\": true}')", "22023", "\"gexec\""),
     // Comparing and deploying.
     ("opdb.check_compatibility(NULL)", "22004", "\"environment\""),
     ("opdb.check_compatibility('production', '{}')", "22023", "empty"),

@@ -15,6 +15,8 @@ fn a_dump_by_a_role_that_owns_nothing_restores_a_working_database() {
         "SELECT opdb.set_environment('test', 'test');
          SELECT opdb.create_event_table('events', start_at => '2024-03-01');
          SELECT opdb.add_quality_rule('events', 'accuracy', 'not_null', '{source}');
+         SELECT opdb.manage_partitions('events', start_at => '2024-03-01', retention => '100 years');
+         SELECT opdb.hold_partitions('events', 'for ever');
          SELECT opdb.quality_score('events')",
     );
     ingest(&mut client, "events", &records(30));
@@ -45,6 +47,9 @@ fn a_dump_by_a_role_that_owns_nothing_restores_a_working_database() {
     assert_eq!(ingest(&mut client, "events", "[1, 3]"), (0, 0, 2));
     let letters = "SELECT count(*) || ' ' || max(attempts) || ' ' || (max(id) > 2) FROM opdb.dead_letters";
     assert_eq!(text(&mut client, letters), "3 2 true", "one known, one new with a new id");
+    execute(&mut client, "CALL opdb.run_partition_maintenance()");
+    let kept = "SELECT retention || ' ' || hold || ' ' || last_status || ' ' || gaps::text FROM opdb.partition_status";
+    assert_eq!(text(&mut client, kept), "100 years for ever done {}");
     assert_eq!(text(&mut client, "SELECT run_id > 1 AND passed FROM opdb.quality_score('events')"), "t");
 }
 

@@ -8,6 +8,8 @@ fn reading_functions_assign_no_transaction_id() {
     execute(
         &mut pair.here,
         "CREATE TABLE t (id int PRIMARY KEY, a text); INSERT INTO t VALUES (1, 'x');
+         CREATE TABLE p (at timestamptz NOT NULL) PARTITION BY RANGE (at); CREATE TABLE p_default PARTITION OF p DEFAULT;
+         SELECT opdb.manage_partitions('p'); INSERT INTO p VALUES ('2001-01-01');
          SELECT opdb.capture_schema(); SELECT opdb.quality_score('t')",
     );
     execute(&mut pair.there, "CREATE TABLE t (id int PRIMARY KEY, a varchar(1))");
@@ -25,6 +27,9 @@ fn reading_functions_assign_no_transaction_id() {
         "opdb.vacuum_plan(true)",
         "(SELECT 1 UNION ALL SELECT 2 FROM opdb.index_advice()) x",
         "opdb.has_index('public.t', 'CREATE INDEX i ON public.t USING btree (id)')",
+        "opdb.plan_partitions('p', now() + interval '3 days')",
+        "opdb.partition_status",
+        "(SELECT 1 UNION ALL SELECT 2 FROM opdb.partition_drift()) x",
         "opdb.check_environment('production')",
         "opdb.check_compatibility('production', '{t}')",
         "opdb.check_compatibility('production')",

@@ -46,8 +46,7 @@ fn a_partition_has_all_that_its_table_has() {
                 '{{"storage": {{"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0.02, "toast.autovacuum_enabled": false}}}}')"#
         ),
     );
-    let sql = format!(
-        "SELECT pg_get_userbyid(c.relowner), c.relacl::text, c.relrowsecurity || ' ' || c.relforcerowsecurity, c.relreplident,
+    let sql = "SELECT pg_get_userbyid(c.relowner), c.relacl::text, c.relrowsecurity || ' ' || c.relforcerowsecurity, c.relreplident,
                 obj_description(c.oid), col_description(c.oid, 4), c.reloptions::text,
                 (SELECT t.reloptions::text FROM pg_class t WHERE t.oid = c.reltoastrelid),
                 (SELECT string_agg(concat(polname, polcmd, polpermissive, pg_get_expr(polqual, polrelid)), ',') FROM pg_policy WHERE polrelid = c.oid),
@@ -58,9 +57,8 @@ fn a_partition_has_all_that_its_table_has() {
                 (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident),
                 (SELECT string_agg(contype::text, '' ORDER BY contype) FROM pg_constraint WHERE conrelid = c.oid AND contype <> 'n'),
                 (SELECT string_agg(tgname, ',' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal)
-         FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 't'::regclass"
-    );
-    let found = rows(&mut client, &sql);
+         FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 't'::regclass";
+    let found = rows(&mut client, sql);
     assert_eq!(found.len(), 3);
     let acl = format!("{{{owner}=arwdDxt/{owner},{writer}=a*r*/{owner},{reader}=r/{owner}}}");
     for partition in found {
@@ -76,15 +74,8 @@ fn a_partition_has_all_that_its_table_has() {
         assert_eq!(partition[7], "{autovacuum_enabled=false}");
         assert_eq!(partition[8], "own_rowswf(kind = 1)");
         assert_eq!(partition[9], format!("321 {{n_distinct=17}} e {{{writer}=w/{owner}}}"));
-        assert_eq!(
-            partition[10..15],
-            ["a, kind", "3", "1", "cfp", "each_row"].map(|it| if it == "a, kind" {
-                partition[10].as_str()
-            } else {
-                it
-            })
-        );
         assert!(partition[10].contains("kind") && partition[10].contains('a'), "{partition:?}");
+        assert_eq!(partition[11..15], ["3", "1", "cfp", "each_row"]);
     }
     assert!(rows(&mut client, "SELECT * FROM opdb.partition_drift()").is_empty());
     // Identity works through the table, which is all that LIKE … INCLUDING ALL would have broken.
@@ -152,12 +143,7 @@ fn what_is_planned_is_what_is_run() {
     assert_eq!(names(&mut client, "t").len(), 2);
     execute(
         &mut client,
-        &format!(
-            "BEGIN; SET LOCAL session_replication_role = replica; {}; COMMIT",
-            planned[0][4]
-                .replace("/* the one attached to public.t_identity */", "none")
-                .replace("REPLICA IDENTITY USING INDEX none", "REPLICA IDENTITY DEFAULT")
-        ),
+        &format!("BEGIN; SET LOCAL session_replication_role = replica; {}; COMMIT", planned[0][4]),
     );
     let run = rows(&mut client, "SELECT action, partition, status FROM opdb.run_partitions('t')");
     let rest: Vec<&[String]> = planned[1..].iter().map(|row| &row[..2]).collect();
