@@ -90,7 +90,7 @@ impl Recipe {
             literal(lower),
             literal(upper)
         ))];
-        let identity = self.replica_identity.map(|index| name::of(index)).transpose()?;
+        let identity = self.replica_identity.map(name::of).transpose()?;
         statements.extend(identity.map(|index| identify(&partition, &index.sql())));
         Ok(statements)
     }
