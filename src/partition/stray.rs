@@ -130,6 +130,10 @@ impl Ahead {
 
 /// Whether the default partition is so large that attaching should not scan it.
 pub fn is_large(default: &DefaultPartition) -> Result<bool> {
+    // Others have no pages of their own.
+    if default.kind != "r" {
+        return Ok(false);
+    }
     let seen = relation::read_now(default.table, |table| Ok(table.blocks()))?;
-    Ok(default.kind == "r" && !matches!(seen, Seen::Read(..=SMALL)))
+    Ok(!matches!(seen, Seen::Read(..=SMALL)))
 }

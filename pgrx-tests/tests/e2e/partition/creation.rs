@@ -244,7 +244,7 @@ fn a_managed_event_table_keeps_its_keys() {
     assert_eq!(crate::fixture::ingest(&mut client, "events", &record(&tomorrow)), (1, 0, 0));
     assert_eq!(crate::fixture::ingest(&mut client, "events", &record("2001-02-03T00:00:00Z")), (0, 1, 0));
     let twice = format!(
-        "INSERT INTO {ahead} (id, source, source_id, occurred_at, payload) SELECT 99, 's', 'one', now() + interval '2 days', '{{}}'"
+        "INSERT INTO {ahead} (id, source, source_id, occurred_at, payload) OVERRIDING SYSTEM VALUE SELECT 99, 's', 'one', now() + interval '2 days', '{{}}'"
     );
     assert_eq!(refused(&mut client, &twice).sqlstate, "23505");
 }
