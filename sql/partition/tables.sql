@@ -47,8 +47,9 @@ CREATE TABLE opdb.retired_partition (
     lower_bound text NOT NULL,
     upper_bound text NOT NULL,
     action      text NOT NULL CHECK (action IN ('detach', 'drop', 'archive')),
-    -- detaching until it is no partition any more; then detached until the action is done.
-    state       text NOT NULL CHECK (state IN ('detaching', 'detached', 'done')),
+    -- detaching until it is no partition any more; then detached until the action is done. shipped: a partition still,
+    -- whose rows were copied to another environment.
+    state       text NOT NULL CHECK (state IN ('detaching', 'detached', 'shipped', 'done')),
     detail      text,
     retired_at  timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );

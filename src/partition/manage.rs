@@ -158,10 +158,10 @@ fn check_place(parent: &Parent, archive: &Archive) -> Result<()> {
             }
             Ok(())
         }
-        Archive::Environment(environment) => {
+        Archive::Environment(place) => {
             let sql = "SELECT EXISTS (SELECT FROM opdb.environment WHERE name = $1)";
-            exists("environment", sql, environment)?;
-            super::archive::check(parent)
+            exists("environment", sql, &place.environment)?;
+            super::archive::check(parent, &place.environment)
         }
     }
 }

@@ -16,6 +16,7 @@ mod recipe;
 mod retired;
 mod run;
 mod set;
+mod shipment;
 mod state;
 mod status;
 mod step;
@@ -43,13 +44,15 @@ use task::Phase;
 /// `retention` is retired by run_partitions and run_partition_maintenance, never here; `retention_action` is detach,
 /// drop or archive. `timezone` says when days begin. With `start_at` partitions are made from then on, and intervals
 /// that no calendar knows, such as 10 days, are counted from there. `options`: width and retention_width (for ids),
-/// unit (s, ms or us: integers that are times since 1970), archive_schema, archive_tablespace, archive_environment,
-/// storage (parameters of new partitions; by default those of the newest), analyze.
+/// unit (s, ms or us: integers that are times since 1970), archive_schema, archive_tablespace, archive_environment (an
+/// expired partition moves there, into archive_schema if given, and a foreign table takes its place), storage
+/// (parameters of new partitions; by default those of the newest), analyze.
 /// Called again, it replaces what was said before. Partitions are known by their bounds, whatever they are called.
 /// Errors: 22004 for NULL, 42809 if the table is not partitioned by range of one column, 0A000 for a key of another
 /// type, 22023 for an interval, a premake, a retention, a time zone or an option that cannot be, 42P17 if a partition
 /// is in the way or has no upper bound, 42P07 if a name is taken, 42704 for a place to archive to that does not exist,
-/// 42501 unless the caller owns the table, 55P03 if its locks are not to be had within 2 seconds.
+/// 0A000 if no partition of the table can be a foreign table, 42501 unless the caller owns the table and, with
+/// archive_environment, its owner can use the environment, 55P03 if its locks are not to be had within 2 seconds.
 #[pg_extern(requires = ["partition_tables"])]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::too_many_arguments)]

@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 use super::children::Children;
 use super::error::PartitionError;
 use super::parent::Parent;
+use super::shipment::Shipment;
 use crate::pg::error::Result;
 use crate::pg::lock::Mode;
 use crate::pg::name::{self, Qualified, literal};
@@ -30,6 +31,10 @@ pub enum Statement {
     Sql(String),
     /// Rows change their place and nothing else: no trigger fires, no foreign key acts.
     Move(String),
+    /// Rows are copied to another server.
+    Ship(Box<Shipment>),
+    /// And are the same there, or the step fails: what comes after it is done while both sides are kept as they are.
+    Verify(Box<Shipment>),
 }
 
 #[derive(Debug, Clone)]
@@ -44,6 +49,8 @@ impl std::fmt::Display for Statement {
         match self {
             Self::Lock(lock) => write!(f, "{} on {}", lock.mode.name(), lock.name.sql()),
             Self::Sql(sql) | Self::Move(sql) => f.write_str(sql),
+            Self::Ship(shipment) => f.write_str(&shipment.shown()),
+            Self::Verify(shipment) => f.write_str(&shipment.comparison_shown()),
         }
     }
 }
@@ -81,6 +88,13 @@ impl Recipe {
         self.statements.iter().map(of).collect()
     }
 
+    /// Takes away what default privileges gave to a table that was made otherwise: it has no policies of its own.
+    pub fn revoke(&self, partition: &Qualified) -> Vec<Statement> {
+        let partition = partition.sql();
+        let revokes = self.statements.iter().filter(|(before, _)| before.starts_with("REVOKE ALL ON "));
+        revokes.map(|(before, after)| Statement::Sql(format!("{before}{partition}{after}"))).collect()
+    }
+
     /// Makes it one.
     pub fn attach(&self, partition: &Qualified, lower: &str, upper: &str) -> Result<Vec<Statement>> {
         let partition = partition.sql();
@@ -104,12 +118,25 @@ impl Statement {
         matches!(self, Self::Lock(_))
     }
 
+    /// Runs them in order.
+    pub fn run_all(statements: &[Self]) -> Result<()> {
+        for (place, statement) in statements.iter().enumerate() {
+            if let Self::Verify(shipment) = statement {
+                return shipment.verified(|| Self::run_all(&statements[place + 1..]));
+            }
+            statement.run()?;
+        }
+        Ok(())
+    }
+
     /// Errors: 55P03 for a lock that is not to be had in time; those of the server.
     pub fn run(&self) -> Result<()> {
         match self {
             Self::Lock(lock) => lock.take(),
             Self::Sql(sql) => spi::write(sql, &[]).map(drop),
             Self::Move(sql) => session::without_triggers(|| spi::write(sql, &[]).map(drop)),
+            Self::Ship(shipment) => shipment.ship(),
+            Self::Verify(shipment) => shipment.verified(|| Ok(())),
         }
     }
 }

@@ -47,7 +47,23 @@ pub fn check_hold(parent: &Parent, relation: pg_sys::Oid, relation_name: &Qualif
     }
 }
 
+/// When the rows of a partition that is one still were last copied to where it is to be archived.
+pub fn shipped_at(partition: pg_sys::Oid) -> Result<Option<String>> {
+    let sql =
+        "SELECT retired_at::text FROM opdb.retired_partition WHERE partition = $1 AND state = 'shipped'";
+    Ok(spi::read_one_now(sql, &[partition.into()], |row| row.get::<String>(1))?.flatten())
+}
+
 impl Retired {
+    pub fn of(partition: &Partition) -> Self {
+        Self {
+            partition: partition.table.0,
+            name: partition.name.clone(),
+            lower: partition.lower.clone(),
+            upper: partition.upper.clone(),
+        }
+    }
+
     /// Those that are detached and wait for being dropped or archived. A table that was attached again, or got another
     /// name, is somebody's and none of these.
     pub fn unfinished(parent: &Parent) -> Result<Vec<Self>> {
@@ -56,7 +72,7 @@ impl Retired {
              FROM opdb.retired_partition r
              JOIN pg_catalog.pg_class c ON c.oid = r.partition AND NOT c.relispartition
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE r.parent = $1 AND r.action <> 'detach' AND r.state <> 'done'
+             WHERE r.parent = $1 AND r.action <> 'detach' AND r.state NOT IN ('done', 'shipped')
                AND r.name = pg_catalog.format('%I.%I', n.nspname, c.relname)
              ORDER BY r.retired_at, r.partition",
             &[parent.table.into()],
@@ -133,7 +149,8 @@ pub fn tidy(parent: &Parent) -> Result<()> {
     own::write(
         "DELETE FROM opdb.retired_partition r
          WHERE r.parent = $1 AND r.state <> 'done'
-           AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.partition AND NOT c.relispartition)
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c
+                           WHERE c.oid = r.partition AND c.relispartition = (r.state = 'shipped'))
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = r.partition AND i.inhdetachpending)",
         &[parent.table.into()],
     )

@@ -9,7 +9,7 @@ use super::error::PartitionError;
 use super::parent::Parent;
 use super::plan;
 use super::recipe::{LOCK_TIMEOUT, Statement};
-use super::retired;
+use super::retired::{self, Retired};
 use super::set::Set;
 use super::state;
 use super::step::{Step, Steps, Then};
@@ -233,7 +233,7 @@ pub fn together(look: &Look, tasks: &[Task]) -> Result<()> {
 
 /// Somebody wants this session to stop; the next step would not run either.
 fn must_stop(failure: &Failure) -> bool {
-    matches!(failure.class().as_str(), "57" | "25")
+    !failure.is_remote && matches!(failure.class().as_str(), "57" | "25")
 }
 
 /// Another run, or a person, was faster; or a hold was placed meanwhile.
@@ -267,7 +267,7 @@ fn carry_out(set: &Set, step: &Step) -> Result<()> {
         ("default_tablespace", ""),
         ("default_table_access_method", "heap"),
     ];
-    let statements = || step.statements.iter().try_for_each(Statement::run);
+    let statements = || Statement::run_all(&step.statements);
     session::pinned_with(&settings, || role::acting_as_owner_of_rows(set.parent.owner, statements))
 }
 
@@ -281,5 +281,10 @@ fn note(set: &Set, then: Then) -> Result<()> {
             retired::register(&set.parent, &partition, action, state)
         }
         Then::Finished { retired, detail } => retired.done(&detail),
+        Then::Shipped(partition) => retired::register(&set.parent, &partition, "archive", "shipped"),
+        Then::Archived { partition, detail } => {
+            retired::register(&set.parent, &partition, "archive", "done")?;
+            Retired::of(&partition).done(&detail)
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::children::Children;
 use super::column;
 use super::error::PartitionError;
 use super::parent::Parent;
+use super::shipment::Place;
 use crate::pg::error::Result;
 use crate::pg::spi;
 use crate::pg::types::Regclass;
@@ -49,7 +50,7 @@ pub enum Archive {
     /// A schema, a tablespace or both.
     Here { schema: Option<String>, tablespace: Option<String> },
     /// A registered environment; a foreign table takes the partition's place.
-    Environment(String),
+    Environment(Place),
 }
 
 impl RetentionAction {
@@ -70,8 +71,8 @@ impl RetentionAction {
         match (name, schema, tablespace, environment) {
             ("detach", None, None, None) => Some(Self::Detach),
             ("drop", None, None, None) => Some(Self::Drop),
-            ("archive", None, None, Some(environment)) => {
-                Some(Self::Archive(Archive::Environment(environment)))
+            ("archive", schema, None, Some(environment)) => {
+                Some(Self::Archive(Archive::Environment(Place { environment, schema })))
             }
             ("archive", schema, tablespace, None) if schema.is_some() || tablespace.is_some() => {
                 Some(Self::Archive(Archive::Here { schema, tablespace }))

@@ -3,6 +3,7 @@
 use opdb_core::partition::{Range, name};
 use pgrx::pg_sys;
 
+use super::archive;
 use super::children::{DefaultPartition, Partition};
 use super::column;
 use super::error::PartitionError;
@@ -41,14 +42,20 @@ pub enum Then {
         retired: Retired,
         detail: String,
     },
+    /// Its rows are on another server, too.
+    Shipped(Partition),
+    Archived {
+        partition: Partition,
+        detail: String,
+    },
 }
 
 impl Step {
-    fn new(action: &'static str, partition: Option<Qualified>, statements: Vec<Statement>) -> Self {
+    pub fn new(action: &'static str, partition: Option<Qualified>, statements: Vec<Statement>) -> Self {
         Self { action, partition, lower: None, upper: None, statements, note: None, then: Then::Nothing }
     }
 
-    fn over(mut self, lower: String, upper: String) -> Self {
+    pub fn over(mut self, lower: String, upper: String) -> Self {
         (self.lower, self.upper) = (Some(lower), Some(upper));
         self
     }
@@ -70,9 +77,9 @@ impl Step {
 
 /// Makes steps of tasks; what is the same for all of them is looked up once.
 pub struct Steps<'a> {
-    look: &'a Look<'a>,
+    pub look: &'a Look<'a>,
     /// Whether what earlier steps will have done counts as done.
-    is_plan: bool,
+    pub is_plan: bool,
     recipe: std::cell::OnceCell<Recipe>,
 }
 
@@ -99,10 +106,12 @@ impl<'a> Steps<'a> {
             Task::Finalize { partition } => self.finalize(partition.into()),
             Task::Detach { partition } => self.detach(partition.into()),
             Task::Finish { partition } => self.finish(partition.into()),
+            Task::Ship { partition } => archive::ship(self, partition.into()),
+            Task::Swap { partition } => archive::swap(self, partition.into()),
         }
     }
 
-    fn recipe(&self) -> Result<&Recipe> {
+    pub fn recipe(&self) -> Result<&Recipe> {
         if let Some(recipe) = self.recipe.get() {
             return Ok(recipe);
         }
@@ -317,18 +326,13 @@ impl<'a> Steps<'a> {
     fn retired(&self, partition: pg_sys::Oid) -> Result<Retired> {
         let planned = self.look.children.partitions.iter().find(|it| self.is_plan && it.table.0 == partition);
         match planned {
-            Some(it) => Ok(Retired {
-                partition,
-                name: it.name.clone(),
-                lower: it.lower.clone(),
-                upper: it.upper.clone(),
-            }),
+            Some(it) => Ok(Retired::of(it)),
             None => Retired::get(&self.look.set.parent, partition),
         }
     }
 
     /// The table, and those that it refers to: attaching and detaching add and drop triggers there.
-    fn parent_locks(&self, mode: Mode) -> Result<Vec<Statement>> {
+    pub fn parent_locks(&self, mode: Mode) -> Result<Vec<Statement>> {
         let parent = &self.look.set.parent;
         let mut locks = vec![lock(parent.table, &parent.name, mode)];
         locks.extend(self.referenced_tables(parent.table, Mode::ShareRow)?);
@@ -347,11 +351,11 @@ impl<'a> Steps<'a> {
     }
 }
 
-fn lock(relation: Regclass, name: &Qualified, mode: Mode) -> Statement {
+pub fn lock(relation: Regclass, name: &Qualified, mode: Mode) -> Statement {
     Statement::Lock(Lock { relation, name: name.clone(), mode })
 }
 
-fn on_default(default: &DefaultPartition, mode: Mode) -> Statement {
+pub fn on_default(default: &DefaultPartition, mode: Mode) -> Statement {
     lock(default.table, &default.name, mode)
 }
 

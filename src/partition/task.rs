@@ -5,7 +5,7 @@ use pgrx::pg_sys;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::children::Children;
+use super::children::{Children, Partition};
 use super::error::PartitionError;
 use super::retired::{self, Retired};
 use super::set::{Archive, RetentionAction, Set};
@@ -57,6 +57,14 @@ pub enum Task {
     Finish {
         partition: u32,
     },
+    /// Copies the rows of a partition to another server.
+    Ship {
+        partition: u32,
+    },
+    /// Puts a foreign table in its place.
+    Swap {
+        partition: u32,
+    },
 }
 
 impl Task {
@@ -68,6 +76,7 @@ impl Task {
             Self::Analyze => "analyze",
             Self::Finalize { .. } | Self::Detach { .. } => "detach",
             Self::Finish { .. } => "finish",
+            Self::Ship { .. } | Self::Swap { .. } => "archive",
         }
     }
 }
@@ -222,8 +231,6 @@ impl<'a> Look<'a> {
             tasks.extend(registered.contains(&pending.table.0).then_some(Task::Finish { partition }));
         }
         let mut obstacles = Vec::new();
-        let action = self.set.retention.as_ref().map(|it| &it.action);
-        let is_finished_later = action.is_some_and(|action| *action != RetentionAction::Detach);
         let expired = self.expired();
         let held = retired::holds(
             &self.set.parent,
@@ -239,11 +246,7 @@ impl<'a> Look<'a> {
                     }
                     .into(),
                 }),
-                None => {
-                    let partition = partition.table.0.to_u32();
-                    tasks.push(Task::Detach { partition });
-                    tasks.extend(is_finished_later.then_some(Task::Finish { partition }));
-                }
+                None => self.retire(partition, &mut tasks)?,
             }
         }
         let unfinished = Retired::unfinished(&self.set.parent)?;
@@ -251,17 +254,37 @@ impl<'a> Look<'a> {
         Ok(Tasks { tasks, obstacles })
     }
 
+    fn retire(&self, expired: &Partition, tasks: &mut Vec<Task>) -> Result<()> {
+        let partition = expired.table.0.to_u32();
+        match self.set.retention.as_ref().map(|it| &it.action) {
+            Some(RetentionAction::Archive(Archive::Environment(_))) => {
+                tasks.push(Task::Ship { partition });
+                let Range { lower, upper } = expired.range;
+                let has_bounds = self.set.bounds(expired.range, self.children.uuid_rest).is_some();
+                // The foreign table is attached anew: a default partition would be scanned.
+                let is_large = self.children.default.as_ref().map(stray::is_large).transpose()? == Some(true);
+                if !(is_large && has_bounds) {
+                    tasks.push(Task::Swap { partition });
+                    return Ok(());
+                }
+                tasks.extend([Task::Forbid { lower, upper }, Task::Validate { lower, upper }]);
+                tasks.extend([Task::Swap { partition }, Task::Allow { lower, upper }]);
+            }
+            Some(RetentionAction::Detach) | None => tasks.push(Task::Detach { partition }),
+            Some(_) => tasks.extend([Task::Detach { partition }, Task::Finish { partition }]),
+        }
+        Ok(())
+    }
+
     /// The partitions whose own upper bound is past the retention, whatever interval was configured when they were made.
-    pub fn expired(&self) -> Vec<&'a super::children::Partition> {
+    /// A foreign table has its rows elsewhere already, and is never dropped.
+    pub fn expired(&self) -> Vec<&'a Partition> {
         let Some(cutoff) = self.set.cutoff(self.now) else { return Vec::new() };
-        let is_archived = |it: &super::children::Partition| {
-            it.kind == "f"
-                && matches!(
-                    self.set.retention.as_ref().map(|it| &it.action),
-                    Some(RetentionAction::Archive(Archive::Environment(_)))
-                )
+        let action = self.set.retention.as_ref().map(|it| &it.action);
+        let is_retired = |it: &&Partition| {
+            it.range.upper <= cutoff && (it.kind != "f" || action == Some(&RetentionAction::Detach))
         };
-        self.children.partitions.iter().filter(|it| it.range.upper <= cutoff && !is_archived(it)).collect()
+        self.children.partitions.iter().filter(is_retired).collect()
     }
 }
 

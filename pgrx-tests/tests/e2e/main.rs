@@ -14,6 +14,7 @@ mod index_advice;
 mod ingest;
 mod main_job;
 mod partition;
+mod partition_archive;
 mod privileges;
 mod quality;
 mod reads;

@@ -12,7 +12,8 @@ const LARGE: &str = "
     CREATE TABLE t_default PARTITION OF t DEFAULT;
     INSERT INTO t SELECT i, '2001-01-01', repeat('x', 200) FROM generate_series(1, 12000) i;";
 
-const AHEAD: &str = "SELECT count(*) FROM pg_constraint WHERE conrelid = 't_default'::regclass AND contype = 'c'";
+const AHEAD: &str =
+    "SELECT count(*) FROM pg_constraint WHERE conrelid = 't_default'::regclass AND contype = 'c'";
 
 #[test]
 fn a_large_default_partition_is_not_scanned_under_a_lock() {
