@@ -250,7 +250,7 @@ fn store(
 fn create_first(table: Regclass, wanted: &Wanted) -> Result<()> {
     let set = Set::get(table, None)?;
     let children = set.children()?;
-    let look = Look::at(&set, &children)?;
+    let look = Look::at(&set, &children, Phase::Create)?;
     let tasks = look.tasks(Phase::Create)?;
     if let Some(obstacle) = tasks.obstacles.into_iter().next() {
         return Err(obstacle.failure);
@@ -261,7 +261,10 @@ fn create_first(table: Regclass, wanted: &Wanted) -> Result<()> {
     if is_large && !tasks.is_empty() {
         return leave_to_maintenance(&set.parent.name);
     }
-    run::together(&look, &tasks)
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    run::attempt_all(table, &tasks, |_| {})
 }
 
 /// The default partition would be locked while it is looked through.

@@ -50,7 +50,7 @@ pub fn managed() -> Result<Vec<Regclass>> {
 fn of(parent: Regclass, phase: Phase, at: Option<TimestampWithTimeZone>) -> Result<Vec<Row>> {
     let set = Set::get(parent, at)?;
     let children = set.children()?;
-    let look = Look::at(&set, &children)?;
+    let look = Look::at(&set, &children, phase)?;
     let tasks = look.tasks(phase)?;
     let steps = Steps::planned(&look);
     let mut rows = Vec::new();

@@ -172,7 +172,7 @@ pub fn planned(parent: Regclass, phase: Phase) -> Result<Planned> {
         if phase == Phase::Retire {
             retired::tidy(&set.parent)?;
         }
-        let tasks = Look::at(&set, &children)?.tasks(phase)?;
+        let tasks = Look::at(&set, &children, phase)?.tasks(phase)?;
         let obstacles = tasks.obstacles.into_iter().map(|it| Outcome::of_obstacle(&set, it)).collect();
         Ok(Planned { tasks: tasks.tasks, outcomes: obstacles })
     };
@@ -206,29 +206,32 @@ pub fn one(parent: Regclass, task: Task) -> Result<Outcome> {
 
 /// Does one thing and says in `outcome` what. Errors: whatever kept it from being done.
 fn attempt(parent: Regclass, task: Task, outcome: &mut Outcome) -> Result<()> {
+    attempt_all(parent, &[task], |step| {
+        outcome.action = step.action;
+        outcome.partition = step.partition.as_ref().map(Qualified::sql);
+        (outcome.lower, outcome.upper) = (step.lower.clone(), step.upper.clone());
+    })
+}
+
+/// Does several things of one plan in one transaction; `begin` is told each before it is done. What they are made of is
+/// looked up once: none of them changes what another one is about, and the first has locked the table.
+///
+/// Errors: whatever kept one of them from being done.
+pub fn attempt_all(parent: Regclass, tasks: &[Task], mut begin: impl FnMut(&Step)) -> Result<()> {
     alone(parent)?;
     let set = Set::get(parent, None)?;
     set.parent.check_owner()?;
     let children = set.children()?;
     // Strays are counted for a person who reads the plan.
     let look = Look { set: &set, children: &children, now: set.now(&children)?, strays: None };
-    let step = Steps::of(&look).step(task)?;
-    outcome.action = step.action;
-    outcome.partition = step.partition.as_ref().map(Qualified::sql);
-    (outcome.lower, outcome.upper) = (step.lower.clone(), step.upper.clone());
-    carry_out(&set, &step)?;
-    note(&set, step.then)
-}
-
-/// Does several things in the caller's transaction, all or nothing, of one look at the table.
-pub fn together(look: &Look, tasks: &[Task]) -> Result<()> {
-    alone(look.set.parent.table)?;
-    let steps = Steps::of(look);
-    tasks.iter().try_for_each(|task| {
+    let steps = Steps::of(&look);
+    for task in tasks {
         let step = steps.step(*task)?;
-        carry_out(look.set, &step)?;
-        note(look.set, step.then)
-    })
+        begin(&step);
+        carry_out(&set, &step)?;
+        note(&set, step.then)?;
+    }
+    Ok(())
 }
 
 /// Somebody wants this session to stop; the next step would not run either.

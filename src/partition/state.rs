@@ -145,7 +145,8 @@ fn mark_of(oid: &str) -> String {
 }
 
 /// The tables that have something to do now, or may have, and those that are somebody else's. One query, whose cost
-/// does not grow with the number of partitions.
+/// does not grow with the number of partitions: the watched ones are found by themselves, and only then it is asked whose
+/// they are. As a condition, the parent would have the planner read all of its partitions.
 pub fn due() -> Result<Vec<(Regclass, bool)>> {
     let sql = format!(
         "SELECT p.parent, pg_catalog.pg_has_role(c.relowner, 'USAGE')
@@ -156,9 +157,9 @@ pub fn due() -> Result<Vec<(Regclass, bool)>> {
              SELECT d.partdefid AS oid FROM pg_catalog.pg_partitioned_table d WHERE d.partrelid = p.parent AND d.partdefid <> 0
          ) d ON true
          WHERE s.due_at IS NULL OR s.due_at <= pg_catalog.clock_timestamp()
-            OR EXISTS (SELECT FROM pg_catalog.unnest(s.watched) w (oid)
-                       LEFT JOIN pg_catalog.pg_inherits i ON i.inhrelid = w.oid AND i.inhparent = p.parent
-                       WHERE i.inhrelid IS NULL OR i.inhdetachpending)
+            OR pg_catalog.cardinality(s.watched) <> (
+                   SELECT count(*) FILTER (WHERE i.inhparent = p.parent AND NOT i.inhdetachpending)
+                   FROM pg_catalog.pg_inherits i WHERE i.inhrelid = ANY (s.watched))
             OR {mark} IS DISTINCT FROM s.default_mark
             OR EXISTS (SELECT FROM opdb.retired_partition r WHERE r.parent = p.parent AND r.state <> 'done')
          ORDER BY p.parent",

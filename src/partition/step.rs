@@ -1,5 +1,7 @@
 //! How a task is done: its statements and locks, made of what is there now.
 
+use std::cell::OnceCell;
+
 use opdb_core::partition::{Range, name};
 use pgrx::pg_sys;
 
@@ -80,13 +82,15 @@ pub struct Steps<'a> {
     pub look: &'a Look<'a>,
     /// Whether what earlier steps will have done counts as done.
     pub is_plan: bool,
-    recipe: std::cell::OnceCell<Recipe>,
+    recipe: OnceCell<Recipe>,
+    /// The locks on what the table refers to.
+    referenced: OnceCell<Vec<Statement>>,
 }
 
 impl<'a> Steps<'a> {
     /// For steps that are carried out now.
     pub fn of(look: &'a Look<'a>) -> Self {
-        Self { look, is_plan: false, recipe: std::cell::OnceCell::new() }
+        Self { look, is_plan: false, recipe: OnceCell::new(), referenced: OnceCell::new() }
     }
 
     /// For all steps of a plan.
@@ -335,7 +339,11 @@ impl<'a> Steps<'a> {
     pub fn parent_locks(&self, mode: Mode) -> Result<Vec<Statement>> {
         let parent = &self.look.set.parent;
         let mut locks = vec![lock(parent.table, &parent.name, mode)];
-        locks.extend(self.referenced_tables(parent.table, Mode::ShareRow)?);
+        if self.referenced.get().is_none() {
+            let found = self.referenced_tables(parent.table, Mode::ShareRow)?;
+            self.referenced.get_or_init(|| found);
+        }
+        locks.extend(self.referenced.get().into_iter().flatten().cloned());
         Ok(locks)
     }
 

@@ -125,8 +125,13 @@ pub struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    pub fn at(set: &'a Set, children: &'a Children) -> Result<Self> {
-        Ok(Self { set, children, now: set.now(children)?, strays: stray::find(set, children)? })
+    /// For planning `phase`. Retention has nothing to do with strays, and the default partition may be large.
+    pub fn at(set: &'a Set, children: &'a Children, phase: Phase) -> Result<Self> {
+        let strays = match phase {
+            Phase::Create => stray::find(set, children)?,
+            Phase::Retire => None,
+        };
+        Ok(Self { set, children, now: set.now(children)?, strays })
     }
 
     pub fn tasks(&self, phase: Phase) -> Result<Tasks> {

@@ -1,9 +1,11 @@
 //! `cargo xtask bench`: measurements on a throwaway cluster. They never fail because something is slow.
 
 mod memory;
+mod partition;
 mod report;
 mod rounds;
 mod schema;
+mod usage;
 mod worker;
 
 use std::time::Duration;
@@ -35,6 +37,13 @@ pub enum Bench {
         #[command(flatten)]
         postgres: crate::Postgres,
     },
+    /// Making, keeping and retiring partitions, beside pg_partman and bare DDL
+    Partition {
+        #[command(flatten)]
+        sizes: partition::Sizes,
+        #[command(flatten)]
+        postgres: crate::Postgres,
+    },
 }
 
 impl Bench {
@@ -45,6 +54,7 @@ impl Bench {
             Self::Worker { jobs, idle, postgres } => {
                 worker::run(postgres.pg, jobs, Duration::from_secs(idle))
             }
+            Self::Partition { sizes, postgres } => partition::run(postgres.pg, &sizes),
         }
     }
 }

@@ -52,6 +52,11 @@ impl Machine {
                 "indexes are tried with it in the tests",
                 extension("hypopg").exists(),
             ),
+            Need::new(
+                format!("postgresql-{major}-partman"),
+                "partitions are measured beside pg_partman",
+                extension("pg_partman").exists(),
+            ),
         ])
     }
 

@@ -94,7 +94,7 @@ impl Promise {
     }
 }
 
-fn verdict(is_reached: bool) -> &'static str {
+pub fn verdict(is_reached: bool) -> &'static str {
     if is_reached { "reached" } else { "NOT REACHED" }
 }
 
@@ -103,14 +103,14 @@ fn best(times: &[Duration]) -> Duration {
 }
 
 /// Of an even number, the mean of the two in the middle.
-fn median(times: &[Duration]) -> Duration {
+pub fn median(times: &[Duration]) -> Duration {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
     let middle = |place: usize| sorted.get(place).copied().unwrap_or_default();
     (middle(sorted.len().saturating_sub(1) / 2) + middle(sorted.len() / 2)) / 2
 }
 
-fn milliseconds(time: Duration) -> f64 {
+pub fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 

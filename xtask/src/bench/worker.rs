@@ -8,6 +8,7 @@ use anyhow::Context;
 use opdb_e2e::cluster::{Cluster, Shutdown};
 use postgres::Client;
 
+use super::usage::Usage;
 use crate::extension;
 use crate::machine::Machine;
 
@@ -195,28 +196,4 @@ fn idle_costs(client: &mut Client, time: Duration) -> anyhow::Result<[Cost; 2]> 
         costs.push(cost);
     }
     costs.try_into().map_err(|_| anyhow::anyhow!("two processes were measured"))
-}
-
-/// What a process has used since it began, as Linux counts it.
-struct Usage {
-    nanoseconds: u64,
-    switches: u64,
-}
-
-impl Usage {
-    fn of(pid: i32) -> anyhow::Result<Self> {
-        let read = |file: &str| {
-            fs::read_to_string(format!("/proc/{pid}/{file}"))
-                .with_context(|| format!("process {pid} is gone"))
-        };
-        let (schedule, status) = (read("schedstat")?, read("status")?);
-        let nanoseconds = schedule.split(' ').next().context("schedstat is empty")?.parse()?;
-        let switches = status
-            .lines()
-            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))
-            .context("status names no switches")?
-            .trim()
-            .parse()?;
-        Ok(Self { nanoseconds, switches })
-    }
 }
