@@ -17,7 +17,7 @@ GRANT SELECT ON
     opdb.job, opdb.job_state, opdb.job_run, opdb.jobs, opdb.job_runs,
     opdb.index_ledger,
     opdb.partition_set, opdb.partition_state, opdb.partition_hold, opdb.retired_partition, opdb.partition_status,
-    opdb.partition_runs
+    opdb.partition_runs, opdb.partition_conversion, opdb.partition_conversions
 TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
     opdb.current_environment,
@@ -26,7 +26,7 @@ GRANT EXECUTE ON FUNCTION
     opdb.next_run, opdb.pg_cron_jobs, opdb.pg_cron_runs,
     opdb.vacuum_plan,
     opdb.index_advice, opdb.has_index,
-    opdb.plan_partitions, opdb.partition_overview, opdb.partition_drift
+    opdb.plan_partitions, opdb.partition_overview, opdb.partition_drift, opdb.pending_partition_changes
 TO opdb_reader;
 
 -- opdb_operator works: with tables it has rights on, and with environments it has credentials for. It may
@@ -43,9 +43,10 @@ GRANT EXECUTE ON FUNCTION
     opdb.drop_advised_index,
     opdb.manage_partitions, opdb.unmanage_partitions, opdb.run_partitions, opdb.hold_partitions, opdb.release_partitions,
     opdb.add_partition_job, opdb.partition_commands,
-    opdb.due_partition_sets, opdb.partition_tasks, opdb.run_partition_task, opdb.finish_partition_run
+    opdb.due_partition_sets, opdb.partition_tasks, opdb.run_partition_task, opdb.finish_partition_run,
+    opdb.begin_partition_table, opdb.continue_partition_table, opdb.plan_partition_table, opdb.cancel_partition_table
 TO opdb_operator;
-GRANT EXECUTE ON PROCEDURE opdb.run_partition_maintenance TO opdb_operator;
+GRANT EXECUTE ON PROCEDURE opdb.run_partition_maintenance, opdb.partition_table TO opdb_operator;
 GRANT SELECT ON opdb.deployment TO opdb_operator;
 
 -- opdb_admin decides what this database is and which others it knows, dumps all of it, and tidies up.
@@ -105,6 +106,20 @@ COMMENT ON FUNCTION opdb.assert_schema IS 'Raises an error if the schema is not 
 Errors: P0004 (assert_failure, which WHEN OTHERS of PL/pgSQL does not catch) with the first differences in its
 DETAIL; those of validate_schema.';
 
+COMMENT ON FUNCTION opdb.begin_partition_table IS 'Begins to convert a table, or finds a conversion that was begun. For partition_table.
+
+The arguments are those of partition_table; one that was begun goes on as it was told then. Columns: source, the plain
+table; wait_seconds, how long to wait for others.
+Errors: 22004 for NULL, 42501 unless the caller owns the table, 42703 for an unknown column, 0A000 for what cannot be
+converted, 22023 for more than 1000 partitions and for arguments that manage_partitions would refuse, 55000 if the
+table was altered since, 55P03 if its lock is not to be had.';
+
+COMMENT ON FUNCTION opdb.cancel_partition_table IS 'Undoes an unfinished conversion: the table is as it was, and the new one is gone.
+
+Of a conversion that came to its end before it only forgets it.
+Errors: 22004 for NULL, 42704 if there is none, 55000 if the new table is in its place already, 42501 unless the caller
+owns the table, 55P03 if its lock is not to be had within 2 seconds.';
+
 COMMENT ON FUNCTION opdb.capture_schema IS 'Captures the schema of this database, to be validated against later.
 
 `name` is what it is stored under (replacing what was there); `schemas` limits it to what stands in some
@@ -133,6 +148,12 @@ read_only (new transactions there cannot write), database and role as that serve
 detail (why it is not reachable, or what is unusual). An environment that cannot be reached is a row,
 not an error.
 Errors: 22004 for NULL, 42704 for an unknown environment.';
+
+COMMENT ON FUNCTION opdb.continue_partition_table IS 'Does the next step of a conversion. For partition_table, which commits each.
+
+Columns: state (copying, analyzing, applying, swapped, done); waits_for, who is in the way; and the sqlstate, message,
+detail and hint of an error, which is written down, too. Errors: 22004 for NULL, 42704 if there is no conversion,
+42501 unless the caller owns the table.';
 
 COMMENT ON FUNCTION opdb.create_event_partitions IS 'Makes the partitions of an event table that `moments` fall into and that are missing.
 
@@ -292,6 +313,11 @@ COMMENT ON FUNCTION opdb.partition_tasks IS 'What is to be done for a table in a
 Columns: task, or NULL with the status, detail and blockers of what could not even begin.
 Errors: 22004 for NULL, 22023 for an unknown phase.';
 
+COMMENT ON FUNCTION opdb.pending_partition_changes IS 'How many changes of a table that is being converted are written down and not applied. For the view
+partition_conversions. NULL if that cannot be seen without waiting.
+
+Errors: 22004 for NULL.';
+
 COMMENT ON FUNCTION opdb.pg_cron_jobs IS 'How the jobs stand that pg_cron runs; the view opdb.jobs shows it.
 
 Columns: job_id, when it should run next, and the status, times and detail of its last run there.';
@@ -299,6 +325,12 @@ Columns: job_id, when it should run next, and the status, times and detail of it
 COMMENT ON FUNCTION opdb.pg_cron_runs IS 'What pg_cron keeps of the runs of opdb''s jobs; the view opdb.job_runs shows it.
 
 Columns: job_id, pg_cron''s number of the run, its times, its status in opdb''s words, its detail.';
+
+COMMENT ON FUNCTION opdb.plan_partition_table IS 'What partition_table would do, step by step. Changes nothing.
+
+The arguments are those of partition_table. Columns: step (create, partition, capture, copy, apply, swap, finish), ddl,
+lock (what is taken, on which table) and note. The rows are looked through for the partitions that they need.
+Errors: 0A000 for what cannot be converted, with every reason; the others of partition_table.';
 
 COMMENT ON FUNCTION opdb.plan_partitions IS 'What run_partitions would do now, or at a time, in this order. Changes nothing.
 

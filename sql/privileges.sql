@@ -14,7 +14,7 @@ GRANT SELECT ON
     opdb.job, opdb.job_state, opdb.job_run, opdb.jobs, opdb.job_runs,
     opdb.index_ledger,
     opdb.partition_set, opdb.partition_state, opdb.partition_hold, opdb.retired_partition, opdb.partition_status,
-    opdb.partition_runs
+    opdb.partition_runs, opdb.partition_conversion, opdb.partition_conversions
 TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
     opdb.current_environment,
@@ -23,7 +23,7 @@ GRANT EXECUTE ON FUNCTION
     opdb.next_run, opdb.pg_cron_jobs, opdb.pg_cron_runs,
     opdb.vacuum_plan,
     opdb.index_advice, opdb.has_index,
-    opdb.plan_partitions, opdb.partition_overview, opdb.partition_drift
+    opdb.plan_partitions, opdb.partition_overview, opdb.partition_drift, opdb.pending_partition_changes
 TO opdb_reader;
 
 -- opdb_operator works: with tables it has rights on, and with environments it has credentials for. It may
@@ -40,9 +40,10 @@ GRANT EXECUTE ON FUNCTION
     opdb.drop_advised_index,
     opdb.manage_partitions, opdb.unmanage_partitions, opdb.run_partitions, opdb.hold_partitions, opdb.release_partitions,
     opdb.add_partition_job, opdb.partition_commands,
-    opdb.due_partition_sets, opdb.partition_tasks, opdb.run_partition_task, opdb.finish_partition_run
+    opdb.due_partition_sets, opdb.partition_tasks, opdb.run_partition_task, opdb.finish_partition_run,
+    opdb.begin_partition_table, opdb.continue_partition_table, opdb.plan_partition_table, opdb.cancel_partition_table
 TO opdb_operator;
-GRANT EXECUTE ON PROCEDURE opdb.run_partition_maintenance TO opdb_operator;
+GRANT EXECUTE ON PROCEDURE opdb.run_partition_maintenance, opdb.partition_table TO opdb_operator;
 GRANT SELECT ON opdb.deployment TO opdb_operator;
 
 -- opdb_admin decides what this database is and which others it knows, dumps all of it, and tidies up.

@@ -44,6 +44,12 @@ extension_sql_file!(
         partition_overview
     ]
 );
+extension_sql_file!(
+    "../sql/partition/convert.sql",
+    name = "partition_convert",
+    requires =
+        ["partition_tables", begin_partition_table, continue_partition_table, pending_partition_changes]
+);
 extension_sql_file!("../sql/quality/tables.sql", name = "quality_tables");
 extension_sql_file!("../sql/schema/tables.sql", name = "schema_tables");
 extension_sql_file!("../sql/worker/tables.sql", name = "worker_tables");

@@ -81,3 +81,32 @@ CREATE TABLE opdb.partition_run (
     duration_ms double precision NOT NULL
 );
 CREATE INDEX partition_run_of_parent ON opdb.partition_run (parent, run_id DESC);
+
+-- Tables that are on the way to be partitioned, and those that were. Not dumped: an unfinished one does not survive a
+-- dump, and begins anew.
+CREATE TABLE opdb.partition_conversion (
+    source         regclass PRIMARY KEY,
+    target         regclass NOT NULL UNIQUE,
+    -- Where the keys of changed rows are written down.
+    changes        regclass NOT NULL,
+    state          text NOT NULL CHECK (state IN ('copying', 'analyzing', 'applying', 'swapped', 'done')),
+    key_column     name NOT NULL,
+    every          interval NOT NULL,
+    premake        integer NOT NULL,
+    timezone       text NOT NULL,
+    options        jsonb NOT NULL,
+    -- What the new table was made of: another definition of the old one ends the conversion.
+    definition     text NOT NULL,
+    -- What is copied: blocks of this file, which a rewrite replaces.
+    file           oid NOT NULL,
+    blocks         bigint NOT NULL,
+    next_block     bigint NOT NULL DEFAULT 0,
+    rows_estimated bigint NOT NULL,
+    rows_copied    bigint NOT NULL DEFAULT 0,
+    copied_at      timestamptz,
+    -- Foreign keys that are enforced and not yet proved: of the partitions, and of other tables.
+    foreign_keys   jsonb NOT NULL DEFAULT '[]',
+    last_error     text,
+    started_at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    updated_at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+) WITH (fillfactor = 50);

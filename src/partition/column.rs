@@ -130,14 +130,20 @@ pub fn as_owner<T>(owner: pgrx::pg_sys::Oid, work: impl FnOnce() -> Result<T>) -
     session::pinned_with(&[("row_security", "off")], || role::acting_as_owner_of_rows(owner, work))
 }
 
-/// The columns that are stored as given, for copying rows: generated ones are made again.
-pub fn stored(parent: &Parent) -> Result<String> {
-    let columns = spi::read_one_now(
-        "SELECT pg_catalog.string_agg(pg_catalog.quote_ident(attname), ', ' ORDER BY attnum)
-         FROM pg_catalog.pg_attribute
-         WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped AND attgenerated = ''",
+/// The columns that are stored as given, for copying rows, quoted: generated ones are made again.
+pub fn stored_columns(parent: &Parent) -> Result<Vec<String>> {
+    let columns = spi::read_now(
+        "SELECT pg_catalog.quote_ident(attname) FROM pg_catalog.pg_attribute
+         WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum",
         &[parent.table.into()],
         |row| row.get::<String>(1),
     )?;
-    columns.flatten().ok_or_else(|| PartitionError::NotPartitioned(parent.name.sql()).into())
+    if columns.is_empty() {
+        return Err(PartitionError::NotPartitioned(parent.name.sql()).into());
+    }
+    Ok(columns.into_iter().flatten().collect())
+}
+
+pub fn stored(parent: &Parent) -> Result<String> {
+    Ok(stored_columns(parent)?.join(", "))
 }

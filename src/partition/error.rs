@@ -16,11 +16,11 @@ pub enum PartitionError {
     SeveralColumns(String),
     #[error("{0} is partitioned by an expression")]
     OfExpression(String),
-    #[error("{0} is partitioned by \"{1}\" of type {2}, which opdb cannot make ranges of")]
+    #[error("the partition key \"{1}\" of {0} is of type {2}, which opdb cannot make ranges of")]
     UnsupportedType(Named, Named, Named),
-    #[error("{0} is partitioned by \"{1}\" of type {2}, and nobody said what it counts")]
+    #[error("the partition key \"{1}\" of {0} is of type {2}, and nobody said what it counts")]
     NeedsWidth(Named, Named, Named),
-    #[error("{0} is partitioned by \"{1}\" of type {2}, which has neither width nor unit")]
+    #[error("the partition key \"{1}\" of {0} is of type {2}, which has neither width nor unit")]
     NoNumber(Named, Named, Named),
     #[error("partitions cannot span {every}: {why}")]
     InvalidSpan { every: String, why: String },
@@ -52,6 +52,8 @@ pub enum PartitionError {
     Unreadable { partition: String, why: String },
     #[error("the partitions of {0} are not managed")]
     NotManaged(String),
+    #[error("{table} has no column \"{column}\"")]
+    NoColumn { table: String, column: String },
     #[error("must be owner of table {0}")]
     NotOwner(String),
     #[error("option \"{0}\" is unknown")]
@@ -117,6 +119,7 @@ impl Report for PartitionError {
             Self::NotOwner(_) | Self::OwnerCannotReach { .. } => {
                 PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
             }
+            Self::NoColumn { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
             Self::WrittenSince { .. } => PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
             Self::NameTaken { .. } | Self::NameTakenThere { .. } | Self::OtherRowsThere { .. } => {
                 PgSqlErrorCode::ERRCODE_DUPLICATE_TABLE
@@ -177,6 +180,7 @@ impl Report for PartitionError {
             }
             Self::Unreadable { .. } => "Detach it; opdb manages partitions with plain bounds of one column.".into(),
             Self::NotManaged(table) => format!("SELECT opdb.manage_partitions({});", literal(table)),
+            Self::NoColumn { .. } => "Name a column of the table, without quotes.".into(),
             Self::NotOwner(_) => "Have the table's owner do it, or a member of that role.".into(),
             Self::UnknownOption(_) => format!("Options are {}.", super::options::HELP),
             Self::InvalidOption { .. } => format!("Options are {}.", super::options::HELP),

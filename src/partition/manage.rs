@@ -38,10 +38,16 @@ pub struct Wanted {
 
 /// Errors: those of manage_partitions. Nothing is changed then.
 pub fn manage(table: Regclass, wanted: &Wanted) -> Result<()> {
+    register(table, wanted)?;
+    create_first(table, wanted)
+}
+
+/// Writes down how the partitions are to be kept, and makes none.
+pub fn register(table: Regclass, wanted: &Wanted) -> Result<()> {
     let parent = Parent::get(table)?;
     parent.check_owner()?;
     lock::against_alter(table);
-    check_numbers(wanted)?;
+    check(wanted)?;
     let zone = set::zone_named(&wanted.timezone)?;
     let unit = wanted.options.unit.as_deref().map(set::unit).transpose()?;
     let key = column::key(&parent, unit, wanted.options.width.is_some())?;
@@ -56,12 +62,12 @@ pub fn manage(table: Regclass, wanted: &Wanted) -> Result<()> {
             wanted,
         )?;
     }
-    store(&parent, key, wanted, &action, storage(wanted, &children)?)?;
-    state::forget(table)?;
-    create_first(table, wanted)
+    store(&parent, key, wanted, &action, storage_of(wanted, children.model())?)?;
+    state::forget(table)
 }
 
-fn check_numbers(wanted: &Wanted) -> Result<()> {
+/// Errors: 22023 for a premake or a start that cannot be.
+pub fn check(wanted: &Wanted) -> Result<()> {
     if !(0..=MOST_PREMADE).contains(&wanted.premake) {
         return Err(PartitionError::InvalidPremake(wanted.premake).into());
     }
@@ -72,7 +78,7 @@ fn check_numbers(wanted: &Wanted) -> Result<()> {
     Ok(())
 }
 
-fn span(parent: &Parent, key: Key, wanted: &Wanted) -> Result<Span> {
+pub fn span(parent: &Parent, key: Key, wanted: &Wanted) -> Result<Span> {
     if key == Key::Integer {
         return set::span(None, wanted.options.width);
     }
@@ -187,15 +193,15 @@ fn check_start(grid: &Grid<Zone>, wanted: &Wanted) -> Result<()> {
     Ok(())
 }
 
-/// Storage parameters that were given, or those of the newest partition.
-fn storage(wanted: &Wanted, children: &Children) -> Result<Vec<String>> {
+/// Storage parameters that were given, or those of a table.
+pub fn storage_of(wanted: &Wanted, model: Option<pg_sys::Oid>) -> Result<Vec<String>> {
     if let Some(storage) = &wanted.options.storage {
         return Ok(storage.clone());
     }
     let found = spi::read_one_now(
         "SELECT coalesce(c.reloptions, '{}') || ARRAY(SELECT 'toast.' || o FROM pg_catalog.unnest(t.reloptions) o)
          FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_class t ON t.oid = c.reltoastrelid WHERE c.oid = $1",
-        &[children.model().into()],
+        &[model.into()],
         |row| row.get::<Vec<String>>(1),
     )?;
     Ok(found.flatten().unwrap_or_default())
@@ -247,7 +253,7 @@ fn store(
 }
 
 /// Makes what is missing now and since `start_at`. Retention is left to the first run of maintenance.
-fn create_first(table: Regclass, wanted: &Wanted) -> Result<()> {
+pub fn create_first(table: Regclass, wanted: &Wanted) -> Result<()> {
     let set = Set::get(table, None)?;
     let children = set.children()?;
     let look = Look::at(&set, &children, Phase::Create)?;

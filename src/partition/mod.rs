@@ -3,6 +3,7 @@
 mod archive;
 mod children;
 mod column;
+mod convert;
 mod drift;
 mod error;
 mod event;

@@ -55,6 +55,30 @@ impl Parent {
         Err(error.into())
     }
 
+    /// What a plain table would be, partitioned by a column of it.
+    ///
+    /// Errors: 42P01 if there is no such relation, 42703 if it has no such column.
+    pub fn to_be(table: Regclass, column: &str) -> Result<Self> {
+        let name = name::of(table)?;
+        let row = spi::read_one_now(
+            "SELECT c.relowner, pg_catalog.format_type(a.atttypid, NULL)
+             FROM pg_catalog.pg_class c
+             LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = $2 AND a.attnum > 0 AND NOT a.attisdropped
+             WHERE c.oid = $1",
+            &[table.into(), column.into()],
+            |row| Ok((row.get::<pg_sys::Oid>(1)?, row.get::<String>(2)?)),
+        )?;
+        match row {
+            Some((Some(owner), Some(type_name))) => {
+                Ok(Self { table, name, owner, column: Column { name: column.to_owned(), type_name } })
+            }
+            Some((Some(_), None)) => {
+                Err(PartitionError::NoColumn { table: name.sql(), column: column.to_owned() }.into())
+            }
+            _ => Err(name::NameError::NoRelation(name.sql()).into()),
+        }
+    }
+
     /// Whether the caller may do what the owner may.
     pub fn is_callers(&self) -> Result<bool> {
         let sql = "SELECT pg_catalog.pg_has_role($1, 'USAGE')";
@@ -67,5 +91,15 @@ impl Parent {
             return Ok(());
         }
         Err(PartitionError::NotOwner(self.name.sql()).into())
+    }
+}
+
+/// `check_owner` of any table.
+pub fn check_owner_of(table: Regclass) -> Result<()> {
+    let name = name::of(table)?;
+    let sql = "SELECT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = $1";
+    match spi::read_one_now(sql, &[table.into()], |row| row.get::<bool>(1))?.flatten() {
+        Some(true) => Ok(()),
+        _ => Err(PartitionError::NotOwner(name.sql()).into()),
     }
 }

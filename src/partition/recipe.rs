@@ -97,12 +97,19 @@ impl Recipe {
 
     /// Makes it one.
     pub fn attach(&self, partition: &Qualified, lower: &str, upper: &str) -> Result<Vec<Statement>> {
+        self.attach_as(partition, &format!("FOR VALUES FROM ({}) TO ({})", literal(lower), literal(upper)))
+    }
+
+    /// Makes it the default partition.
+    pub fn attach_default(&self, partition: &Qualified) -> Result<Vec<Statement>> {
+        self.attach_as(partition, "DEFAULT")
+    }
+
+    fn attach_as(&self, partition: &Qualified, bound: &str) -> Result<Vec<Statement>> {
         let partition = partition.sql();
         let mut statements = vec![Statement::Sql(format!(
-            "ALTER TABLE {} ATTACH PARTITION {partition} FOR VALUES FROM ({}) TO ({})",
+            "ALTER TABLE {} ATTACH PARTITION {partition} {bound}",
             self.parent.sql(),
-            literal(lower),
-            literal(upper)
         ))];
         let identity = self.replica_identity.map(name::of).transpose()?;
         statements.extend(identity.map(|index| identify(&partition, &index.sql())));

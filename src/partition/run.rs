@@ -247,7 +247,7 @@ fn is_done_already(failure: &Failure) -> bool {
 /// Keeps other runs from this table until the transaction ends.
 ///
 /// Errors: 55P03 if another run does not end in time.
-fn alone(parent: Regclass) -> Result<()> {
+pub fn alone(parent: Regclass) -> Result<()> {
     let begun = Instant::now();
     loop {
         let sql = "SELECT pg_catalog.pg_try_advisory_xact_lock('opdb.partition_set'::pg_catalog.regclass::integer, $1::oid::integer)";
@@ -263,6 +263,11 @@ fn alone(parent: Regclass) -> Result<()> {
 }
 
 fn carry_out(set: &Set, step: &Step) -> Result<()> {
+    as_owner(set.parent.owner, || Statement::run_all(&step.statements))
+}
+
+/// Runs `work` as a table's owner, with the settings that decide what is made.
+pub fn as_owner<T>(owner: pgrx::pg_sys::Oid, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let timeout = LOCK_TIMEOUT.as_millis().to_string();
     let settings = [
         ("lock_timeout", timeout.as_str()),
@@ -270,8 +275,7 @@ fn carry_out(set: &Set, step: &Step) -> Result<()> {
         ("default_tablespace", ""),
         ("default_table_access_method", "heap"),
     ];
-    let statements = || Statement::run_all(&step.statements);
-    session::pinned_with(&settings, || role::acting_as_owner_of_rows(set.parent.owner, statements))
+    session::pinned_with(&settings, || role::acting_as_owner_of_rows(owner, work))
 }
 
 fn note(set: &Set, then: Then) -> Result<()> {

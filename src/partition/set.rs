@@ -7,6 +7,7 @@ use pgrx::datum::Interval;
 use super::children::Children;
 use super::column;
 use super::error::PartitionError;
+use super::manage::{self, Wanted};
 use super::parent::Parent;
 use super::shipment::Place;
 use crate::pg::error::Result;
@@ -182,6 +183,33 @@ impl Set {
             analyze: false,
             now: crate::pg::time::now(),
         })
+    }
+
+    /// Of a table that is to be managed as it is said.
+    ///
+    /// Errors: those of manage_partitions for its arguments.
+    pub fn wanted(parent: Parent, wanted: &Wanted) -> Result<Self> {
+        let unit = wanted.options.unit.as_deref().map(unit).transpose()?;
+        let key = column::key(&parent, unit, wanted.options.width.is_some())?;
+        let zone = zone_named(&wanted.timezone)?;
+        let mut set = Self {
+            grid: Grid::new(manage::span(&parent, key, wanted)?, line_zone(key, zone)?, None),
+            zone,
+            parent,
+            key,
+            premake: usize::try_from(wanted.premake).unwrap_or_default(),
+            retention: None,
+            storage: Vec::new(),
+            analyze: false,
+            now: 0,
+        };
+        set.now = set.place_of(crate::pg::time::now());
+        Ok(set)
+    }
+
+    /// Now, by the clock.
+    pub fn clock(&self) -> i64 {
+        self.now
     }
 
     pub fn children(&self) -> Result<Children> {

@@ -152,8 +152,9 @@ impl<'a> Steps<'a> {
             column::within(parent, lower, upper),
             partition.sql(),
         );
-        // Readers go on while rows are moved: they only wait, at the end, for the attaching. That each row fits is
-        // checked on its way, and not looked for again then.
+        // Readers go on while rows are moved: they only wait, at the end, for the attaching. Then they must wait at the
+        // parent, and writers from the beginning: a query that knows its partitions already would find the rows in
+        // none of them. That each row fits is checked on its way, and not looked for again.
         let is_of_default =
             |it: &Statement| matches!(it, Statement::Lock(lock) if lock.relation == default.table);
         let place = step.statements.iter().position(is_of_default).unwrap_or_default();
@@ -163,15 +164,13 @@ impl<'a> Steps<'a> {
             column::within(parent, lower, upper),
             partition = partition.sql()
         ));
-        let moving = [
-            within,
-            on_default(default, Mode::ShareRow),
-            Statement::Move(moved),
-            lock(parent.table, &parent.name, Mode::Access),
-        ];
+        let on_parent = |mode| lock(parent.table, &parent.name, mode);
+        let moving =
+            [within, on_default(default, Mode::ShareRow), Statement::Move(moved), on_parent(Mode::Access)];
         let without = Statement::Sql(format!("ALTER TABLE {} DROP CONSTRAINT opdb_within", partition.sql()));
         step.statements.splice(place..place, moving);
         step.statements.push(without);
+        step.statements.insert(0, on_parent(Mode::ShareRow));
         step.action = "move_rows";
         let rows = self.look.strays.as_ref().and_then(|strays| strays.rows.get(&range)).copied();
         step.note = rows.map(|rows| format!("{rows} rows, out of {}", default.name.sql()));

@@ -9,6 +9,7 @@ use super::column;
 use super::error::PartitionError;
 use super::set::Set;
 use crate::pg::error::Result;
+use crate::pg::name::Qualified;
 use crate::pg::relation::{self, Seen};
 use crate::pg::spi;
 
@@ -45,7 +46,7 @@ pub fn find(set: &Set, children: &Children) -> Result<Option<Strays>> {
     };
     match relation::read_now(default.table, |table| Ok(table.blocks()))? {
         Seen::Read(0) => Ok(Some(Strays::default())),
-        Seen::Read(_) => Ok(Some(count(set, default)?)),
+        Seen::Read(_) => Ok(Some(count(set, &default.name, default.owner)?)),
         Seen::Gone => Err(PartitionError::Changed(default.name.sql()).into()),
         Seen::Locked => {
             let blockers = crate::pg::lock::holders(default.table)?;
@@ -54,7 +55,8 @@ pub fn find(set: &Set, children: &Children) -> Result<Option<Strays>> {
     }
 }
 
-fn count(set: &Set, default: &DefaultPartition) -> Result<Strays> {
+/// The rows of a table, without those of tables below it.
+pub fn count(set: &Set, table: &Qualified, owner: pgrx::pg_sys::Oid) -> Result<Strays> {
     let (group, is_placed) = column::group(&set.parent, set.key, set.grid.span());
     let column = crate::pg::name::identifier(&set.parent.column.name);
     let place = |aggregate: &str| {
@@ -71,10 +73,10 @@ fn count(set: &Set, default: &DefaultPartition) -> Result<Strays> {
         "SELECT count(*) FILTER (WHERE {is_placed}), count(*), {}, {} FROM ONLY {} GROUP BY {group}",
         place("min"),
         place("max"),
-        default.name.sql()
+        table.sql()
     );
     let mut strays = Strays::default();
-    let groups = column::as_owner(default.owner, || {
+    let groups = column::as_owner(owner, || {
         spi::read_now(&sql, &[], |row| {
             Ok((row.get::<i64>(1)?, row.get::<i64>(2)?, row.get::<i64>(3)?.zip(row.get::<i64>(4)?)))
         })

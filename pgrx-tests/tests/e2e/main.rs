@@ -15,6 +15,7 @@ mod ingest;
 mod main_job;
 mod partition;
 mod partition_archive;
+mod partition_table;
 mod privileges;
 mod quality;
 mod reads;

@@ -182,3 +182,51 @@ fn a_table_whose_rows_may_not_be_read_is_told_and_does_not_stop_the_others() {
     assert_eq!(status(&mut client, "a", "default_rows"), "NULL");
     assert_eq!((names(&mut client, "a").len(), names(&mut client, "b").len()), (3, 2));
 }
+
+#[test]
+fn no_writer_misses_a_row_that_moves_and_none_fails() {
+    let (mut client, name) = new_session();
+    execute(
+        &mut client,
+        "CREATE TABLE t (id int, at timestamptz, n int NOT NULL DEFAULT 0) PARTITION BY RANGE (at);
+         CREATE TABLE t_default PARTITION OF t DEFAULT;
+         INSERT INTO t SELECT i, now() - (i % 8) * interval '1 day' FROM generate_series(0, 20000) i",
+    );
+    let stop = AtomicBool::new(false);
+    let (updates, inserts) = thread::scope(|scope| {
+        let updater = scope.spawn(|| {
+            let mut session = on_test(&name);
+            let mut updates = 0;
+            while !stop.load(Ordering::Relaxed) {
+                for id in 0..8 {
+                    let touched =
+                        session.execute(&format!("UPDATE t SET n = n + 1 WHERE id = {id}"), &[]).unwrap();
+                    assert_eq!(touched, 1, "row {id} was missed");
+                    updates += 1;
+                }
+            }
+            updates
+        });
+        let inserter = scope.spawn(|| {
+            let mut session = on_test(&name);
+            let mut inserts = 0;
+            while !stop.load(Ordering::Relaxed) {
+                execute(
+                    &mut session,
+                    "INSERT INTO t SELECT -1, now() - i * interval '1 day' FROM generate_series(0, 7) i",
+                );
+                inserts += 8;
+            }
+            inserts
+        });
+        let stopped = StopAtEnd(&stop);
+        execute(&mut client, "SELECT opdb.manage_partitions('t', premake => 0)");
+        maintain(&mut client);
+        drop(stopped);
+        (updater.join().unwrap(), inserter.join().unwrap())
+    });
+    assert_eq!(text(&mut client, "SELECT sum(n) FROM t"), updates.to_string());
+    assert_eq!(text(&mut client, "SELECT count(*) FROM t WHERE id = -1"), inserts.to_string());
+    maintain(&mut client);
+    assert_eq!(text(&mut client, "SELECT count(*) FROM ONLY t_default"), "0");
+}

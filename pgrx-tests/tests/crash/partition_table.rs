@@ -1,0 +1,253 @@
+//! The conversion of a table that is written to, with the server killed at every step of it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use opdb_e2e::cluster::{Cluster, Installation};
+use opdb_e2e::psql::describe;
+use postgres::Client;
+
+const CALL: &str =
+    r#"CALL opdb.partition_table('events', 'at', options => '{"weaker_keys": true, "batch_rows": 50}')"#;
+
+fn scene() -> Arc<Cluster> {
+    let installation = Installation::from_env().unwrap();
+    let cluster = Cluster::start_temporary(&installation, &[("max_connections", "50")]).unwrap();
+    cluster
+        .connect_as_superuser("postgres")
+        .unwrap()
+        .batch_execute(
+            "SET client_min_messages = error; CREATE EXTENSION opdb CASCADE;
+             CREATE TABLE kind (id int PRIMARY KEY); INSERT INTO kind SELECT generate_series(1, 10);
+             CREATE TABLE events (id bigint PRIMARY KEY, at timestamptz NOT NULL, kind int NOT NULL REFERENCES kind, value int NOT NULL);
+             INSERT INTO events SELECT g, now() - g % 20 * interval '1 day', 1 + g % 10, 0 FROM generate_series(1, 30000) g;
+             ANALYZE",
+        )
+        .unwrap();
+    Arc::new(cluster)
+}
+
+fn connect(cluster: &Cluster) -> Client {
+    let begun = Instant::now();
+    loop {
+        match cluster.connect_as_superuser("postgres") {
+            Ok(client) => return client,
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(60), "{error:#}"),
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Converts in the background; tells whether the procedure came to its end.
+fn convert(cluster: &Arc<Cluster>) -> JoinHandle<Result<(), String>> {
+    let cluster = Arc::clone(cluster);
+    thread::spawn(move || {
+        let mut client = connect(&cluster);
+        client.batch_execute("SET client_min_messages = warning").map_err(|error| describe(&error))?;
+        client.batch_execute(CALL).map_err(|error| describe(&error))
+    })
+}
+
+type Rows = BTreeMap<i64, i32>;
+
+/// Writes rows of its own; whatever a killed server was doing is looked up when it is back.
+fn write(cluster: &Arc<Cluster>, first: i64, stop: &'static AtomicBool) -> JoinHandle<Rows> {
+    let cluster = Arc::clone(cluster);
+    thread::spawn(move || {
+        let (mut client, mut rows, mut number) = (connect(&cluster), Rows::new(), 0);
+        while !stop.load(Ordering::Relaxed) {
+            number += 1;
+            let id = first + i64::from(number % 97);
+            let at = format!("now() - {} * interval '1 day'", number % 25);
+            let sql = match rows.get(&id) {
+                None => format!("INSERT INTO events VALUES ({id}, {at}, 1, {number})"),
+                Some(_) if number % 3 == 0 => format!("DELETE FROM events WHERE id = {id}"),
+                Some(_) => format!("UPDATE events SET at = {at}, value = {number} WHERE id = {id}"),
+            };
+            match client.execute(&sql, &[]) {
+                Ok(done) => {
+                    assert_eq!(done, 1, "{sql}");
+                    if sql.starts_with("DELETE") {
+                        rows.remove(&id)
+                    } else {
+                        rows.insert(id, number)
+                    };
+                }
+                Err(error) => {
+                    assert!(
+                        error.as_db_error().is_none_or(|it| it.code().code().starts_with("57")),
+                        "{sql}: {error:?}"
+                    );
+                    client = connect(&cluster);
+                    settle(&mut client, id, number, &sql, &mut rows);
+                }
+            }
+        }
+        rows
+    })
+}
+
+/// It was done, or it was not.
+fn settle(client: &mut Client, id: i64, number: i32, sql: &str, rows: &mut Rows) {
+    let found: Vec<i32> = loop {
+        match client.query("SELECT value FROM events WHERE id = $1", &[&id]) {
+            Ok(found) => break found.iter().map(|row| row.get(0)).collect(),
+            Err(_) => thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    let before: Vec<i32> = rows.get(&id).copied().into_iter().collect();
+    let after = if sql.starts_with("DELETE") { vec![] } else { vec![number] };
+    assert!(found == before || found == after, "{sql}: {before:?} became {found:?}");
+    match found.first() {
+        Some(value) => rows.insert(id, *value),
+        None => rows.remove(&id),
+    };
+}
+
+fn state(client: &mut Client) -> (String, i64) {
+    let sql = "SELECT coalesce((SELECT state FROM opdb.partition_conversion), 'none'),
+                      coalesce((SELECT next_block FROM opdb.partition_conversion), 0)";
+    let row = client.query_one(sql, &[]).unwrap();
+    (row.get(0), row.get(1))
+}
+
+/// Kills the backend that converts, at which the server starts anew, or the whole server, the postmaster last: a busy
+/// backend would only notice later that it is gone.
+fn kill(cluster: &Cluster, whole: bool) {
+    let sql = "SELECT pid FROM pg_stat_activity
+               WHERE query LIKE 'CALL opdb.partition_table%' AND state = 'active' AND pid <> pg_backend_pid()";
+    if let Some(row) = connect(cluster).query_opt(sql, &[]).unwrap() {
+        // It may have come to its end just now.
+        let _ended = cluster.kill_backend(row.get(0));
+    }
+    if whole {
+        cluster.kill_nine().unwrap();
+        cluster.start_again().unwrap();
+    }
+}
+
+fn check(cluster: &Cluster, first: i64, rows: &Rows) {
+    let sql = "SELECT id, value FROM events WHERE id >= $1 AND id < $1 + 1000 ORDER BY id";
+    let found = connect(cluster).query(sql, &[&first]).unwrap();
+    let found: Vec<(i64, i32)> = found.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(found, rows.iter().map(|(id, value)| (*id, *value)).collect::<Vec<_>>());
+}
+
+fn check_done(cluster: &Cluster) {
+    let mut client = connect(cluster);
+    let one = |client: &mut Client, sql: &str| client.query_one(sql, &[]).unwrap().get::<_, String>(0);
+    assert_eq!(one(&mut client, "SELECT state FROM opdb.partition_conversions"), "done");
+    assert_eq!(one(&mut client, "SELECT relkind::text FROM pg_class WHERE oid = 'events'::regclass"), "p");
+    assert_eq!(
+        one(
+            &mut client,
+            "SELECT count(*)::text || count(DISTINCT id) FROM events WHERE value = 0 AND id <= 30000"
+        ),
+        "3000030000"
+    );
+    let left = "SELECT count(*)::text FROM pg_class WHERE relname LIKE 'opdb\\_%' AND relnamespace = 'public'::regnamespace";
+    assert_eq!(one(&mut client, left), "0");
+    let key =
+        "SELECT convalidated::text FROM pg_constraint WHERE conrelid = 'events'::regclass AND contype = 'f'";
+    assert_eq!(one(&mut client, key), "true");
+    assert_eq!(one(&mut client, "SELECT parent::text FROM opdb.partition_set"), "events");
+}
+
+/// What keeps the conversion at a step until the server is killed.
+fn held_at(cluster: &Cluster, step: &str) -> Client {
+    let mut client = connect(cluster);
+    client
+        .batch_execute(match step {
+            // A writer does not end: the triggers cannot be made.
+            "prepare" => "BEGIN; UPDATE events SET value = 0 WHERE id = 1",
+            // A snapshot keeps the tables from changing places.
+            "swap" => "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1",
+            // A writer of the other table keeps the foreign key from becoming the table's own.
+            _ => "BEGIN; UPDATE kind SET id = 1 WHERE id = 1",
+        })
+        .unwrap();
+    client
+}
+
+#[test]
+fn it_goes_on_after_a_kill_at_every_step() {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let cluster = scene();
+    let writers: Vec<_> =
+        [100_000, 200_000].map(|first| (first, write(&cluster, first, &STOP))).into_iter().collect();
+    let seen = Mutex::new(Vec::new());
+    let kill_when = |what: &str, whole: bool, is_there: &dyn Fn(&(String, i64)) -> bool| {
+        let conversion = convert(&cluster);
+        let mut client = connect(&cluster);
+        while !is_there(&state(&mut client)) {
+            if conversion.is_finished() {
+                panic!("it ended before {what}: {:?}", conversion.join().unwrap());
+            }
+        }
+        // Into the step, not only to its beginning.
+        thread::sleep(Duration::from_millis(if what.starts_with("held") { 300 } else { 3 }));
+        seen.lock().unwrap().push((what.to_owned(), state(&mut client)));
+        drop(client);
+        kill(&cluster, whole);
+        assert!(conversion.join().unwrap().is_err(), "{what}");
+    };
+    {
+        let _held = held_at(&cluster, "prepare");
+        kill_when("held while preparing", true, &|(state, _)| state == "none");
+    }
+    kill_when("the first blocks", false, &|(state, block)| state == "copying" && *block > 0);
+    kill_when("more blocks", true, &|(state, block)| state == "copying" && *block > 60);
+    {
+        let _held = held_at(&cluster, "swap");
+        kill_when("held before the swap", false, &|(state, _)| state == "applying");
+    }
+    {
+        let _held = held_at(&cluster, "swap");
+        kill_when("held before the swap", true, &|(state, _)| state == "applying");
+    }
+    {
+        let conversion = convert(&cluster);
+        let mut client = connect(&cluster);
+        while state(&mut client).0 != "swapped" && !conversion.is_finished() {}
+        let held = held_at(&cluster, "finish");
+        kill(&cluster, true);
+        drop(held);
+        let _ended = conversion.join().unwrap();
+    }
+    assert_eq!(convert(&cluster).join().unwrap(), Ok(()));
+    STOP.store(true, Ordering::Relaxed);
+    println!("{:?}", seen.lock().unwrap());
+    for (first, writer) in writers {
+        check(&cluster, first, &writer.join().unwrap());
+    }
+    check_done(&cluster);
+}
+
+#[test]
+fn it_goes_on_after_kills_at_any_moment() {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let cluster = scene();
+    let writer = write(&cluster, 100_000, &STOP);
+    let mut kills = 0;
+    loop {
+        let conversion = convert(&cluster);
+        thread::sleep(Duration::from_millis(20 + 31 * kills % 200));
+        if conversion.is_finished() {
+            assert_eq!(conversion.join().unwrap(), Ok(()));
+            break;
+        }
+        kill(&cluster, kills % 2 == 0);
+        kills += 1;
+        if conversion.join().unwrap().is_ok() || kills == 12 {
+            break;
+        }
+    }
+    assert_eq!(convert(&cluster).join().unwrap(), Ok(()));
+    STOP.store(true, Ordering::Relaxed);
+    println!("{kills} kills");
+    check(&cluster, 100_000, &writer.join().unwrap());
+    check_done(&cluster);
+}

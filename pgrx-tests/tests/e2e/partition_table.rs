@@ -1,0 +1,437 @@
+//! Plain tables become partitioned ones while they are in use.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use opdb_e2e::psql::describe;
+use postgres::Client;
+
+use crate::fixture::{database, execute, on_test, refused, role, rows, servers, text};
+
+/// A generous multiple of what is measured on a machine that does nothing else.
+const LONGEST_WAIT: Duration = Duration::from_millis(100 * 10);
+const FIXED: i64 = 20_000;
+
+fn session(database: &str) -> Client {
+    let mut client = on_test(database);
+    execute(&mut client, "SET client_min_messages = warning");
+    client
+}
+
+fn new_session() -> (Client, String) {
+    let name = database(&servers().test);
+    (session(&name), name)
+}
+
+const EVENTS: &str = "
+    CREATE TABLE events (id bigint PRIMARY KEY, at timestamptz NOT NULL, kind text NOT NULL, value int NOT NULL);
+    CREATE INDEX ON events (kind, at);
+    INSERT INTO events SELECT g, now() - g % 30 * interval '1 day', 'fixed', 0 FROM generate_series(1, 20000) g;
+    ANALYZE events";
+
+/// A row of a writer's, as it must be: its day, counted backwards, and its value.
+type Rows = BTreeMap<i64, (i32, i32)>;
+
+/// Inserts, updates, moves to another day and deletes rows of its own until it is told to stop.
+fn write(database: String, first: i64, stop: &'static AtomicBool) -> JoinHandle<Rows> {
+    thread::spawn(move || {
+        let mut client = session(&database);
+        let mut rows = Rows::new();
+        let mut number = 0;
+        while !stop.load(Ordering::Relaxed) {
+            number += 1;
+            let (id, day, value) = (first + i64::from(number % 700), number % 40, number);
+            let at = format!("date_trunc('day', now()) - {day} * interval '1 day'");
+            let before = if number % 3 == 0 { rows.remove(&id) } else { rows.insert(id, (day, value)) };
+            let sql = match before {
+                Some(_) if number % 3 == 0 => format!("DELETE FROM events WHERE id = {id}"),
+                Some(_) => format!("UPDATE events SET at = {at}, value = {value} WHERE id = {id}"),
+                None => {
+                    rows.insert(id, (day, value));
+                    format!("INSERT INTO events VALUES ({id}, {at}, 'moving', {value})")
+                }
+            };
+            let done =
+                client.execute(&sql, &[]).unwrap_or_else(|error| panic!("{sql}: {}", describe(&error)));
+            assert_eq!(done, 1, "{sql}");
+        }
+        rows
+    })
+}
+
+/// Counts rows that nobody changes until it is told to stop; returns how long it waited at most.
+fn read(database: String, level: &'static str, stop: &'static AtomicBool) -> JoinHandle<(Duration, usize)> {
+    thread::spawn(move || {
+        let mut client = session(&database);
+        let (mut longest, mut reads) = (Duration::ZERO, 0);
+        while !stop.load(Ordering::Relaxed) {
+            let begun = Instant::now();
+            let mut transaction = client.build_transaction().isolation_level(match level {
+                "repeatable read" => postgres::IsolationLevel::RepeatableRead,
+                _ => postgres::IsolationLevel::ReadCommitted,
+            });
+            transaction = transaction.read_only(true);
+            let mut transaction = transaction.start().unwrap();
+            if level == "repeatable read" {
+                // A snapshot that is older than its first look at the table.
+                transaction.query("SELECT 1", &[]).unwrap();
+            }
+            let sql = "SELECT count(*), count(DISTINCT id) FROM events WHERE kind = 'fixed' AND id % 100 = 7";
+            let row = transaction.query_one(sql, &[]).unwrap_or_else(|error| panic!("{}", describe(&error)));
+            let counts: (i64, i64) = (row.get(0), row.get(1));
+            assert_eq!(counts, (FIXED / 100, FIXED / 100), "{level}");
+            transaction.commit().unwrap();
+            longest = longest.max(begun.elapsed());
+            reads += 1;
+        }
+        (longest, reads)
+    })
+}
+
+fn rows_of(client: &mut Client, first: i64) -> Rows {
+    let sql = format!(
+        "SELECT id, extract(day FROM date_trunc('day', now()) - at)::int, value FROM events
+         WHERE id >= {first} AND id < {first} + 1000 ORDER BY id"
+    );
+    let found = client.query(&sql, &[]).unwrap();
+    let count = found.len();
+    let rows: Rows = found.into_iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
+    assert_eq!(rows.len(), count, "a row is there twice");
+    rows
+}
+
+#[test]
+fn readers_and_writers_go_on() {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let (mut client, name) = new_session();
+    execute(&mut client, EVENTS);
+    let writers: Vec<_> =
+        [100_000, 200_000, 300_000].map(|first| (first, write(name.clone(), first, &STOP))).into();
+    let readers: Vec<_> = ["read committed", "repeatable read", "read committed"]
+        .map(|level| read(name.clone(), level, &STOP))
+        .into();
+    thread::sleep(Duration::from_millis(300));
+    let begun = Instant::now();
+    execute(
+        &mut client,
+        r#"CALL opdb.partition_table('events', 'at', options => '{"weaker_keys": true, "batch_rows": 500}')"#,
+    );
+    let took = begun.elapsed();
+    thread::sleep(Duration::from_millis(300));
+    STOP.store(true, Ordering::Relaxed);
+    let (mut longest, mut reads) = (Duration::ZERO, 0);
+    for reader in readers {
+        let (waited, count) = reader.join().unwrap();
+        longest = longest.max(waited);
+        reads += count;
+    }
+    for (first, writer) in writers {
+        assert_eq!(writer.join().unwrap(), rows_of(&mut client, first), "rows of the writer from {first}");
+    }
+    println!("converted in {took:?}; {reads} reads, the longest {longest:?}");
+    assert!(longest < LONGEST_WAIT, "a reader waited {longest:?}");
+    assert_eq!(text(&mut client, "SELECT relkind FROM pg_class WHERE oid = 'events'::regclass"), "p");
+    assert_eq!(text(&mut client, "SELECT count(*) FROM events WHERE kind = 'fixed'"), FIXED.to_string());
+    assert_eq!(text(&mut client, "SELECT state FROM opdb.partition_conversions"), "done");
+    assert_eq!(text(&mut client, "SELECT parent FROM opdb.partition_set"), "events");
+    // Called once more it has nothing to do; the old table is dropped by hand.
+    execute(&mut client, "CALL opdb.partition_table('events', 'at')");
+    execute(&mut client, "DROP TABLE events_unpartitioned");
+    assert_eq!(text(&mut client, "SELECT old_table FROM opdb.partition_conversions"), "NULL");
+    execute(&mut client, "CALL opdb.run_partition_maintenance()");
+    assert_eq!(
+        text(&mut client, "SELECT last_status FROM opdb.partition_status"),
+        "done",
+        "it is managed from now on"
+    );
+}
+
+const RICH: &str = r#"
+    CREATE TABLE customer (id int PRIMARY KEY);
+    INSERT INTO customer SELECT generate_series(1, 100);
+    CREATE TABLE "Orders" (
+        id bigint GENERATED ALWAYS AS IDENTITY, number serial, at date NOT NULL, gone text,
+        customer_id int NOT NULL REFERENCES customer ON DELETE CASCADE, amount numeric CHECK (amount >= 0),
+        twice numeric GENERATED ALWAYS AS (amount * 2) STORED, note text COLLATE "C" DEFAULT 'x', PRIMARY KEY (id, at)
+    ) WITH (fillfactor = 90);
+    ALTER TABLE "Orders" DROP COLUMN gone;
+    CREATE INDEX orders_customer ON "Orders" (customer_id) WHERE amount > 10;
+    CREATE UNIQUE INDEX orders_number ON "Orders" (number, at) INCLUDE (note);
+    CREATE STATISTICS orders_stats ON customer_id, amount FROM "Orders";
+    COMMENT ON TABLE "Orders" IS 'the orders'; COMMENT ON INDEX orders_customer IS 'partial';
+    CREATE TABLE log (what text);
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO public.log VALUES (TG_NAME || ' ' || TG_TABLE_NAME); RETURN coalesce(NEW, OLD); END $$;
+    CREATE TRIGGER a_row BEFORE INSERT ON "Orders" FOR EACH ROW WHEN (NEW.amount > 5) EXECUTE FUNCTION note();
+    CREATE TRIGGER b_off AFTER UPDATE OF note ON "Orders" FOR EACH ROW EXECUTE FUNCTION note();
+    ALTER TABLE "Orders" DISABLE TRIGGER b_off;
+    CREATE TRIGGER c_always AFTER DELETE ON "Orders" FOR EACH STATEMENT EXECUTE FUNCTION note();
+    ALTER TABLE "Orders" ENABLE ALWAYS TRIGGER c_always;
+    ALTER TABLE "Orders" ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY small ON "Orders" FOR SELECT USING (amount < 100);
+    INSERT INTO "Orders" (at, customer_id, amount)
+        SELECT current_date - g % 20, 1 + g % 100, g % 200 FROM generate_series(1, 3000) g;
+    INSERT INTO "Orders" (at, customer_id, amount) VALUES ('2097-01-01', 1, 1), ('infinity', 1, 1);
+    TRUNCATE log;
+    CREATE VIEW cheap WITH (security_barrier) AS SELECT id, at, amount FROM "Orders" WHERE amount < 50;
+    CREATE VIEW cheaper AS SELECT count(*) FROM cheap WHERE amount < 10;
+    CREATE FUNCTION orders_of(c int) RETURNS bigint LANGUAGE sql BEGIN ATOMIC
+        SELECT count(*) FROM "Orders" WHERE customer_id = c; END;
+    CREATE TABLE item (id int PRIMARY KEY, order_id bigint, order_at date,
+        CONSTRAINT item_order FOREIGN KEY (order_id, order_at) REFERENCES "Orders" (id, at));
+    INSERT INTO item SELECT row_number() OVER (), id, at FROM "Orders" LIMIT 50;
+    SELECT opdb.add_quality_rule('"Orders"', 'completeness', 'not_null', '{customer_id}')"#;
+
+/// What there is to see of a table, by its name.
+const LOOK: &str = r#"
+    SELECT 'column', concat(attname, format_type(atttypid, atttypmod), attnotnull, attidentity, attgenerated, pg_get_expr(adbin, adrelid))
+    FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE attrelid = '"Orders"'::regclass AND attnum > 0 AND NOT attisdropped
+    UNION ALL SELECT 'index', replace(pg_get_indexdef(indexrelid), ' ON ONLY ', ' ON ') FROM pg_index WHERE indrelid = '"Orders"'::regclass
+    UNION ALL SELECT 'constraint', concat(conrelid::regclass, conname, convalidated, pg_get_constraintdef(oid)) FROM pg_constraint
+        WHERE '"Orders"'::regclass IN (conrelid, confrelid) AND conparentid = 0
+    UNION ALL SELECT 'trigger', concat(pg_get_triggerdef(oid), tgenabled) FROM pg_trigger WHERE tgrelid = '"Orders"'::regclass AND NOT tgisinternal
+    UNION ALL SELECT 'policy', concat(polname, pg_get_expr(polqual, polrelid)) FROM pg_policy WHERE polrelid = '"Orders"'::regclass
+    UNION ALL SELECT 'statistics', pg_get_statisticsobjdef(oid) FROM pg_statistic_ext WHERE stxrelid = '"Orders"'::regclass
+    UNION ALL SELECT 'comment', obj_description('"Orders"'::regclass) || obj_description('orders_customer'::regclass)
+    UNION ALL SELECT 'class', (relrowsecurity, relacl, relowner)::text FROM pg_class WHERE oid = '"Orders"'::regclass
+    UNION ALL SELECT 'column acl', concat(attname, attacl) FROM pg_attribute WHERE attrelid = '"Orders"'::regclass AND attacl IS NOT NULL
+    UNION ALL SELECT 'sequence', concat(pg_get_serial_sequence('"Orders"', c), s.last_value) FROM (VALUES ('id'), ('number')) v (c)
+        JOIN pg_sequences s ON s.schemaname || '."' || s.sequencename || '"' = pg_get_serial_sequence('"Orders"', c)
+    UNION ALL SELECT 'view', concat(relname, pg_get_viewdef(oid), reloptions, relacl) FROM pg_class WHERE relname = 'cheap'
+    UNION ALL SELECT 'rows', md5(string_agg(o::text, ',' ORDER BY id)) FROM "Orders" o
+    UNION ALL SELECT 'cheaper', count::text FROM cheaper UNION ALL SELECT 'function', orders_of(5)::text
+    UNION ALL SELECT 'rule', table_name::text FROM opdb.quality_rule
+    ORDER BY 1, 2"#;
+
+#[test]
+fn everything_of_the_table_is_carried() {
+    let (mut client, name) = new_session();
+    let (reader, writer) = (role(&servers().test, &[]), role(&servers().test, &[]));
+    execute(&mut client, RICH);
+    execute(
+        &mut client,
+        &format!(
+            r#"GRANT SELECT ON "Orders", cheap TO {reader}; GRANT UPDATE (note) ON "Orders" TO {writer} WITH GRANT OPTION"#
+        ),
+    );
+    let before = rows(&mut client, LOOK);
+    execute(&mut client, "BEGIN READ ONLY");
+    let steps = rows(
+        &mut client,
+        r#"SELECT DISTINCT step FROM opdb.plan_partition_table('"Orders"', 'at', '7 days', 2) ORDER BY 1"#,
+    );
+    assert_eq!(steps.concat().join(" "), "apply capture copy create finish partition swap");
+    assert_eq!(text(&mut client, "SELECT pg_current_xact_id_if_assigned()"), "NULL");
+    execute(&mut client, "ROLLBACK");
+    // What a foreign key deletes while the table is copied is not lost.
+    let older = with_a_snapshot(&name);
+    let call =
+        r#"CALL opdb.partition_table('"Orders"', 'at', '7 days', 2, options => '{"wait_seconds": 1}')"#;
+    refused(&mut client, call);
+    execute(&mut client, "DELETE FROM customer WHERE id = 77");
+    assert_eq!(text(&mut client, "SELECT pending_changes FROM opdb.partition_conversions"), "30");
+    let before: Vec<_> = before.into_iter().filter(|row| row[0] != "rows").collect();
+    let of_rows = rows(&mut client, LOOK).into_iter().find(|row| row[0] == "rows");
+    execute(&mut client, "TRUNCATE log");
+    drop(older);
+    execute(&mut client, call);
+    let (after_rows, after): (Vec<_>, Vec<_>) =
+        rows(&mut client, LOOK).into_iter().partition(|row| row[0] == "rows");
+    assert_eq!(after, before);
+    assert_eq!(after_rows.into_iter().next(), of_rows);
+    assert_eq!(text(&mut client, "SELECT count(*) FROM log"), "0", "no trigger fired");
+    let of_leaf = rows(
+        &mut client,
+        r#"SELECT DISTINCT c.reloptions, c.relacl IS NOT NULL, c.relrowsecurity FROM pg_inherits i JOIN pg_class c ON c.oid = inhrelid
+           WHERE inhparent = '"Orders"'::regclass"#,
+    );
+    assert_eq!(of_leaf, [["{fillfactor=90}", "t", "t"]]);
+    assert_eq!(text(&mut client, r#"SELECT count(*) FROM "Orders_default""#), "2", "2097 and infinity");
+    assert_eq!(
+        text(
+            &mut client,
+            r#"INSERT INTO "Orders" (at, customer_id, amount) VALUES (current_date, 1, 7) RETURNING id = 3003 AND number = 3003"#
+        ),
+        "t"
+    );
+    assert_eq!(text(&mut client, "SELECT string_agg(what, ',') LIKE 'a_row Orders%' FROM log"), "t");
+    for (sql, sqlstate) in [
+        (r#"INSERT INTO "Orders" (at, customer_id, amount) VALUES (current_date, 999, 1)"#, "23503"),
+        (r#"DELETE FROM "Orders" WHERE id = (SELECT min(order_id) FROM item)"#, "23503"),
+        (r#"INSERT INTO "Orders" (at, customer_id, amount) VALUES (current_date, 1, -1)"#, "23514"),
+    ] {
+        assert_eq!(refused(&mut client, sql).sqlstate, sqlstate, "{sql}");
+    }
+    execute(&mut client, "DELETE FROM item; DELETE FROM customer WHERE id = 5");
+    assert_eq!(text(&mut client, "SELECT orders_of(5)"), "0", "ON DELETE CASCADE");
+    execute(&mut client, r#"DROP TABLE "Orders_unpartitioned""#);
+    let left = "SELECT string_agg(relname, ', ') FROM pg_class WHERE relname LIKE 'opdb\\_%' AND relnamespace = 'public'::regnamespace";
+    assert_eq!(text(&mut client, left), "NULL");
+}
+
+#[test]
+fn what_cannot_be_converted_is_refused_with_every_reason() {
+    let (mut client, _) = new_session();
+    execute(
+        &mut client,
+        "CREATE TABLE a (id int PRIMARY KEY, at timestamptz, parent int REFERENCES a, EXCLUDE USING gist (int4range(id, id + 1) WITH &&));
+         CREATE TABLE b (id int REFERENCES a);
+         CREATE MATERIALIZED VIEW m AS SELECT * FROM a;
+         CREATE RULE r AS ON DELETE TO a DO ALSO SELECT 1;
+         CREATE PUBLICATION p FOR TABLE a;
+         CREATE FUNCTION f() RETURNS SETOF a LANGUAGE sql AS 'SELECT * FROM a';
+         CREATE TABLE plain (at timestamptz);
+         CREATE TABLE far (id int, at timestamptz, PRIMARY KEY (id, at));
+         INSERT INTO far SELECT g, now() - g * interval '1 day' FROM generate_series(1, 1500) g",
+    );
+    let state = "SELECT (SELECT count(*) FROM pg_class) || ' ' || (SELECT count(*) FROM pg_proc)";
+    let before = text(&mut client, state);
+    for command in ["SELECT opdb.plan_partition_table('a', 'at')", "CALL opdb.partition_table('a', 'at')"] {
+        let refusal = refused(&mut client, command);
+        assert_eq!(refusal.sqlstate, "0A000", "{refusal:?}");
+        for reason in [
+            "a_pkey",
+            "a_parent_fkey",
+            "excludes",
+            "b_id_fkey",
+            "materialized view public.m",
+            "rule r",
+            "publication p",
+            "function public.f()",
+        ] {
+            assert!(refusal.whole.contains(reason), "{reason}: {}", refusal.whole);
+        }
+    }
+    for (call, sqlstate) in [
+        ("'plain', 'at'", "0A000"),
+        ("'far', 'at'", "22023"),
+        ("'far', 'nothing'", "42703"),
+        ("'far', NULL", "22004"),
+        ("NULL, 'at'", "22004"),
+        ("'far', 'id'", "22023"),
+        ("'m', 'at'", "42809"),
+        ("'far', 'at', options => '{\"batch_rows\": 0}'", "22023"),
+        ("'far', 'at', options => '{\"nothing\": 0}'", "22023"),
+        ("'far', 'at', '1 month', -1", "22023"),
+        ("'far', 'at', timezone => 'Nowhere'", "22023"),
+    ] {
+        let refusal = refused(&mut client, &format!("CALL opdb.partition_table({call})"));
+        assert_eq!(refusal.sqlstate, sqlstate, "{call}: {refusal:?}");
+    }
+    assert_eq!(refused(&mut client, "SELECT opdb.cancel_partition_table('far')").sqlstate, "42704");
+    execute(&mut client, "SET default_transaction_isolation = 'repeatable read'");
+    assert_eq!(refused(&mut client, "CALL opdb.partition_table('far', 'at', '1 month')").sqlstate, "25001");
+    execute(&mut client, "RESET default_transaction_isolation");
+    assert_eq!(text(&mut client, state), before, "nothing is left behind");
+    execute(&mut client, "CALL opdb.partition_table('far', 'at', '1 month')");
+}
+
+/// An open transaction with a snapshot keeps the tables from changing places.
+fn with_a_snapshot(database: &str) -> Client {
+    let mut client = session(database);
+    execute(&mut client, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+    client
+}
+
+#[test]
+fn what_stops_half_way_goes_on_or_is_undone() {
+    let (mut client, name) = new_session();
+    execute(&mut client, EVENTS);
+    let call =
+        r#"CALL opdb.partition_table('events', 'at', options => '{"weaker_keys": true, "wait_seconds": 1}')"#;
+    let older = with_a_snapshot(&name);
+    let refusal = refused(&mut client, call);
+    assert_eq!(refusal.sqlstate, "55P03", "{refusal:?}");
+    assert!(refusal.whole.contains("has a snapshot"), "{refusal:?}");
+    // What happens to the table meanwhile is not lost: changes, from a replica's session too, a rewrite, a truncation.
+    execute(
+        &mut client,
+        "BEGIN; SELECT * FROM opdb.partition_conversions; COMMIT;
+         UPDATE events SET value = 1 WHERE id <= 10; SET session_replication_role = replica; DELETE FROM events WHERE id = 11;
+         RESET session_replication_role",
+    );
+    assert_eq!(
+        rows(
+            &mut client,
+            "SELECT state, pending_changes, rows_copied, blocks_done = blocks_total FROM opdb.partition_conversions"
+        ),
+        [["applying", "21", "20000", "t"]]
+    );
+    drop(older);
+    execute(&mut client, "VACUUM FULL events");
+    execute(&mut client, "UPDATE events SET value = 2 WHERE id = 12");
+    let older = with_a_snapshot(&name);
+    refused(&mut client, call);
+    execute(&mut client, "BEGIN; TRUNCATE events; INSERT INTO events VALUES (1, now(), 'new', 3); COMMIT");
+    refused(&mut client, call);
+    // Another definition is not what was made.
+    execute(&mut client, "ALTER TABLE events ADD more int");
+    let refusal = refused(&mut client, call);
+    assert_eq!(refusal.sqlstate, "55000", "{refusal:?}");
+    execute(&mut client, "ALTER TABLE events DROP more");
+    drop(older);
+    execute(&mut client, call);
+    assert_eq!(rows(&mut client, "SELECT id, kind, value FROM events"), [["1", "new", "3"]]);
+
+    execute(&mut client, &EVENTS.replace("events", "others"));
+    let before =
+        "SELECT string_agg(relname, ',' ORDER BY relname) FROM pg_class WHERE relname NOT LIKE 'pg\\_%'";
+    let expected = text(&mut client, before);
+    let older = with_a_snapshot(&name);
+    refused(&mut client, &call.replace("events", "others"));
+    execute(&mut client, "SELECT opdb.cancel_partition_table('others')");
+    drop(older);
+    assert_eq!(text(&mut client, before), expected);
+    assert_eq!(text(&mut client, "SELECT count(*) FROM pg_trigger WHERE tgrelid = 'others'::regclass"), "0");
+    // Somebody dropped the new table.
+    let older = with_a_snapshot(&name);
+    refused(&mut client, &call.replace("events", "others"));
+    drop(older);
+    let new =
+        text(&mut client, "SELECT target FROM opdb.partition_conversion WHERE source = 'others'::regclass");
+    execute(&mut client, &format!("DROP TABLE {new}"));
+    execute(&mut client, "SELECT opdb.cancel_partition_table('others')");
+    execute(&mut client, &call.replace("events", "others"));
+    assert_eq!(refused(&mut client, "SELECT opdb.plan_partition_table('others', 'at')").sqlstate, "0A000");
+}
+
+#[test]
+fn an_owner_who_is_an_operator_converts_his_table_and_nobody_elses() {
+    let (mut client, name) = new_session();
+    let test = &servers().test;
+    let (owner, other) = (role(test, &["opdb_operator"]), role(test, &["opdb_operator"]));
+    execute(
+        &mut client,
+        &format!(
+            "{EVENTS}; CREATE SCHEMA own AUTHORIZATION {owner}; ALTER TABLE events SET SCHEMA own; ALTER TABLE own.events OWNER TO {owner};
+             CREATE ROLE {owner}_writer; GRANT USAGE ON SCHEMA own TO {owner}_writer; GRANT INSERT ON own.events TO {owner}_writer"
+        ),
+    );
+    let call = r#"CALL opdb.partition_table('own.events', 'at', options => '{"weaker_keys": true, "wait_seconds": 1}')"#;
+    execute(&mut client, &format!("GRANT USAGE ON SCHEMA own TO {other}"));
+    let mut stranger = test.connect(&name, &other, &other).unwrap();
+    assert_eq!(refused(&mut stranger, call).sqlstate, "42501");
+    let mut his = test.connect(&name, &owner, &owner).unwrap();
+    execute(&mut his, "SET client_min_messages = warning");
+    let older = with_a_snapshot(&name);
+    refused(&mut his, call);
+    assert_eq!(refused(&mut stranger, call).sqlstate, "42501");
+    assert_eq!(refused(&mut stranger, "SELECT opdb.cancel_partition_table('own.events')").sqlstate, "42501");
+    // A writer needs no right on what writes his changes down.
+    execute(
+        &mut client,
+        &format!("SET ROLE {owner}_writer; INSERT INTO own.events VALUES (-1, now(), 'x', 1); RESET ROLE"),
+    );
+    drop(older);
+    execute(&mut his, call);
+    assert_eq!(text(&mut his, "SELECT count(*) FROM own.events"), "20001");
+    assert_eq!(
+        rows(
+            &mut client,
+            "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'own'::regnamespace"
+        ),
+        [[owner]]
+    );
+}

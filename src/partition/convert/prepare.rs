@@ -1,0 +1,207 @@
+//! The new table, and what keeps account of changes to the old one while it is copied.
+
+use opdb_core::partition::{Range, name};
+
+use super::error::ConvertError;
+use super::options::ConvertOptions;
+use super::source::{KeyColumn, Source};
+use super::state::{self, File};
+use crate::partition::error::PartitionError;
+use crate::partition::manage::{self, Wanted};
+use crate::partition::parent::Parent;
+use crate::partition::recipe::{Recipe, Statement};
+use crate::partition::set::Set;
+use crate::partition::{run, stray};
+use crate::pg::error::Result;
+use crate::pg::lock::{self, Mode};
+use crate::pg::name::{MAX_IDENTIFIER_BYTES, Qualified, identifier, literal};
+use crate::pg::spi;
+use crate::pg::types::Regclass;
+
+const MOST_PARTITIONS: usize = 1000;
+
+/// What is written down, and where a trigger finds the rows.
+const EVENTS: [(&str, &str); 3] = [
+    ("INSERT", "NEW TABLE AS new_rows"),
+    ("UPDATE", "OLD TABLE AS old_rows NEW TABLE AS new_rows"),
+    ("DELETE", "OLD TABLE AS old_rows"),
+];
+
+/// A partition that the rows, or those to come, need.
+pub struct Leaf {
+    pub name: Qualified,
+    pub lower: String,
+    pub upper: String,
+}
+
+/// Makes the new table and begins to write down what changes in the old one, in one transaction. The old table is
+/// locked against writers only at the end of it.
+pub fn prepare(
+    source: &Source,
+    wanted: &Wanted,
+    options: &ConvertOptions,
+    stored: &serde_json::Value,
+) -> Result<()> {
+    run::alone(source.parent.table)?;
+    manage::check(wanted)?;
+    lock::against_alter(source.parent.table);
+    lock::still(source.parent.table, &source.parent.name)?;
+    source.check()?;
+    let set = source.set(wanted)?;
+    let leaves = leaves(&set)?;
+    let definition = source.definition()?;
+    let storage = manage::storage_of(wanted, Some(source.parent.table.0))?;
+    run::as_owner(source.parent.owner, || create(source, &leaves, &storage))?;
+    let (table, limit) = (source.parent.table, std::time::Duration::from_secs(options.wait_seconds as u64));
+    if !lock::in_turns(table, Mode::ShareRow, limit)? {
+        let blockers = lock::holders(table)?;
+        let relation = source.parent.name.sql();
+        return Err(PartitionError::Locked { relation, seconds: limit.as_secs(), blockers }.into());
+    }
+    if source.definition()? != definition {
+        return Err(ConvertError::Altered(source.parent.name.sql()).into());
+    }
+    let key = source.key()?;
+    run::as_owner(source.parent.owner, || {
+        capture(source, &key).iter().try_for_each(|sql| spi::write(sql, &[]).map(drop))
+    })?;
+    state::begin(source, wanted, stored, &definition, state::file_of(table)?)
+}
+
+/// Where a rewritten table is copied from.
+pub fn file(table: Regclass) -> Result<File> {
+    lock::against_alter(table);
+    state::file_of(table)
+}
+
+/// The partitions that the rows need, except those of rows ahead of what is made ahead, which stay in the default
+/// partition, and those that are made ahead.
+///
+/// Errors: 22023 if they are too many.
+pub fn leaves(set: &Set) -> Result<Vec<Leaf>> {
+    let parent = &set.parent;
+    let strays = stray::count(set, &parent.name, parent.owner)?;
+    let now = match set.key.is_time() {
+        true => set.clock(),
+        false => strays.rows.keys().next_back().map_or(0, |last| last.lower),
+    };
+    let ahead = std::iter::successors(set.grid.range_at(now), |range| set.grid.after(*range));
+    let mut ranges: std::collections::BTreeSet<Range> = ahead.take(set.premake + 1).collect();
+    let horizon = ranges.iter().next_back().map_or(i64::MAX, |last| last.upper);
+    ranges.extend(strays.rows.keys().copied().filter(|range| range.upper <= horizon));
+    if ranges.len() > MOST_PARTITIONS.max(set.premake + 1) {
+        let (table, partitions) = (parent.name.sql(), ranges.len());
+        return Err(ConvertError::TooMany { table, partitions }.into());
+    }
+    let leaf = |range| {
+        let name = parent.name.sibling(name(&parent.name.name, &set.grid, range, MAX_IDENTIFIER_BYTES));
+        set.bounds(range, 0).map(|(lower, upper)| Leaf { name, lower, upper })
+    };
+    Ok(ranges.into_iter().filter_map(leaf).collect())
+}
+
+pub fn default_name(source: &Source) -> Qualified {
+    let own = &source.parent.name;
+    let name = match own.name.len() {
+        ..=55 => format!("{}_default", own.name),
+        _ => format!("opdb_default_{}", source.parent.table.0.to_u32()),
+    };
+    own.sibling(name)
+}
+
+/// The statements that make the new table without partitions.
+pub fn empty_table(source: &Source) -> Result<Vec<Statement>> {
+    let mut statements: Vec<Statement> =
+        source.statements()?.create.into_iter().map(Statement::Sql).collect();
+    let parent = Parent::to_be(source.parent.table, &source.parent.column.name)?;
+    let rest = Recipe::after(&parent, None, &[])?.create(&source.target);
+    // Its first statement makes the table, as LIKE would.
+    let rest = rest.into_iter().skip(1);
+    let place = 1.min(statements.len());
+    statements.splice(place..place, rest);
+    Ok(statements)
+}
+
+fn create(source: &Source, leaves: &[Leaf], storage: &[String]) -> Result<()> {
+    for statement in empty_table(source)? {
+        statement.run()?;
+    }
+    let target = target(source)?;
+    let recipe = Recipe::after(&Parent::get(target)?, None, storage)?;
+    for leaf in leaves {
+        for statement in recipe.create(&leaf.name) {
+            statement.run()?;
+        }
+        for statement in recipe.attach(&leaf.name, &leaf.lower, &leaf.upper)? {
+            statement.run()?;
+        }
+    }
+    let default = default_name(source);
+    for statement in recipe.create(&default).into_iter().chain(recipe.attach_default(&default)?) {
+        statement.run()?;
+    }
+    Ok(())
+}
+
+pub fn target(source: &Source) -> Result<Regclass> {
+    crate::pg::name::find(&source.target.sql())
+}
+
+/// The statements that write down the keys of rows from now on. The function belongs to the table's owner and needs
+/// nothing of opdb or of the writer's. It fires in every session, that of a replica, too.
+pub fn capture(source: &Source, key: &[KeyColumn]) -> Vec<String> {
+    let (table, changes) = (source.parent.name.sql(), source.changes.sql());
+    let function = source.capture.sql();
+    let columns = Source::listed(key);
+    let defined: Vec<String> = key.iter().map(|it| format!("{} {}", it.name, it.definition)).collect();
+    let take = |rows: &str| format!("INSERT INTO {changes} ({columns}) SELECT {columns} FROM {rows};");
+    let body = format!(
+        "BEGIN
+    IF TG_OP IN ('UPDATE', 'DELETE') THEN
+        {}
+    END IF;
+    IF TG_OP IN ('UPDATE', 'INSERT') THEN
+        {}
+    END IF;
+    RETURN NULL;
+END",
+        take("old_rows"),
+        take("new_rows")
+    );
+    let mut statements = vec![
+        format!(
+            "CREATE TABLE {changes} (opdb_change bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, {})",
+            defined.join(", ")
+        ),
+        format!("REVOKE ALL ON {changes} FROM PUBLIC"),
+        format!(
+            "CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+             SET search_path = pg_catalog, pg_temp AS {}",
+            literal(&body)
+        ),
+        format!("REVOKE ALL ON FUNCTION {function}() FROM PUBLIC"),
+    ];
+    for (event, tables) in EVENTS {
+        let trigger = identifier(trigger_name(event));
+        statements.push(format!(
+            "CREATE TRIGGER {trigger} AFTER {event} ON {table} REFERENCING {tables} FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
+        ));
+        statements.push(format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}"));
+    }
+    statements
+}
+
+fn trigger_name(event: &str) -> String {
+    format!("opdb_capture_{}", event.to_lowercase())
+}
+
+/// The statements that end it.
+pub fn end_capture(source: &Source) -> Vec<String> {
+    let table = source.parent.name.sql();
+    let trigger =
+        |(event, _): (&str, _)| format!("DROP TRIGGER {} ON {table}", identifier(trigger_name(event)));
+    let mut statements: Vec<String> = EVENTS.into_iter().map(trigger).collect();
+    statements.push(format!("DROP FUNCTION {}()", source.capture.sql()));
+    statements.push(format!("DROP TABLE {}", source.changes.sql()));
+    statements
+}

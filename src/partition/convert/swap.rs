@@ -1,0 +1,229 @@
+//! The new table takes the old one's place.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::source::Source;
+use super::state::{Conversion, State};
+use super::{copy, prepare};
+use crate::partition::{manage, run};
+use crate::pg::error::Result;
+use crate::pg::lock::{self, Mode};
+use crate::pg::name::{self, identifier};
+use crate::pg::types::Regclass;
+use crate::pg::{own, session, spi, subtransaction};
+
+/// So many changes are applied while nobody else can read.
+const MOST_LAST_CHANGES: i64 = 500;
+
+/// A foreign key of the table.
+pub struct ForeignKey {
+    pub name: String,
+    pub definition: String,
+}
+
+/// What keeps the tables from changing places now.
+enum Attempt {
+    Swapped,
+    Waits(String),
+}
+
+/// Brings the new table up to date and, when nothing is in the way, lets it take the old one's place. Says what it waits
+/// for, if something is.
+pub fn approach(conversion: &Conversion, source: &Source) -> Result<Option<String>> {
+    if copy::restarted(conversion, source)? {
+        return Ok(None);
+    }
+    let batch = conversion.options()?.batch_rows;
+    if copy::pending(conversion, source, MOST_LAST_CHANGES + 1)? > MOST_LAST_CHANGES {
+        copy::apply(conversion, source, batch)?;
+        return Ok(None);
+    }
+    copy::apply(conversion, source, batch)?;
+    if let Some(older) = snapshots(conversion.source, false)? {
+        return Ok(Some(older));
+    }
+    // What did not come about leaves no lock behind.
+    let attempt = subtransaction::run(|| match attempt(conversion, source)? {
+        Attempt::Swapped => Ok(()),
+        Attempt::Waits(why) => Err(crate::pg::error::Failure {
+            sqlstate: pgrx::PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
+            message: why,
+            detail: None,
+            hint: None,
+            is_remote: false,
+        }),
+    });
+    match attempt {
+        Ok(()) => Ok(None),
+        Err(failure) if matches!(failure.sqlstate_text().as_str(), "55P03" | "40P01") => {
+            Ok(Some(failure.message))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Whose snapshots would not see all rows of the new table: those that are older than the end of the copy and, when
+/// `now`, those of open transactions that keep one. None if there are none.
+fn snapshots(table: Regclass, now: bool) -> Result<Option<String>> {
+    let holders = own::read_as_owner(|| {
+        spi::read_one_now(
+            "SELECT pg_catalog.string_agg(pg_catalog.format('process %s of role %s has a snapshot, in its transaction since %s',
+                        a.pid, a.usename, a.xact_start), '; ' ORDER BY a.xact_start)
+             FROM pg_catalog.pg_stat_activity a
+             WHERE a.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid()
+               AND a.backend_xmin IS NOT NULL AND a.backend_type IN ('client backend', 'background worker')
+               AND (a.xact_start < (SELECT c.copied_at FROM opdb.partition_conversion c WHERE c.source = $1)
+                    OR $2 AND a.state LIKE 'idle in transaction%')",
+            &[table.into(), now.into()],
+            |row| row.get::<String>(1),
+        )
+    })?;
+    Ok(holders.flatten())
+}
+
+fn attempt(conversion: &Conversion, source: &Source) -> Result<Attempt> {
+    if let Some(relation) = first_not_locked(conversion, source)? {
+        let (name, holders) = (name::of(relation)?.sql(), lock::holders(relation)?);
+        return Ok(Attempt::Waits(format!("{name} is locked: {holders}")));
+    }
+    lock::still(source.parent.table, &source.parent.name)?;
+    if prepare::file(conversion.source)?.number != conversion.file {
+        return Ok(Attempt::Waits("the table was rewritten".into()));
+    }
+    if let Some(holder) = snapshots(conversion.source, true)? {
+        return Ok(Attempt::Waits(holder));
+    }
+    if copy::pending(conversion, source, MOST_LAST_CHANGES + 1)? > MOST_LAST_CHANGES {
+        return Ok(Attempt::Waits("more changes are made than can be applied at once".into()));
+    }
+    conversion.check_definition(source)?;
+    source.check()?;
+    copy::apply(conversion, source, i64::MAX)?;
+    exchange(conversion, source)?;
+    Ok(Attempt::Swapped)
+}
+
+/// Locks all that is altered, what is in use last: whoever waits for it waits for nothing else of ours. Each is asked for
+/// in one short turn.
+fn first_not_locked(conversion: &Conversion, source: &Source) -> Result<Option<Regclass>> {
+    // Nobody but autovacuum uses the new table.
+    let sql = format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", name::of(conversion.target)?.sql());
+    run::as_owner(source.parent.owner, || spi::write(&sql, &[]).map(drop))?;
+    for (relation, mode) in others(source)? {
+        if !lock::in_turns(relation, mode, Duration::ZERO)? {
+            return Ok(Some(relation));
+        }
+    }
+    // Writers hold the changes only together with the table; others who look at them are soon gone.
+    for table in [source.parent.table, conversion.changes] {
+        if !lock::in_turns(table, Mode::Access, Duration::ZERO)? {
+            return Ok(Some(table));
+        }
+    }
+    Ok(None)
+}
+
+/// Views, sequences and tables that foreign keys connect with this one, in the order in which they are locked.
+pub fn others(source: &Source) -> Result<Vec<(Regclass, Mode)>> {
+    let mut all: Vec<(Regclass, Mode)> =
+        source.dependents()?.into_iter().filter_map(|it| Some((it.view?, Mode::Access))).collect();
+    let rows = spi::read_now(
+        "SELECT k.conrelid::pg_catalog.regclass, true FROM pg_catalog.pg_constraint k
+         WHERE k.confrelid = $1 AND k.conrelid <> $1 AND k.contype = 'f'
+         UNION
+         SELECT k.confrelid, false FROM pg_catalog.pg_constraint k
+         WHERE k.conrelid = $1 AND k.confrelid <> $1 AND k.contype = 'f'
+         UNION
+         SELECT d.objid, false FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class q ON q.oid = d.objid AND q.relkind = 'S'
+         WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = $1
+           AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+         ORDER BY 1",
+        &[source.parent.table.into()],
+        |row| Ok(row.get::<Regclass>(1)?.zip(row.get::<bool>(2)?)),
+    )?;
+    let mode = |is_altered: bool| if is_altered { Mode::Access } else { Mode::ShareRow };
+    all.extend(rows.into_iter().flatten().map(|(relation, is_altered)| (relation, mode(is_altered))));
+    Ok(all)
+}
+
+fn exchange(conversion: &Conversion, source: &Source) -> Result<()> {
+    let (table, owner) = (source.parent.table, source.parent.owner);
+    let (statements, dependents) = (source.statements()?.swap, source.dependents()?);
+    let (own_keys, other_keys) = (own_keys(table)?, other_keys(table)?);
+    let run_all =
+        |statements: &[String]| statements.iter().try_for_each(|sql| spi::write(sql, &[]).map(drop));
+    run::as_owner(owner, || {
+        run_all(&prepare::end_capture(source))?;
+        run_all(&statements)
+    })?;
+    for dependent in dependents {
+        run::as_owner(dependent.owner, || spi::write(&dependent.statement, &[]).map(drop))?;
+    }
+    let leaf_keys = leaf_keys(conversion.target, &own_keys)?;
+    run::as_owner(owner, || run_all(&leaf_keys))?;
+    follow(table, conversion.target)?;
+    manage::register(conversion.target, &conversion.wanted()?)?;
+    let own: Vec<_> =
+        own_keys.iter().map(|key| json!({"name": key.name, "definition": key.definition})).collect();
+    let other: Vec<_> =
+        other_keys.iter().map(|(table, name)| json!({"name": name, "table": table.0.to_u32()})).collect();
+    conversion.remember_keys(json!({"own": own, "other": other}))?;
+    conversion.set_state(State::Swapped)
+}
+
+pub fn own_keys(table: Regclass) -> Result<Vec<ForeignKey>> {
+    session::pinned(|| {
+        spi::read_now(
+            "SELECT conname::text, pg_catalog.pg_get_constraintdef(oid) FROM pg_catalog.pg_constraint
+             WHERE conrelid = $1 AND contype = 'f' ORDER BY conname",
+            &[table.into()],
+            |row| {
+                let text =
+                    |column| Ok::<_, pgrx::spi::SpiError>(row.get::<String>(column)?.unwrap_or_default());
+                Ok(ForeignKey { name: text(1)?, definition: text(2)? })
+            },
+        )
+    })
+}
+
+/// Foreign keys that refer to the table: who has them, and what they are called.
+pub fn other_keys(table: Regclass) -> Result<Vec<(Regclass, String)>> {
+    let keys = spi::read_now(
+        "SELECT conrelid::pg_catalog.regclass, conname::text FROM pg_catalog.pg_constraint
+         WHERE confrelid = $1 AND contype = 'f' AND conparentid = 0 ORDER BY 1, 2",
+        &[table.into()],
+        |row| Ok(row.get::<Regclass>(1)?.zip(row.get::<String>(2)?)),
+    )?;
+    Ok(keys.into_iter().flatten().collect())
+}
+
+/// Each partition has the foreign keys by itself until they are proved: a partitioned table cannot have one that is not.
+fn leaf_keys(target: Regclass, keys: &[ForeignKey]) -> Result<Vec<String>> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let adds: Vec<String> = keys
+        .iter()
+        .map(|key| format!("ADD CONSTRAINT {} {} NOT VALID", identifier(&key.name), key.definition))
+        .collect();
+    let leaves = spi::read_now(
+        "SELECT inhrelid::pg_catalog.regclass FROM pg_catalog.pg_inherits WHERE inhparent = $1 ORDER BY 1",
+        &[target.into()],
+        |row| row.get::<Regclass>(1),
+    )?;
+    let alter = |leaf| Ok(format!("ALTER TABLE {} {}", name::of(leaf)?.sql(), adds.join(", ")));
+    leaves.into_iter().flatten().map(alter).collect()
+}
+
+/// What opdb keeps about the table goes with its name.
+fn follow(table: Regclass, target: Regclass) -> Result<()> {
+    for statement in [
+        "UPDATE opdb.quality_rule SET table_name = $2 WHERE table_name = $1",
+        "UPDATE opdb.quality_run SET table_name = $2 WHERE table_name = $1",
+    ] {
+        own::write(statement, &[table.into(), target.into()])?;
+    }
+    Ok(())
+}
