@@ -119,9 +119,17 @@ fn state(client: &mut Client) -> (String, i64) {
 fn kill(cluster: &Cluster, whole: bool) {
     let sql = "SELECT pid FROM pg_stat_activity
                WHERE query LIKE 'CALL opdb.partition_table%' AND state = 'active' AND pid <> pg_backend_pid()";
-    if let Some(row) = connect(cluster).query_opt(sql, &[]).unwrap() {
+    let mut client = connect(cluster);
+    if let Some(row) = client.query_opt(sql, &[]).unwrap() {
         // It may have come to its end just now.
-        let _ended = cluster.kill_backend(row.get(0));
+        if cluster.kill_backend(row.get(0)).is_ok() {
+            // Who connects before the postmaster has noticed is thrown out with all others.
+            let mut looks = 0;
+            while client.batch_execute("SELECT 1").is_ok() && looks < 400 {
+                thread::sleep(Duration::from_millis(5));
+                looks += 1;
+            }
+        }
     }
     if whole {
         cluster.kill_nine().unwrap();
