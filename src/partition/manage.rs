@@ -216,10 +216,7 @@ fn store(
 ) -> Result<()> {
     let options = &wanted.options;
     let every = Some(wanted.every).filter(|_| key.is_time());
-    own::write(
-        "DELETE FROM opdb.partition_set p WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = p.parent)",
-        &[],
-    )?;
+    state::forget_dropped()?;
     own::write(
         "INSERT INTO opdb.partition_set (parent, unit, every, width, premake, retention, retention_width,
              retention_action, timezone, start_at, archive_schema, archive_tablespace, archive_environment, storage,

@@ -16,7 +16,8 @@ pub fn record(parent: Regclass, outcome: &Outcome) -> Result<()> {
     own::write(
         "INSERT INTO opdb.partition_run (parent, action, partition, lower_bound, upper_bound, status, detail, sqlstate,
              started_at, duration_ms, blockers)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, pg_catalog.clock_timestamp() - $9 * interval '1 millisecond', $9, $10)",
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, pg_catalog.clock_timestamp() - $9 * interval '1 millisecond', $9, $10
+         FROM opdb.partition_set p WHERE p.parent = $1",
         &[
             parent.into(),
             outcome.action.into(),
@@ -72,7 +73,22 @@ pub fn finish(parent: Regclass, last_error: Option<&str>, blockers: Option<&str>
             blockers.into(),
         ],
     )?;
+    forget_dropped()?;
     shorten_history()
+}
+
+/// What was said of tables that are gone must not hold for others that get their numbers.
+pub fn forget_dropped() -> Result<()> {
+    for (table, column) in [("partition_set", "parent"), ("partition_hold", "relation")] {
+        own::write(
+            &format!(
+                "DELETE FROM opdb.{table} p
+                 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = p.{column})"
+            ),
+            &[],
+        )?;
+    }
+    Ok(())
 }
 
 fn shorten_history() -> Result<()> {
