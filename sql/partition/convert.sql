@@ -19,22 +19,24 @@ BEGIN
             RAISE EXCEPTION USING ERRCODE = step.sqlstate, MESSAGE = step.message, DETAIL = coalesce(step.detail, ''),
                 HINT = coalesce(step.hint, 'CALL opdb.partition_table again goes on where it stopped; opdb.cancel_partition_table undoes it.');
         END IF;
-        EXIT WHEN step.state = 'done';
+        EXIT WHEN step.state OPERATOR(pg_catalog.=) 'done';
         IF step.waits_for IS NULL THEN
             waiting := NULL;
             CONTINUE;
         END IF;
         waiting := coalesce(waiting, pg_catalog.clock_timestamp());
-        IF pg_catalog.clock_timestamp() - waiting > begun.wait_seconds * interval '1 second' THEN
+        IF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) waiting
+           OPERATOR(pg_catalog.>) pg_catalog.make_interval(secs => begun.wait_seconds) THEN
             RAISE EXCEPTION USING ERRCODE = 'lock_not_available',
                 MESSAGE = pg_catalog.format('the conversion of %s has waited for %s s', "table", begun.wait_seconds), DETAIL = step.waits_for,
                 HINT = 'Nothing is lost: CALL opdb.partition_table again goes on. End what is in the way if it should not run so long.';
         END IF;
         -- Whoever is in the way may be gone soon, and others come in between.
-        PERFORM pg_catalog.pg_sleep(0.02 + pg_catalog.random() * 0.1);
+        PERFORM pg_catalog.pg_sleep(pg_catalog.float8pl(0.02, pg_catalog.float8mul(0.1, pg_catalog.random())));
     END LOOP;
     SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) INTO old
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = begun.source;
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE c.oid OPERATOR(pg_catalog.=) begun.source;
     IF old IS NOT NULL THEN
         RAISE NOTICE 'the table is partitioned; the old one is kept as %', old
             USING HINT = pg_catalog.format('When nobody needs it any more: DROP TABLE %s;', old);

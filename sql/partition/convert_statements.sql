@@ -28,7 +28,9 @@ WITH source AS (
            pg_catalog.pg_get_statisticsobjdef(e.oid) AS text
     FROM source s JOIN pg_catalog.pg_statistic_ext e ON e.stxrelid = s.oid JOIN pg_catalog.pg_namespace n ON n.oid = e.stxnamespace
 ), trigger AS (
-    SELECT t.*, s.target, s.name, pg_catalog.pg_get_triggerdef(t.oid) AS text, ' ON ' || s.name || ' ' AS mark
+    SELECT t.*, s.target, s.name, pg_catalog.pg_get_triggerdef(t.oid) AS text, ' ON ' || s.name || ' ' AS mark,
+           -- A name may hold anything: what follows it is looked through.
+           pg_catalog.length(pg_catalog.format('CREATE TRIGGER %I', t.tgname)) AS name_end
     FROM source s JOIN pg_catalog.pg_trigger t ON t.tgrelid = s.oid AND NOT t.tgisinternal
     WHERE t.tgfoid IS DISTINCT FROM pg_catalog.to_regproc(pg_catalog.format('%I.%I', s.nspname, 'opdb_capture_' || s.oid))
 ), sequence AS (
@@ -82,11 +84,12 @@ WITH source AS (
     SELECT 'create', 6, '', pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY USING INDEX %I', i.target, i.new_name)
     FROM index i JOIN source s ON s.relreplident = 'i' WHERE i.indisreplident
     UNION ALL
-    SELECT 'create', 7, t.tgname, pg_catalog.left(t.text, pg_catalog.strpos(t.text, t.mark) + 3) || t.target
-           || pg_catalog.substr(t.text, pg_catalog.strpos(t.text, t.mark) + pg_catalog.length(t.mark) - 1)
-    FROM trigger t
+    SELECT 'create', 7, t.tgname, pg_catalog.left(t.text, c.cut + 3) || t.target
+           || pg_catalog.substr(t.text, c.cut + pg_catalog.length(t.mark) - 1)
+    FROM trigger t, LATERAL (SELECT t.name_end + pg_catalog.strpos(pg_catalog.substr(t.text, t.name_end + 1), t.mark)) c (cut)
     UNION ALL
-    SELECT 'create', 8, t.tgname, pg_catalog.format('ALTER TABLE %s DISABLE TRIGGER %I', t.target, t.tgname) FROM trigger t WHERE t.tgenabled = 'D'
+    -- Nothing fires while rows are copied.
+    SELECT 'create', 8, t.tgname, pg_catalog.format('ALTER TABLE %s DISABLE TRIGGER %I', t.target, t.tgname) FROM trigger t
     UNION ALL
     SELECT 'create', 8, t.tgname, pg_catalog.format('COMMENT ON TRIGGER %I ON %s IS %L', t.tgname, t.target, d.description)
     FROM trigger t JOIN pg_catalog.pg_description d ON d.objoid = t.oid AND d.classoid = 'pg_catalog.pg_trigger'::regclass
@@ -118,8 +121,8 @@ WITH source AS (
     JOIN (SELECT 0::oid AS oid, 'PUBLIC' AS rolname UNION ALL SELECT oid, pg_catalog.quote_ident(rolname) FROM pg_catalog.pg_roles) r ON r.oid = a.grantee
     WHERE q.attidentity <> '' AND a.grantee <> q.relowner
     UNION ALL
-    SELECT 'swap', 8, t.tgname, pg_catalog.format('ALTER TABLE %s ENABLE %s TRIGGER %I', t.name, CASE t.tgenabled WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END, t.tgname)
-    FROM trigger t WHERE t.tgenabled IN ('A', 'R')
+    SELECT 'swap', 8, t.tgname, pg_catalog.format('ALTER TABLE %s ENABLE %sTRIGGER %I', t.name, CASE t.tgenabled WHEN 'A' THEN 'ALWAYS ' WHEN 'R' THEN 'REPLICA ' ELSE '' END, t.tgname)
+    FROM trigger t WHERE t.tgenabled <> 'D'
     UNION ALL
     SELECT 'swap', 9, k.conname, pg_catalog.format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID', k.other, k.conname, pg_catalog.pg_get_constraintdef(k.oid))
     FROM foreign_key k WHERE k.confrelid = $1

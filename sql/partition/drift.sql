@@ -27,6 +27,14 @@ WITH pair AS (
            pg_catalog.bool_or(is_grantable) FILTER (WHERE of_parent) AS parent_grantable,
            pg_catalog.bool_or(is_grantable) FILTER (WHERE NOT of_parent) AS child_grantable
     FROM grant_of GROUP BY oid, grantee, privilege_type, attname
+), policy AS (
+    SELECT l.polrelid AS relation, l.polname AS name, pg_catalog.format(' AS %s FOR %s TO %s%s%s',
+               CASE WHEN l.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
+               CASE l.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
+               (SELECT pg_catalog.string_agg(r.name, ', ' ORDER BY r.name) FROM role r WHERE r.oid = ANY (l.polroles)),
+               ' USING (' || pg_catalog.pg_get_expr(l.polqual, l.polrelid) || ')',
+               ' WITH CHECK (' || pg_catalog.pg_get_expr(l.polwithcheck, l.polrelid) || ')') AS definition
+    FROM pg_catalog.pg_policy l WHERE l.polrelid IN (SELECT p.parent FROM pair p UNION ALL SELECT p.oid FROM pair p)
 ), found (parent, name, aspect, detail, ddl) AS (
     SELECT p.parent, p.name, 'owner', pg_catalog.format('owned by %s, the table by %s', c.name, r.name),
            pg_catalog.format('ALTER TABLE %s OWNER TO %s', p.name, r.name)
@@ -47,15 +55,11 @@ WITH pair AS (
                          f (parent, child, forced, yes, no)
     WHERE f.parent <> f.child
     UNION ALL
-    SELECT p.parent, p.name, 'policies', pg_catalog.format('policy %I is missing', l.polname),
-           pg_catalog.format('CREATE POLICY %I ON %s AS %s FOR %s TO %s%s%s', l.polname, p.name,
-               CASE WHEN l.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
-               CASE l.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
-               (SELECT pg_catalog.string_agg(r.name, ', ' ORDER BY r.name) FROM role r WHERE r.oid = ANY (l.polroles)),
-               ' USING (' || pg_catalog.pg_get_expr(l.polqual, l.polrelid) || ')',
-               ' WITH CHECK (' || pg_catalog.pg_get_expr(l.polwithcheck, l.polrelid) || ')')
-    FROM pair p JOIN pg_catalog.pg_policy l ON l.polrelid = p.parent
-    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_policy o WHERE o.polrelid = p.oid AND o.polname = l.polname)
+    SELECT p.parent, p.name, 'policies', pg_catalog.format(CASE WHEN o.name IS NULL THEN 'policy %I is missing' ELSE 'policy %I is another' END, l.name),
+           CASE WHEN o.name IS NULL THEN '' ELSE pg_catalog.format(E'DROP POLICY %I ON %s;\n', l.name, p.name) END
+           || pg_catalog.format('CREATE POLICY %I ON %s%s', l.name, p.name, l.definition)
+    FROM pair p JOIN policy l ON l.relation = p.parent LEFT JOIN policy o ON o.relation = p.oid AND o.name = l.name
+    WHERE l.definition IS DISTINCT FROM o.definition
     UNION ALL
     SELECT p.parent, p.name, 'policies', pg_catalog.format('policy %I is too much', l.polname),
            pg_catalog.format('DROP POLICY %I ON %s', l.polname, p.name)
@@ -87,13 +91,16 @@ WITH pair AS (
     ) h (value) ON true
     WHERE p.relkind = 'r' AND h.value IS DISTINCT FROM w.value AND NOT (w.name LIKE 'toast.%' AND p.reltoastrelid = 0)
     UNION ALL
-    SELECT p.parent, p.name, 'indexes', pg_catalog.format('index %s has no part here', i.indexrelid::pg_catalog.regclass),
-           pg_catalog.format('CREATE %sINDEX ON %s%s', CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END, p.name,
-                             pg_catalog.substr(d.text, pg_catalog.strpos(d.text, ' USING ')))
-           || pg_catalog.format(E';\n-- then: ALTER INDEX %s ATTACH PARTITION …', i.indexrelid::pg_catalog.regclass)
-    FROM pair p JOIN pg_catalog.pg_index i ON i.indrelid = p.parent,
-         LATERAL (SELECT pg_catalog.pg_get_indexdef(i.indexrelid)) d (text)
-    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_index o ON o.indexrelid = h.inhrelid
+    SELECT p.parent, p.name, 'indexes', pg_catalog.format('index %s has no part here: make it, then ALTER INDEX … ATTACH PARTITION', i.indexrelid::pg_catalog.regclass),
+           pg_catalog.format('CREATE %sINDEX ON %s%s', d.is_unique, p.name, pg_catalog.substr(d.text, pg_catalog.length(d.head) + 1))
+    FROM pair p JOIN pg_catalog.pg_index i ON i.indrelid = p.parent
+    JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+    JOIN pg_catalog.pg_class t ON t.oid = p.parent JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace,
+         -- Names may hold anything: the definition is cut where they end, not where they seem to.
+         LATERAL (SELECT u.is_unique, pg_catalog.pg_get_indexdef(i.indexrelid),
+                         pg_catalog.format('CREATE %sINDEX %I ON ONLY %I.%I', u.is_unique, x.relname, n.nspname, t.relname)
+                  FROM (SELECT CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END) u (is_unique)) d (is_unique, text, head)
+    WHERE pg_catalog.starts_with(d.text, d.head) AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_index o ON o.indexrelid = h.inhrelid
                       WHERE h.inhparent = i.indexrelid AND o.indrelid = p.oid)
     UNION ALL
     SELECT p.parent, p.name, 'triggers', pg_catalog.format('trigger %I is enabled otherwise', t.tgname),

@@ -76,23 +76,34 @@ WITH parent AS (
     GROUP BY t.attname
     UNION ALL
     SELECT 9, x.relname, CASE WHEN i.indisunique THEN 'CREATE UNIQUE INDEX ON ' ELSE 'CREATE INDEX ON ' END,
-           pg_catalog.substr(d.text, pg_catalog.strpos(d.text, ' ON ' || m.name || ' USING ') + pg_catalog.length(' ON ' || m.name))
+           -- Names may hold anything: the definition is cut where they end, not where they seem to.
+           pg_catalog.substr(d.text, 1 + pg_catalog.length(pg_catalog.format('CREATE %sINDEX %I ON %s',
+               CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END, x.relname, m.name)))
     FROM model m JOIN pg_catalog.pg_index i ON i.indrelid = m.oid AND i.indisvalid
     JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid,
          LATERAL (SELECT pg_catalog.pg_get_indexdef(i.indexrelid)) d (text)
-    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.indexrelid)
+    WHERE m.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.indexrelid)
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = i.indexrelid AND k.conrelid = m.oid)
     UNION ALL
     SELECT 10, k.conname, 'ALTER TABLE ', ' ADD ' || pg_catalog.pg_get_constraintdef(k.oid)
     FROM model m JOIN pg_catalog.pg_constraint k ON k.conrelid = m.oid AND k.contype IN ('p', 'u', 'x')
-    WHERE k.conparentid = 0
+    WHERE m.relkind = 'r' AND k.conparentid = 0
     UNION ALL
     SELECT 11, t.tgname, pg_catalog.left(d.text, d.cut + 3),
            pg_catalog.substr(d.text, d.cut + 4 + pg_catalog.length(m.name))
     FROM model m JOIN pg_catalog.pg_trigger t ON t.tgrelid = m.oid AND NOT t.tgisinternal AND t.tgparentid = 0,
-         LATERAL (SELECT g.text, pg_catalog.strpos(g.text, ' ON ' || m.name || ' ')
-                  FROM pg_catalog.pg_get_triggerdef(t.oid) g (text)) d (text, cut)
+         LATERAL (SELECT g.text, g.name_end + pg_catalog.strpos(pg_catalog.substr(g.text, g.name_end + 1), ' ON ' || m.name || ' ')
+                  FROM (SELECT pg_catalog.pg_get_triggerdef(t.oid), pg_catalog.length(pg_catalog.format('CREATE TRIGGER %I', t.tgname))) g (text, name_end)
+                 ) d (text, cut)
     WHERE m.relkind = 'r'
+    UNION ALL
+    -- Without a model: an event table's triggers that keep its keys, for who writes to a partition directly.
+    SELECT 11, t.tgname, pg_catalog.left(d.text, d.cut + 3),
+           pg_catalog.replace(pg_catalog.substr(d.text, d.cut + 4 + pg_catalog.length(p.name)), '(''parent'')', '(''partition'')')
+    FROM parent p JOIN pg_catalog.pg_trigger t ON t.tgrelid = p.oid AND pg_catalog.starts_with(t.tgname::text, 'opdb_keep_keys_'),
+         LATERAL (SELECT g.text, pg_catalog.strpos(g.text, ' ON ' || p.name || ' ')
+                  FROM pg_catalog.pg_get_triggerdef(t.oid) g (text)) d (text, cut)
+    WHERE $2 IS NULL
     UNION ALL
     SELECT 12, t.tgname, 'ALTER TABLE ',
            pg_catalog.format(' %s TRIGGER %I',
@@ -103,4 +114,4 @@ WITH parent AS (
     SELECT 13, '', 'ALTER TABLE ', CASE p.relreplident WHEN 'f' THEN ' REPLICA IDENTITY FULL' ELSE ' REPLICA IDENTITY NOTHING' END
     FROM parent p WHERE p.relreplident IN ('f', 'n')
 )
-SELECT before, after FROM statement ORDER BY place, name
+SELECT before, after, place IN (11, 12) AS of_triggers FROM statement ORDER BY place, name

@@ -1,4 +1,5 @@
--- What pg_cron or a job calls. In a transaction for each step: a lock is held for one step only, and what has been done
+-- What pg_cron or a job calls. A procedure that commits cannot fix its search_path, so it names the schema of each operator,
+-- and of functions whose arguments fit none exactly. In a transaction for each step: a lock is held for one step only, and what has been done
 -- stays done. Creation comes before retention, for all tables.
 CREATE PROCEDURE opdb.run_partition_maintenance(retire boolean DEFAULT true)
 LANGUAGE plpgsql
@@ -19,7 +20,7 @@ BEGIN
     SELECT pg_catalog.array_agg(d.parent ORDER BY d.parent) FILTER (WHERE d.is_callers),
            pg_catalog.count(*) FILTER (WHERE NOT d.is_callers)
     INTO tables, others FROM opdb.due_partition_sets() d;
-    IF others > 0 THEN
+    IF others OPERATOR(pg_catalog.>) 0 THEN
         RAISE NOTICE '% partitioned tables belong to other roles and are left to them', others;
     END IF;
     FOREACH phase IN ARRAY CASE WHEN retire THEN ARRAY['create', 'retire'] ELSE ARRAY['create'] END LOOP
@@ -27,32 +28,33 @@ BEGIN
             tasks := '{}';
             FOR planned IN SELECT * FROM opdb.partition_tasks(parent, phase) LOOP
                 IF planned.task IS NOT NULL THEN
-                    tasks := tasks || planned.task;
-                ELSIF planned.status = 'failed' THEN
-                    error := error || pg_catalog.jsonb_build_object(parent::oid::text, planned.detail);
+                    tasks := pg_catalog.array_append(tasks, planned.task);
+                ELSIF planned.status OPERATOR(pg_catalog.=) 'failed' THEN
+                    error := error OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(parent::pg_catalog.oid::text, planned.detail);
                 END IF;
             END LOOP;
             COMMIT;
             FOREACH task IN ARRAY tasks LOOP
                 FOR attempt IN 1 .. 3 LOOP
-                    SELECT * INTO outcome FROM opdb.run_partition_task(parent, task, attempt < 3);
+                    SELECT * INTO outcome FROM opdb.run_partition_task(parent, task, attempt OPERATOR(pg_catalog.<) 3);
                     COMMIT;
-                    EXIT WHEN attempt = 3 OR NOT outcome.passing;
+                    EXIT WHEN attempt OPERATOR(pg_catalog.=) 3 OR NOT outcome.passing;
                     -- Whoever was in the way may be gone soon; two runs do not come back together.
-                    PERFORM pg_catalog.pg_sleep(0.1 + pg_catalog.random() * 0.4);
+                    PERFORM pg_catalog.pg_sleep(pg_catalog.float8pl(0.1, pg_catalog.float8mul(0.4, pg_catalog.random())));
                 END LOOP;
-                IF outcome.status = 'failed' THEN
-                    error := error || pg_catalog.jsonb_build_object(parent::oid::text, outcome.detail);
-                    blockers := blockers || pg_catalog.jsonb_build_object(parent::oid::text, outcome.blockers);
+                IF outcome.status OPERATOR(pg_catalog.=) 'failed' THEN
+                    error := error OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(parent::pg_catalog.oid::text, outcome.detail);
+                    blockers := blockers OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(parent::pg_catalog.oid::text, outcome.blockers);
                 END IF;
             END LOOP;
         END LOOP;
     END LOOP;
     FOREACH parent IN ARRAY coalesce(tables, '{}') LOOP
-        PERFORM opdb.finish_partition_run(parent, error ->> parent::oid::text, blockers ->> parent::oid::text);
+        PERFORM opdb.finish_partition_run(parent, error OPERATOR(pg_catalog.->>) parent::pg_catalog.oid::text,
+                                          blockers OPERATOR(pg_catalog.->>) parent::pg_catalog.oid::text);
         COMMIT;
     END LOOP;
-    IF error <> '{}' THEN
+    IF error OPERATOR(pg_catalog.<>) '{}' THEN
         RAISE WARNING 'partitions of % tables could not be kept as they should be',
                       (SELECT pg_catalog.count(*) FROM pg_catalog.jsonb_object_keys(error))
             USING HINT = 'SELECT parent, last_error, last_blockers FROM opdb.partition_status WHERE last_status = ''failed'';';

@@ -11,15 +11,15 @@ use super::children::Partition;
 use super::error::PartitionError;
 use super::parent::Parent;
 use super::recipe::Statement;
-use super::retired;
+use super::retired::{self, Still};
 use super::set::{Archive, RetentionAction};
 use super::shipment::{Place, Shipment};
 use super::step::{Step, Steps, Then, lock, on_default};
 use crate::pg::error::Result;
 use crate::pg::lock::Mode;
 use crate::pg::name::{self, Qualified};
-use crate::pg::spi;
 use crate::pg::types::Regclass;
+use crate::pg::{own, spi};
 
 /// Errors: 0A000 if no partition of the table can be a foreign table, 42501 if the table's owner cannot use the
 /// environment.
@@ -96,6 +96,9 @@ pub fn swap(steps: &Steps, partition: pg_sys::Oid) -> Result<Step> {
         let environment = place.environment;
         return Err(PartitionError::NotShipped { partition: expired.name.sql(), environment }.into());
     }
+    if !steps.is_plan {
+        check_older_transactions(&expired)?;
+    }
     let parent = &steps.look.set.parent;
     let detail = format!("archived on environment {}", name::literal(&place.environment));
     let shipment = Shipment::of(parent, &expired, place)?;
@@ -109,6 +112,7 @@ pub fn swap(steps: &Steps, partition: pg_sys::Oid) -> Result<Step> {
     statements.extend(steps.parent_locks(Mode::Access)?);
     statements.extend(steps.look.children.default.as_ref().map(|it| on_default(it, Mode::Access)));
     statements.extend(locks(Mode::Access));
+    statements.push(Statement::Still(Still::partition(parent, &expired)));
     statements.push(sql(format!("ALTER TABLE {} DETACH PARTITION {table}", parent.name.sql())));
     // It leaves its name to the foreign table.
     statements.push(sql(format!("DROP TABLE {table}")));
@@ -121,9 +125,33 @@ pub fn swap(steps: &Steps, partition: pg_sys::Oid) -> Result<Step> {
     Ok(step)
 }
 
+/// postgres_fdw keeps one snapshot of the other server until a transaction here ends: one that is older than the copying
+/// would find no rows there.
+///
+/// Errors: 55P03 while there is one.
+fn check_older_transactions(partition: &Partition) -> Result<()> {
+    let older = own::read_as_owner(|| {
+        spi::read_one_now(
+            "SELECT pg_catalog.string_agg(pg_catalog.format('process %s of role %s is in its transaction since %s', a.pid, a.usename, a.xact_start),
+                                          '; ' ORDER BY a.xact_start)
+             FROM pg_catalog.pg_stat_activity a JOIN opdb.retired_partition r ON r.partition = $1 AND a.xact_start <= r.retired_at
+             WHERE a.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid()
+               AND a.backend_type IN ('client backend', 'background worker')",
+            &[partition.table.0.into()],
+            |row| row.get::<String>(1),
+        )
+    })?;
+    match older.flatten() {
+        Some(blockers) => {
+            Err(PartitionError::OlderTransactions { partition: partition.name.sql(), blockers }.into())
+        }
+        None => Ok(()),
+    }
+}
+
 fn expired(steps: &Steps, partition: pg_sys::Oid) -> Result<(Partition, Place)> {
     let look = steps.look;
-    let expired = look.expired().into_iter().find(|it| it.table.0 == partition);
+    let expired = look.expired()?.into_iter().find(|it| it.table.0 == partition);
     let place = match look.set.retention.as_ref().map(|it| &it.action) {
         Some(RetentionAction::Archive(Archive::Environment(place))) => Some(place.clone()),
         _ => None,

@@ -7,7 +7,8 @@ use super::error::PartitionError;
 use super::parent::Parent;
 use crate::pg::error::Result;
 use crate::pg::name::identifier;
-use crate::pg::{role, session, spi};
+use crate::pg::relation::{self, Seen};
+use crate::pg::{lock, role, session, spi};
 
 /// What kind of key a column is. `unit` is what the numbers of an integer column count.
 ///
@@ -73,12 +74,17 @@ pub fn place(key: Key, expression: &str) -> String {
     }
 }
 
+/// Seconds to and from 1970: the year 191,000.
+const FARTHEST: i64 = 6_000_000_000_000;
+
 /// An expression that is the same for rows that are close together, and what says that a row has a place at all.
 /// Rows of one group are a quarter of an hour apart at most, or a width of numbers: offsets from UTC are no finer.
 pub fn group(parent: &Parent, key: Key, span: Span) -> (String, String) {
     let column = identifier(&parent.column.name);
     let seconds = match span {
         Span::Seconds(seconds) if seconds < 900 => seconds,
+        // Counted from a time of anybody's choice.
+        Span::Seconds(_) if !span.is_of_the_calendar() => 60,
         _ => 900,
     };
     let numbers =
@@ -91,22 +97,36 @@ pub fn group(parent: &Parent, key: Key, span: Span) -> (String, String) {
         (Key::Timestamptz | Key::Timestamp, _) => {
             let origin = format!("'2000-01-01'::{}", parent.column.type_name);
             format!(
-                "pg_catalog.date_bin('{seconds} seconds', CASE WHEN pg_catalog.isfinite({column}) THEN {column} END, {origin})"
+                "pg_catalog.date_bin('{0} seconds', CASE WHEN pg_catalog.isfinite({column}) AND {column} < '200000-01-01'::{1} THEN {column} END, {origin})",
+                seconds, parent.column.type_name
             )
         }
+        // The first eight digits and a dash are 65 seconds, one digit more is 4.
+        (Key::Uuid7, Span::Seconds(..900)) => format!("pg_catalog.left({column}::text, 10)"),
         (Key::Uuid7, _) => format!("pg_catalog.left({column}::text, 9)"),
         _ => column.clone(),
     };
+    // Far away values have no place that could be told.
+    let within = |limit: i64| format!("{column} BETWEEN -{limit} AND {limit}");
     let is_placed = match key {
-        Key::Timestamptz | Key::Timestamp | Key::Date => format!("pg_catalog.isfinite({column})"),
-        // Milliseconds since 1970, in 48 bits, are within what a place can be.
-        _ => format!("{column} IS NOT NULL"),
+        Key::Timestamptz | Key::Timestamp | Key::Date => {
+            format!(
+                "pg_catalog.isfinite({column}) AND {column} < '200000-01-01'::{}",
+                parent.column.type_name
+            )
+        }
+        Key::Epoch(Unit::Seconds) => within(FARTHEST),
+        Key::Epoch(Unit::Milliseconds) => within(FARTHEST * 1000),
+        Key::Epoch(Unit::Microseconds) => within(FARTHEST * 1_000_000),
+        Key::Uuid7 | Key::Integer => format!("{column} IS NOT NULL"),
     };
     (grouped, is_placed)
 }
 
 /// The highest number in use, from the newest partition backwards; rows in the default partition do not count. Before
 /// there is any row it is where the first partition begins, or 0.
+///
+/// Errors: 55P03 if a partition is locked.
 pub fn highest(parent: &Parent, children: &Children) -> Result<i64> {
     for partition in children.partitions.iter().rev().filter(|partition| partition.kind != "f") {
         if let Some(highest) = highest_in(parent, partition)? {
@@ -117,11 +137,32 @@ pub fn highest(parent: &Parent, children: &Children) -> Result<i64> {
     Ok(first.map_or(0, |range| if range.lower == i64::MIN { range.upper - 1 } else { range.lower }))
 }
 
+/// The highest number before the first partition without a row, from the oldest with rows on: one number far ahead is no
+/// reason to retire what came just before it.
+pub fn settled(parent: &Parent, children: &Children) -> Result<i64> {
+    let mut settled = i64::MIN;
+    for partition in children.partitions.iter().filter(|partition| partition.kind != "f") {
+        match highest_in(parent, partition)? {
+            Some(highest) => settled = highest,
+            None if settled == i64::MIN => {}
+            None => break,
+        }
+    }
+    Ok(settled)
+}
+
 fn highest_in(parent: &Parent, partition: &Partition) -> Result<Option<i64>> {
-    let sql =
-        format!("SELECT max({})::bigint FROM {}", identifier(&parent.column.name), partition.name.sql());
+    let column = identifier(&parent.column.name);
+    let sql = format!("SELECT max({column})::bigint FROM {}", partition.name.sql());
     let read = || spi::read_one_now(&sql, &[], |row| row.get::<i64>(1));
-    Ok(as_owner(partition.owner, read)?.flatten())
+    match relation::read_now(partition.table, |_| as_owner(partition.owner, read))? {
+        Seen::Read(highest) => Ok(highest.flatten()),
+        Seen::Gone => Ok(None),
+        Seen::Locked => {
+            let blockers = lock::holders(partition.table)?;
+            Err(PartitionError::Locked { relation: partition.name.sql(), seconds: 0, blockers }.into())
+        }
+    }
 }
 
 /// Reads a partition as its owner: planning a query runs what the owner wrote into the predicates of its indexes. If

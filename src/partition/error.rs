@@ -32,7 +32,7 @@ pub enum PartitionError {
     UnknownZone(String),
     #[error("premake is {0}")]
     InvalidPremake(i32),
-    #[error("retention of {0} is not positive")]
+    #[error("retention of {0} is not positive, or longer than a thousand years")]
     InvalidRetention(String),
     #[error("retention of {retention} is shorter than a partition, which spans {every}")]
     RetentionTooShort { retention: String, every: String },
@@ -40,6 +40,12 @@ pub enum PartitionError {
     UnknownAction(String),
     #[error("retention_action archive needs a place, and only archive has one")]
     ArchivePlace,
+    #[error("partition {partition} is copied, and transactions that began before would not see the copy")]
+    OlderTransactions { partition: String, blockers: String },
+    #[error("the name {0} in the archive is taken")]
+    ArchiveNameTaken(String),
+    #[error("values of \"{column}\", of type {type_name}, end before the partition from {from} would")]
+    KeyEnds { column: String, type_name: String, from: String },
     #[error("start_at is infinite")]
     InfiniteStart,
     #[error("start_at would make {0} partitions at once")]
@@ -72,6 +78,8 @@ pub enum PartitionError {
     NotOnHold(String),
     #[error("could not lock {relation} within {seconds} s")]
     Locked { relation: String, seconds: u64, blockers: String },
+    #[error("{taken} rows were taken out of the default partition and {put} came to their place")]
+    NotAllMoved { taken: i64, put: i64 },
     #[error("another run works on the partitions of {0}")]
     Busy(String),
     #[error("partition {0} is no longer as it was planned")]
@@ -121,13 +129,14 @@ impl Report for PartitionError {
             }
             Self::NoColumn { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
             Self::WrittenSince { .. } => PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
-            Self::NameTaken { .. } | Self::NameTakenThere { .. } | Self::OtherRowsThere { .. } => {
-                PgSqlErrorCode::ERRCODE_DUPLICATE_TABLE
-            }
+            Self::NameTaken { .. }
+            | Self::ArchiveNameTaken(_)
+            | Self::NameTakenThere { .. }
+            | Self::OtherRowsThere { .. } => PgSqlErrorCode::ERRCODE_DUPLICATE_TABLE,
             Self::OnHold { .. } | Self::Changed(_) | Self::NotShipped { .. } => {
                 PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
             }
-            Self::Locked { .. } | Self::Busy(_) | Self::Written(_) => {
+            Self::Locked { .. } | Self::Busy(_) | Self::Written(_) | Self::OlderTransactions { .. } => {
                 PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE
             }
             _ => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -136,6 +145,7 @@ impl Report for PartitionError {
 
     fn detail(&self) -> Option<String> {
         match self {
+            Self::OlderTransactions { blockers, .. } => Some(blockers.clone()),
             Self::Locked { blockers, .. } if !blockers.is_empty() => Some(blockers.clone()),
             _ => None,
         }
@@ -198,6 +208,14 @@ impl Report for PartitionError {
             }
             Self::Busy(_) => "It does the same work; try again when it has ended.".into(),
             Self::Changed(_) => "SELECT * FROM opdb.plan_partitions() shows what is to be done now.".into(),
+            Self::OlderTransactions { .. } => "The next run goes on when they have ended.".into(),
+            Self::ArchiveNameTaken(name) => format!("ALTER TABLE {name} RENAME TO …, or archive to another schema."),
+            Self::KeyEnds { .. } => {
+                "Rows beyond the last partition have no place soon: ALTER the column's type to bigint.".into()
+            }
+            Self::NotAllMoved { .. } => {
+                "Nothing was changed. A rule of a partition does not let all rows in; drop it, or move the rows by hand.".into()
+            }
             Self::NoTask => "CALL opdb.run_partition_maintenance() does all that is to be done.".into(),
             Self::NoForeignPartition { .. } => {
                 "Use archive_schema or archive_tablespace without archive_environment.".into()

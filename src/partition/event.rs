@@ -13,7 +13,7 @@ use super::state;
 use crate::pg::error::{Failure, Result};
 use crate::pg::name::{MAX_IDENTIFIER_BYTES, Qualified};
 use crate::pg::types::Regclass;
-use crate::pg::{spi, subtransaction};
+use crate::pg::{lock, spi, subtransaction};
 
 /// What became of the partitions that were missing.
 #[derive(Default)]
@@ -57,10 +57,7 @@ pub fn create_for<'a>(
     if missing(&set, &set.children()?, &places).is_empty() {
         return Ok(created);
     }
-    spi::write(
-        "SELECT pg_catalog.pg_advisory_xact_lock('opdb.partition_set'::pg_catalog.regclass::integer, $1::oid::integer)",
-        &[parent.into()],
-    )?;
+    lock::partitions(parent);
     // Whoever held the lock before may have made them.
     let children = set.children()?;
     let missing = missing(&set, &children, &places);

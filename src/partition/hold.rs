@@ -1,11 +1,17 @@
 //! Holds.
 
 use super::error::PartitionError;
+use super::run;
 use crate::pg::error::Result;
 use crate::pg::types::Regclass;
 use crate::pg::{name, own, spi};
 
+/// A run that is retiring the partition is waited for: what it has dropped cannot be held, and that is said.
 pub fn place(relation: Regclass, reason: &str) -> Result<()> {
+    check(relation)?;
+    for parent in parents(relation)? {
+        run::alone(parent)?;
+    }
     check(relation)?;
     let caller = own::caller()?;
     own::write(
@@ -22,6 +28,20 @@ pub fn release(relation: Regclass) -> Result<()> {
         0 => Err(PartitionError::NotOnHold(name::of(relation)?.sql()).into()),
         _ => Ok(()),
     }
+}
+
+/// The managed tables whose partition it is, was, or is a part of.
+fn parents(relation: Regclass) -> Result<Vec<Regclass>> {
+    let parents = spi::read_now(
+        "SELECT p.parent FROM opdb.partition_set p
+         WHERE p.parent = $1 OR p.parent IN (SELECT a.relid FROM pg_catalog.pg_partition_ancestors($1) a)
+            OR p.parent IN (SELECT t.relid FROM pg_catalog.pg_partition_tree($1) t)
+            OR p.parent IN (SELECT r.parent FROM opdb.retired_partition r WHERE r.partition = $1)
+         ORDER BY p.parent",
+        &[relation.into()],
+        |row| row.get::<Regclass>(1),
+    )?;
+    Ok(parents.into_iter().flatten().collect())
 }
 
 fn check(relation: Regclass) -> Result<()> {

@@ -63,7 +63,7 @@ fn of_table(parent: Regclass) -> Result<Vec<String>> {
         return Ok(Vec::new());
     }
     retired::tidy(&set.parent)?;
-    let look = Look { set: &set, children: &children, now: set.now(&children)?, strays: None };
+    let look = Look::without_strays(&set, &children)?;
     let action = set.retention.as_ref().map_or("detach", |it| it.action.name());
     let parent = set.parent.name.sql();
     // One that is half detached keeps all others from being detached.

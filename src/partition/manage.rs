@@ -10,6 +10,7 @@ use super::column;
 use super::error::PartitionError;
 use super::options::Options;
 use super::parent::Parent;
+use super::retired;
 use super::run;
 use super::set::{self, Archive, RetentionAction, Set};
 use super::state;
@@ -46,6 +47,8 @@ pub fn manage(table: Regclass, wanted: &Wanted) -> Result<()> {
 pub fn register(table: Regclass, wanted: &Wanted) -> Result<()> {
     let parent = Parent::get(table)?;
     parent.check_owner()?;
+    // A run that has begun goes by what was said before.
+    run::alone(table)?;
     lock::against_alter(table);
     check(wanted)?;
     let zone = set::zone_named(&wanted.timezone)?;
@@ -62,6 +65,7 @@ pub fn register(table: Regclass, wanted: &Wanted) -> Result<()> {
             wanted,
         )?;
     }
+    retired::leave_alone(table, Some(action.name()))?;
     store(&parent, key, wanted, &action, storage_of(wanted, children.model())?)?;
     state::forget(table)
 }
@@ -106,6 +110,14 @@ fn check_retention(key: Key, wanted: &Wanted) -> Result<()> {
     };
     if key == Key::Integer {
         return invalid("retention_width", "given instead of retention, which is for times");
+    }
+    // By its parts: 1 month less 29 days is positive, and reaches beyond today in March.
+    let (months, days, micros) = (retention.months(), retention.days(), retention.micros());
+    let longest = 366_000 * 86_400_000_000;
+    let fits =
+        (0..=12_000).contains(&months) && (0..=366_000).contains(&days) && (0..=longest).contains(&micros);
+    if !fits {
+        return Err(PartitionError::InvalidRetention(retention.to_string()).into());
     }
     let compared = spi::read_one(
         "SELECT $1 > interval '0', $1 >= $2, $1::text, $2::text",
@@ -314,6 +326,8 @@ fn since_start(set: &Set, children: &Children, others: &[Task], wanted: &Wanted)
 pub fn unmanage(table: Regclass) -> Result<()> {
     let name = name::of(table)?;
     Parent::get(table)?.check_owner()?;
+    run::alone(table)?;
+    retired::leave_alone(table, None)?;
     match own::write("DELETE FROM opdb.partition_set WHERE parent = $1", &[table.into()])? {
         0 => Err(PartitionError::NotManaged(name.sql()).into()),
         _ => Ok(()),

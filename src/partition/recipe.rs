@@ -7,18 +7,31 @@ use pgrx::pg_sys;
 use super::children::Children;
 use super::error::PartitionError;
 use super::parent::Parent;
+use super::retired::Still;
 use super::shipment::Shipment;
 use crate::pg::error::Result;
 use crate::pg::lock::Mode;
 use crate::pg::name::{self, Qualified, literal};
 use crate::pg::types::Regclass;
-use crate::pg::{lock, session, spi};
+use crate::pg::{lock, own, session, spi};
+
+/// A statement, cut where the partition's name goes.
+struct Part {
+    before: String,
+    after: String,
+    of_triggers: bool,
+}
+
+impl Part {
+    fn of(&self, partition: &str) -> Statement {
+        Statement::Sql(format!("{}{partition}{}", self.before, self.after))
+    }
+}
 
 /// The statements for any new partition of one table.
 pub struct Recipe {
     parent: Qualified,
-    /// Each cut where the partition's name goes.
-    statements: Vec<(String, String)>,
+    statements: Vec<Part>,
     /// The parent's index whose part is to be the replica identity.
     replica_identity: Option<Regclass>,
 }
@@ -29,8 +42,12 @@ pub enum Statement {
     /// Taken without keeping others waiting for long.
     Lock(Lock),
     Sql(String),
-    /// Rows change their place and nothing else: no trigger fires, no foreign key acts.
+    /// Switching a table's triggers off and on, which for those of foreign keys takes a superuser. Runs nobody's code.
+    Privileged(String),
+    /// Rows change their place: the statement tells how many were taken and how many put.
     Move(String),
+    /// What was planned must be so still, after locks were waited for.
+    Still(Still),
     /// Rows are copied to another server.
     Ship(Box<Shipment>),
     /// And are the same there, or the step fails: what comes after it is done while both sides are kept as they are.
@@ -48,7 +65,8 @@ impl std::fmt::Display for Statement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Lock(lock) => write!(f, "{} on {}", lock.mode.name(), lock.name.sql()),
-            Self::Sql(sql) | Self::Move(sql) => f.write_str(sql),
+            Self::Sql(sql) | Self::Privileged(sql) | Self::Move(sql) => f.write_str(sql),
+            Self::Still(_) => Ok(()),
             Self::Ship(shipment) => f.write_str(&shipment.shown()),
             Self::Verify(shipment) => f.write_str(&shipment.comparison_shown()),
         }
@@ -65,7 +83,11 @@ impl Recipe {
         let sql = include_str!("../../sql/partition/recipe.sql");
         let args = [parent.table.into(), model.into(), storage.to_vec().into()];
         let statements = session::pinned(|| {
-            spi::read_now(sql, &args, |row| Ok(row.get::<String>(1)?.zip(row.get::<String>(2)?)))
+            spi::read_now(sql, &args, |row| {
+                let part = row.get::<String>(1)?.zip(row.get::<String>(2)?);
+                let of_triggers = row.get::<bool>(3)? == Some(true);
+                Ok(part.map(|(before, after)| Part { before, after, of_triggers }))
+            })
         })?;
         let replica_identity = spi::read_one_now(
             "SELECT i.indexrelid::pg_catalog.regclass FROM pg_catalog.pg_index i
@@ -83,16 +105,29 @@ impl Recipe {
 
     /// Makes the table that is to be a partition.
     pub fn create(&self, partition: &Qualified) -> Vec<Statement> {
+        let mut statements = self.create_without_triggers(partition);
+        statements.extend(self.triggers(partition));
+        statements
+    }
+
+    /// The table, for rows to come in without a trigger seeing them.
+    pub fn create_without_triggers(&self, partition: &Qualified) -> Vec<Statement> {
+        self.parts(partition, |part| !part.of_triggers)
+    }
+
+    /// The triggers of its own.
+    pub fn triggers(&self, partition: &Qualified) -> Vec<Statement> {
+        self.parts(partition, |part| part.of_triggers)
+    }
+
+    fn parts(&self, partition: &Qualified, chosen: impl Fn(&Part) -> bool) -> Vec<Statement> {
         let partition = partition.sql();
-        let of = |(before, after): &(String, String)| Statement::Sql(format!("{before}{partition}{after}"));
-        self.statements.iter().map(of).collect()
+        self.statements.iter().filter(|part| chosen(part)).map(|part| part.of(&partition)).collect()
     }
 
     /// Takes away what default privileges gave to a table that was made otherwise: it has no policies of its own.
     pub fn revoke(&self, partition: &Qualified) -> Vec<Statement> {
-        let partition = partition.sql();
-        let revokes = self.statements.iter().filter(|(before, _)| before.starts_with("REVOKE ALL ON "));
-        revokes.map(|(before, after)| Statement::Sql(format!("{before}{partition}{after}"))).collect()
+        self.parts(partition, |part| part.before.starts_with("REVOKE ALL ON "))
     }
 
     /// Makes it one.
@@ -121,6 +156,11 @@ impl Recipe {
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Statement {
+    /// Whether it is a part of what would be typed.
+    pub fn is_sql(&self) -> bool {
+        !matches!(self, Self::Lock(_) | Self::Still(_))
+    }
+
     pub fn is_lock(&self) -> bool {
         matches!(self, Self::Lock(_))
     }
@@ -141,7 +181,9 @@ impl Statement {
         match self {
             Self::Lock(lock) => lock.take(),
             Self::Sql(sql) => spi::write(sql, &[]).map(drop),
-            Self::Move(sql) => session::without_triggers(|| spi::write(sql, &[]).map(drop)),
+            Self::Privileged(sql) => own::read_as_owner(|| spi::write(sql, &[])).map(drop),
+            Self::Move(sql) => move_rows(sql),
+            Self::Still(still) => still.check(),
             Self::Ship(shipment) => shipment.ship(),
             Self::Verify(shipment) => shipment.verified(|| Ok(())),
         }
@@ -162,16 +204,25 @@ impl Lock {
     }
 }
 
+fn move_rows(sql: &str) -> Result<()> {
+    let counts = spi::write_returning(sql, &[], |row| Ok(row.get::<i64>(1)?.zip(row.get::<i64>(2)?)))?;
+    match counts.into_iter().flatten().next() {
+        Some((taken, put)) if taken != put => Err(PartitionError::NotAllMoved { taken, put }.into()),
+        _ => Ok(()),
+    }
+}
+
 /// The server names a partition's indexes: which is the one shows only when it is attached.
 fn identify(partition: &str, by_part_of: &str) -> Statement {
-    Statement::Sql(format!(
-        "DO $opdb$BEGIN EXECUTE (
+    let body = format!(
+        "BEGIN EXECUTE (
     SELECT pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY USING INDEX %I', i.indrelid::pg_catalog.regclass, c.relname)
     FROM pg_catalog.pg_index i
     JOIN pg_catalog.pg_inherits h ON h.inhrelid = i.indexrelid AND h.inhparent = {}::pg_catalog.regclass
     JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-    WHERE i.indrelid = {}::pg_catalog.regclass); END$opdb$",
+    WHERE i.indrelid = {}::pg_catalog.regclass); END",
         literal(by_part_of),
         literal(partition)
-    ))
+    );
+    Statement::Sql(format!("DO {}", literal(&body)))
 }

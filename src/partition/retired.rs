@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 use super::children::Partition;
 use super::error::PartitionError;
 use super::parent::Parent;
+use super::task::Look;
 use crate::pg::error::{Failure, Result};
 use crate::pg::name::Qualified;
 use crate::pg::types::Regclass;
@@ -26,24 +27,72 @@ pub fn changed(relation: pg_sys::Oid) -> Failure {
     PartitionError::Changed(name::of(Regclass(relation)).map_or_else(|_| number(), |name| name.sql())).into()
 }
 
-/// Why a relation is on hold, by relation; of the parent and of some partitions.
+/// Why a relation is on hold, by relation: itself, a partition of it, or a table that it is a partition of. Looked up as
+/// things are now, whatever the isolation level.
 pub fn holds(parent: &Parent, partitions: &[pg_sys::Oid]) -> Result<HashMap<pg_sys::Oid, String>> {
-    let rows = spi::read_now(
-        "SELECT relation::oid, reason FROM opdb.partition_hold WHERE relation = $1 OR relation::oid = ANY ($2)",
-        &[parent.table.into(), partitions.to_vec().into()],
-        |row| Ok(row.get::<pg_sys::Oid>(1)?.zip(row.get::<String>(2)?)),
-    )?;
+    let rows = spi::on_latest_snapshot(|| {
+        spi::read(
+            "SELECT p.oid, h.reason
+             FROM pg_catalog.unnest($2) p (oid) CROSS JOIN opdb.partition_hold h
+             WHERE h.relation::pg_catalog.oid = p.oid
+                OR h.relation IN (SELECT a.relid FROM pg_catalog.pg_partition_ancestors($1) a)
+                OR h.relation IN (SELECT t.relid FROM pg_catalog.pg_partition_tree(p.oid::pg_catalog.regclass) t)",
+            &[parent.table.into(), partitions.to_vec().into()],
+            |row| Ok(row.get::<pg_sys::Oid>(1)?.zip(row.get::<String>(2)?)),
+        )
+    })?;
     Ok(rows.into_iter().flatten().collect())
 }
 
-/// Errors: 55000 if the partition, or all of the parent's, is on hold.
+/// Errors: 55000 if the partition, a part of it, or the table is on hold.
 pub fn check_hold(parent: &Parent, relation: pg_sys::Oid, relation_name: &Qualified) -> Result<()> {
-    let holds = holds(parent, &[relation])?;
-    match holds.get(&relation).or_else(|| holds.get(&parent.table.0)) {
-        Some(reason) => {
-            Err(PartitionError::OnHold { relation: relation_name.sql(), reason: reason.clone() }.into())
-        }
+    match holds(parent, &[relation])?.remove(&relation) {
+        Some(reason) => Err(PartitionError::OnHold { relation: relation_name.sql(), reason }.into()),
         None => Ok(()),
+    }
+}
+
+/// What must be so still, after locks were waited for: statements name a table, and the name may have gone to another.
+#[derive(Debug, Clone)]
+pub struct Still {
+    parent: Regclass,
+    relation: pg_sys::Oid,
+    name: Qualified,
+    is_partition: bool,
+}
+
+impl Still {
+    pub fn partition(parent: &Parent, partition: &Partition) -> Self {
+        let (relation, name) = (partition.table.0, partition.name.clone());
+        Self { parent: parent.table, relation, name, is_partition: true }
+    }
+
+    pub fn retired(parent: &Parent, retired: &Retired) -> Self {
+        let (relation, name) = (retired.partition, retired.name.clone());
+        Self { parent: parent.table, relation, name, is_partition: false }
+    }
+
+    /// Errors: 55000 if it is not, or if it is on hold.
+    pub fn check(&self) -> Result<()> {
+        let found = spi::on_latest_snapshot(|| {
+            spi::read_one(
+                "SELECT n.nspname = $2 AND c.relname = $3 AND c.relispartition = $4
+                        AND $4 = EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid AND i.inhparent = $5)
+                 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1",
+                &[
+                    self.relation.into(),
+                    self.name.schema.as_str().into(),
+                    self.name.name.as_str().into(),
+                    self.is_partition.into(),
+                    self.parent.into(),
+                ],
+                |row| row.get::<bool>(1),
+            )
+        })?;
+        if found.flatten() != Some(true) {
+            return Err(PartitionError::Changed(self.name.sql()).into());
+        }
+        check_hold(&Parent::get(self.parent)?, self.relation, &self.name)
     }
 }
 
@@ -103,6 +152,14 @@ impl Retired {
         }
     }
 
+    /// Whether it is past the retention that is configured now.
+    pub fn is_expired(&self, look: &Look) -> Result<bool> {
+        let bound = format!("FOR VALUES FROM (MINVALUE) TO ('{}')", self.upper);
+        let upper = look.set.key.range(&bound).map(|range| range.upper);
+        let cutoff = look.cutoff()?;
+        Ok(upper.ok().zip(cutoff).is_some_and(|(upper, cutoff)| upper <= cutoff))
+    }
+
     /// Nothing is left to do.
     pub fn done(&self, detail: &str) -> Result<()> {
         own::write(
@@ -143,9 +200,32 @@ pub fn registered(parent: &Parent) -> Result<Vec<pg_sys::Oid>> {
         .collect())
 }
 
+/// What was begun and is not to be ended any more stays where it is: the table is not managed now, or otherwise.
+pub fn leave_alone(parent: Regclass, unless: Option<&str>) -> Result<()> {
+    own::write(
+        "UPDATE opdb.retired_partition SET state = 'done', detail = 'left alone: it is to be retired otherwise now, or not at all'
+         WHERE parent = $1 AND state <> 'done' AND action IS DISTINCT FROM $2",
+        &[parent.into(), unless.into()],
+    )
+    .map(drop)
+}
+
 /// Forgets partitions that were to be detached and are not: whoever detaches one now may want to keep it. And those
 /// that are gone.
 pub fn tidy(parent: &Parent) -> Result<()> {
+    // What a job has detached meanwhile is written down as what runs themselves detach.
+    own::write(
+        "WITH detached AS (
+             UPDATE opdb.retired_partition r SET state = CASE r.action WHEN 'detach' THEN 'done' ELSE 'detached' END
+             FROM pg_catalog.pg_class c
+             WHERE r.parent = $1 AND r.state = 'detaching' AND c.oid = r.partition AND NOT c.relispartition
+             RETURNING r.*)
+         INSERT INTO opdb.partition_run (parent, action, partition, lower_bound, upper_bound, status, detail, started_at, duration_ms)
+         SELECT parent, 'detach', name, lower_bound, upper_bound, 'done', 'concurrently', retired_at,
+                1000 * extract(epoch FROM pg_catalog.clock_timestamp() - retired_at)
+         FROM detached",
+        &[parent.table.into()],
+    )?;
     own::write(
         "DELETE FROM opdb.retired_partition r
          WHERE r.parent = $1 AND r.state <> 'done'

@@ -1,7 +1,7 @@
 //! Doing what is planned: each step by itself, what came of it written down.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pgrx::PgSqlErrorCode;
 
@@ -17,7 +17,7 @@ use super::task::{Look, Obstacle, Phase, Task};
 use crate::pg::error::{Failure, Result};
 use crate::pg::name::Qualified;
 use crate::pg::types::Regclass;
-use crate::pg::{role, session, spi, subtransaction};
+use crate::pg::{lock, role, session, spi, subtransaction};
 
 /// What came of a step.
 pub struct Outcome {
@@ -46,8 +46,7 @@ impl Outcome {
         } else {
             "create"
         };
-        let bounds = set.bounds(obstacle.range, 0);
-        let (lower, upper) = bounds.unzip();
+        let (lower, upper) = obstacle.range.and_then(|range| set.bounds(range, 0)).unzip();
         let mut outcome = Self { lower, upper, ..Self::failed(action, &obstacle.failure) };
         // A hold is somebody's will; it is no failure that retention heeds it.
         if action == "detach" {
@@ -226,7 +225,7 @@ pub fn attempt_all(parent: Regclass, tasks: &[Task], mut begin: impl FnMut(&Step
     set.parent.check_owner()?;
     let children = set.children()?;
     // Strays are counted for a person who reads the plan.
-    let look = Look { set: &set, children: &children, now: set.now(&children)?, strays: None };
+    let look = Look::without_strays(&set, &children)?;
     let steps = Steps::of(&look);
     for task in tasks {
         let step = steps.step(*task)?;
@@ -251,17 +250,9 @@ fn is_done_already(failure: &Failure) -> bool {
 ///
 /// Errors: 55P03 if another run does not end in time.
 pub fn alone(parent: Regclass) -> Result<()> {
-    let begun = Instant::now();
-    loop {
-        let sql = "SELECT pg_catalog.pg_try_advisory_xact_lock('opdb.partition_set'::pg_catalog.regclass::integer, $1::oid::integer)";
-        let is_free = spi::read_one_now(sql, &[parent.into()], |row| row.get::<bool>(1))?;
-        if is_free.flatten() == Some(true) {
-            return Ok(());
-        }
-        if begun.elapsed() > LOCK_TIMEOUT {
-            return Err(PartitionError::Busy(crate::pg::name::of(parent)?.sql()).into());
-        }
-        session::wait(Duration::from_millis(20));
+    match lock::partitions_within(parent, LOCK_TIMEOUT)? {
+        true => Ok(()),
+        false => Err(PartitionError::Busy(crate::pg::name::of(parent)?.sql()).into()),
     }
 }
 

@@ -241,7 +241,9 @@ impl Set {
     /// What ends up to here is to be retired.
     pub fn cutoff(&self, now: i64) -> Option<i64> {
         let retention = self.retention.as_ref()?;
-        if self.key.is_time() { Some(retention.cutoff) } else { now.checked_sub(retention.cutoff) }
+        let cutoff = if self.key.is_time() { retention.cutoff } else { now.checked_sub(retention.cutoff)? };
+        // What is going on now is never over.
+        Some(cutoff.min(now))
     }
 
     /// The ends of a range as SQL reads them. None if the key has no such values.

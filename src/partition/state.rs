@@ -115,7 +115,7 @@ fn next(parent: Regclass) -> Result<Option<Next>> {
     let children = set.children()?;
     let now = set.now(&children)?;
     // Strays that were left alone are looked at again when their number changes.
-    let look = Look { set: &set, children: &children, now, strays: None };
+    let look = Look::without_strays(&set, &children)?;
     let current = set.grid.range_at(now);
     // How long until the clock is there; for numbers nobody knows.
     let wait = |place: i64| place.saturating_sub(now);
@@ -129,7 +129,7 @@ fn next(parent: Regclass) -> Result<Option<Next>> {
     const SLACK: i64 = 4 * 86_400_000_000;
     let retention = retention.map(|wait| if wait > SLACK { wait - SLACK } else { wait });
     let wait = creation.into_iter().chain(retention).min();
-    let is_quiet = set.key.is_time() && look.expired().is_empty() && children.half_detached.is_empty();
+    let is_quiet = set.key.is_time() && look.expired()?.is_empty() && children.half_detached.is_empty();
     Ok(Some(Next {
         due_at: wait.filter(|_| is_quiet).map(|wait| time::now().saturating_add(wait)),
         watched: watched(&children, now),

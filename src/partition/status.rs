@@ -69,8 +69,8 @@ fn look(parent: Regclass) -> Result<Overview> {
             overview.premade_until_value = set.key.value(until, set.grid.zone(), children.uuid_rest);
         }
     }
-    let look = Look { set: &set, children: &children, now, strays: None };
-    overview.expired = i64::try_from(look.expired().len()).ok();
+    let look = Look::without_strays(&set, &children)?;
+    overview.expired = i64::try_from(look.expired()?.len()).ok();
     match subtransaction::discarded(|| stray::find(&set, &children)) {
         Ok(strays) => add_strays(&mut overview, &set, &children, strays),
         Err(failure) => overview.note = Some(failure.message),

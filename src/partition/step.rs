@@ -9,8 +9,9 @@ use super::archive;
 use super::children::{DefaultPartition, Partition};
 use super::column;
 use super::error::PartitionError;
+use super::parent::Parent;
 use super::recipe::{Lock, Recipe, Statement};
-use super::retired::{self, Retired};
+use super::retired::{self, Retired, Still};
 use super::set::{Archive, RetentionAction};
 use super::stray::Ahead;
 use super::task::{Look, Task};
@@ -19,6 +20,9 @@ use crate::pg::lock::Mode;
 use crate::pg::name::{MAX_IDENTIFIER_BYTES, Qualified, identifier, literal};
 use crate::pg::types::Regclass;
 use crate::pg::{name as names, spi};
+
+/// A CHECK that a new partition has while rows come in.
+const WITHIN: &str = "opdb_within_its_bounds";
 
 pub struct Step {
     pub action: &'static str,
@@ -64,7 +68,7 @@ impl Step {
 
     /// The statements as they would be typed.
     pub fn ddl(&self) -> String {
-        self.joined(|statement: &&Statement| !statement.is_lock(), ";\n")
+        self.joined(|statement: &&Statement| statement.is_sql(), ";\n")
     }
 
     /// The locks that are waited for, in the order in which they are taken.
@@ -136,44 +140,33 @@ impl<'a> Steps<'a> {
         Ok(step)
     }
 
-    /// One transaction, and so one snapshot: a reader sees each row once, where it was or where it is. At its end nobody
-    /// may be at work on the table: whoever has planned a query without the partition would look for the rows in vain.
+    /// One transaction, and so one snapshot: a reader sees each row once, where it was or where it is.
+    ///
+    /// Readers go on while rows are moved: they only wait, at the end, for the attaching. Then they must wait at the parent,
+    /// and writers from the beginning: a query that knows its partitions already would find the rows in none of them.
     fn move_rows(&self, range: Range) -> Result<Step> {
-        let mut step = self.create(range)?;
-        let default = self.default()?;
-        let (Some(partition), Some(lower), Some(upper)) = (&step.partition, &step.lower, &step.upper) else {
-            return Ok(step);
-        };
-        let parent = &self.look.set.parent;
-        let columns = column::stored(parent)?;
-        let moved = format!(
-            "WITH moved AS (DELETE FROM ONLY {} WHERE {} RETURNING {columns}) INSERT INTO {} ({columns}) SELECT {columns} FROM moved",
-            default.name.sql(),
-            column::within(parent, lower, upper),
-            partition.sql(),
-        );
-        // Readers go on while rows are moved: they only wait, at the end, for the attaching. Then they must wait at the
-        // parent, and writers from the beginning: a query that knows its partitions already would find the rows in
-        // none of them. That each row fits is checked on its way, and not looked for again.
-        let is_of_default =
-            |it: &Statement| matches!(it, Statement::Lock(lock) if lock.relation == default.table);
-        let place = step.statements.iter().position(is_of_default).unwrap_or_default();
-        let within = Statement::Sql(format!(
-            "ALTER TABLE {partition} ADD CONSTRAINT opdb_within CHECK ({} IS NOT NULL AND {})",
-            identifier(&parent.column.name),
-            column::within(parent, lower, upper),
-            partition = partition.sql()
-        ));
+        let (partition, (lower, upper)) = self.new_partition(range)?;
+        let (parent, default, recipe) = (&self.look.set.parent, self.default()?, self.recipe()?);
         let on_parent = |mode| lock(parent.table, &parent.name, mode);
-        let moving =
-            [within, on_default(default, Mode::ShareRow), Statement::Move(moved), on_parent(Mode::Access)];
-        let without = Statement::Sql(format!("ALTER TABLE {} DROP CONSTRAINT opdb_within", partition.sql()));
-        step.statements.splice(place..place, moving);
-        step.statements.push(without);
-        step.statements.insert(0, on_parent(Mode::ShareRow));
-        step.action = "move_rows";
+        let alter = |what: &str| Statement::Sql(format!("ALTER TABLE {} {what}", partition.sql()));
+        let column = identifier(&parent.column.name);
+        let within = column::within(parent, &lower, &upper);
+        let mut statements = vec![on_parent(Mode::ShareRow)];
+        statements.extend(self.parent_locks(Mode::ShareUpdate)?);
+        statements.extend(recipe.create_without_triggers(&partition));
+        // That each row fits is checked on its way, and not looked for again when it is attached.
+        statements.push(alter(&format!("ADD CONSTRAINT {WITHIN} CHECK ({column} IS NOT NULL AND {within})")));
+        statements.push(on_default(default, Mode::ShareRow));
+        statements.extend(without_triggers(default, moved(parent, default, &partition, &within)?)?);
+        statements.extend(recipe.triggers(&partition));
+        statements.push(on_parent(Mode::Access));
+        statements.push(on_default(default, Mode::Access));
+        statements.extend(recipe.attach(&partition, &lower, &upper)?);
+        statements.push(alter(&format!("DROP CONSTRAINT {WITHIN}")));
+        let mut step = Step::new("move_rows", Some(partition), statements).over(lower, upper);
         let rows = self.look.strays.as_ref().and_then(|strays| strays.rows.get(&range)).copied();
         step.note = rows.map(|rows| format!("{rows} rows, out of {}", default.name.sql()));
+        step.then = self.must_analyze();
         Ok(step)
     }
 
@@ -269,15 +262,21 @@ impl<'a> Steps<'a> {
     /// Errors: 55000 if it is on hold, or not expired any more.
     fn detach(&self, partition: pg_sys::Oid) -> Result<Step> {
         let (set, look) = (self.look.set, self.look);
-        let expired = look.expired().into_iter().find(|it| it.table.0 == partition);
+        let expired = look.expired()?.into_iter().find(|it| it.table.0 == partition);
         let expired = expired.ok_or_else(|| retired::changed(partition))?;
         retired::check_hold(&set.parent, partition, &expired.name)?;
         let action = set.retention.as_ref().map_or("detach", |it| it.action.name());
+        if let Some(RetentionAction::Archive(Archive::Here { schema: Some(schema), .. })) =
+            set.retention.as_ref().map(|it| &it.action)
+        {
+            check_archive(&expired.name, schema)?;
+        }
         let name = expired.name.sql();
         let statement = format!("ALTER TABLE {} DETACH PARTITION {name}", set.parent.name.sql());
         let mut statements = self.parent_locks(Mode::Access)?;
         statements.extend(look.children.default.as_ref().map(|it| on_default(it, Mode::Access)));
         statements.push(lock(expired.table, &expired.name, Mode::Access));
+        statements.push(Statement::Still(Still::partition(&set.parent, expired)));
         statements.push(Statement::Sql(statement));
         let mut step = Step::new("detach", Some(expired.name.clone()), statements)
             .over(expired.lower.clone(), expired.upper.clone());
@@ -300,6 +299,9 @@ impl<'a> Steps<'a> {
     fn finish(&self, partition: pg_sys::Oid) -> Result<Step> {
         let set = self.look.set;
         let retired = self.retired(partition)?;
+        if !retired.is_expired(self.look)? {
+            return Err(retired::changed(partition));
+        }
         retired::check_hold(&set.parent, partition, &retired.name)?;
         let name = retired.name.sql();
         let sql = |text: String| Statement::Sql(text);
@@ -319,6 +321,7 @@ impl<'a> Steps<'a> {
             _ => Vec::new(),
         };
         all.push(lock(Regclass(partition), &retired.name, Mode::Access));
+        all.push(Statement::Still(Still::retired(&set.parent, &retired)));
         all.extend(statements);
         let mut step = Step::new(action, Some(retired.name.clone()), all).over(lower, upper);
         step.then = Then::Finished { retired, detail };
@@ -362,8 +365,55 @@ pub fn lock(relation: Regclass, name: &Qualified, mode: Mode) -> Statement {
     Statement::Lock(Lock { relation, name: name.clone(), mode })
 }
 
+/// Takes the rows of a range out of the default partition and puts them into another; tells how many.
+fn moved(parent: &Parent, default: &DefaultPartition, partition: &Qualified, within: &str) -> Result<String> {
+    let columns = column::stored(parent)?;
+    Ok(format!(
+        "WITH taken AS (DELETE FROM ONLY {} WHERE {within} RETURNING {columns}),
+     put AS (INSERT INTO {} ({columns}) SELECT {columns} FROM taken RETURNING 1)
+SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM put)",
+        default.name.sql(),
+        partition.sql(),
+    ))
+}
+
+/// Rows only change their place: no trigger of the default partition sees it, and no foreign key acts.
+fn without_triggers(default: &DefaultPartition, moved: String) -> Result<Vec<Statement>> {
+    let sql = "SELECT pg_catalog.format(CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'A' THEN 'ENABLE ALWAYS'
+                                                         WHEN 'R' THEN 'ENABLE REPLICA' END || ' TRIGGER %I', t.tgname)
+               FROM pg_catalog.pg_trigger t WHERE t.tgrelid = $1 ORDER BY t.tgname";
+    let odd = spi::read_now(sql, &[default.table.into()], |row| row.get::<String>(1))?;
+    if odd.is_empty() {
+        return Ok(vec![Statement::Move(moved)]);
+    }
+    let alter = |what: &str| Statement::Privileged(format!("ALTER TABLE {} {what}", default.name.sql()));
+    let mut statements =
+        vec![alter("DISABLE TRIGGER ALL"), Statement::Move(moved), alter("ENABLE TRIGGER ALL")];
+    // As they were.
+    statements.extend(odd.into_iter().flatten().map(|what| alter(&what)));
+    Ok(statements)
+}
+
 pub fn on_default(default: &DefaultPartition, mode: Mode) -> Statement {
     lock(default.table, &default.name, mode)
+}
+
+/// Before it is detached: what cannot be archived stays where it is.
+///
+/// Errors: 42704 if there is no such schema, 42P07 if the name is taken there.
+fn check_archive(partition: &Qualified, schema: &str) -> Result<()> {
+    let sql =
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname = $2)
+               FROM pg_catalog.pg_namespace n WHERE n.nspname = $1";
+    let args = [schema.into(), partition.name.as_str().into()];
+    match spi::read_one_now(sql, &args, |row| row.get::<bool>(1))?.flatten() {
+        Some(false) => Ok(()),
+        Some(true) => {
+            let name = Qualified { schema: schema.to_owned(), name: partition.name.clone() };
+            Err(PartitionError::ArchiveNameTaken(name.sql()).into())
+        }
+        None => Err(PartitionError::UnknownPlace { kind: "schema", name: schema.to_owned() }.into()),
+    }
 }
 
 fn archive_here(
@@ -371,25 +421,32 @@ fn archive_here(
     schema: Option<&str>,
     tablespace: Option<&str>,
 ) -> Result<(Vec<Statement>, String)> {
-    let name = retired.name.sql();
+    // A partition that is partitioned itself goes with all that belongs to it.
+    let tables = spi::read_now(
+        "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),
+                ARRAY(SELECT pg_catalog.format('%I.%I', m.nspname, x.relname) FROM pg_catalog.pg_index i
+                      JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid JOIN pg_catalog.pg_namespace m ON m.oid = x.relnamespace
+                      WHERE i.indrelid = c.oid ORDER BY 1)
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.oid = $1 OR c.oid IN (SELECT t.relid FROM pg_catalog.pg_partition_tree($1::pg_catalog.regclass) t)
+         ORDER BY c.oid = $1 DESC, c.oid",
+        &[retired.partition.into()],
+        |row| Ok(row.get::<String>(1)?.zip(row.get::<Vec<String>>(2)?)),
+    )?;
     let mut statements = Vec::new();
-    let mut places = Vec::new();
-    if let Some(tablespace) = tablespace {
-        statements.push(format!("ALTER TABLE {name} SET TABLESPACE {}", identifier(tablespace)));
-        let indexes = spi::read_now(
-            "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_index i
-             JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE i.indrelid = $1 ORDER BY 1",
-            &[retired.partition.into()],
-            |row| row.get::<String>(1),
-        )?;
-        let of_index = |index| format!("ALTER INDEX {index} SET TABLESPACE {}", identifier(tablespace));
-        statements.extend(indexes.into_iter().flatten().map(of_index));
-        places.push(format!("tablespace {}", literal(tablespace)));
+    for (table, indexes) in tables.into_iter().flatten() {
+        if let Some(tablespace) = tablespace.map(identifier) {
+            statements.push(format!("ALTER TABLE {table} SET TABLESPACE {tablespace}"));
+            let of_index = |index| format!("ALTER INDEX {index} SET TABLESPACE {tablespace}");
+            statements.extend(indexes.into_iter().map(of_index));
+        }
+        statements
+            .extend(schema.map(|schema| format!("ALTER TABLE {table} SET SCHEMA {}", identifier(schema))));
     }
-    if let Some(schema) = schema {
-        statements.push(format!("ALTER TABLE {name} SET SCHEMA {}", identifier(schema)));
-        places.push(format!("schema {}", literal(schema)));
-    }
-    Ok((statements.into_iter().map(Statement::Sql).collect(), places.join(" and ")))
+    let places = [
+        tablespace.map(|it| format!("tablespace {}", literal(it))),
+        schema.map(|it| format!("schema {}", literal(it))),
+    ];
+    let place = places.into_iter().flatten().collect::<Vec<_>>().join(" and ");
+    Ok((statements.into_iter().map(Statement::Sql).collect(), place))
 }

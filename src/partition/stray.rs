@@ -31,8 +31,9 @@ impl Strays {
         self.rows.values().sum::<i64>() + self.unplaced
     }
 
-    pub fn any_within(&self, range: Range) -> bool {
-        self.rows.keys().any(|stray| stray.meets(range))
+    /// Whether any lies within a range, but for those that are moved before.
+    pub fn any_within(&self, range: Range, moved: &[Range]) -> bool {
+        self.rows.keys().any(|stray| stray.meets(range) && !moved.contains(stray))
     }
 }
 

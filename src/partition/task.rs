@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::children::{Children, Partition};
+use super::column;
 use super::error::PartitionError;
 use super::retired::{self, Retired};
 use super::set::{Archive, RetentionAction, Set};
 use super::stray::{self, Ahead, Strays};
 use crate::pg::error::{Failure, Result};
-use crate::pg::spi;
+use crate::pg::{spi, subtransaction};
 
 /// At most so many ranges are emptied of strays in one run.
 const MOST_MOVED: usize = 31;
@@ -112,7 +113,7 @@ pub struct Tasks {
 }
 
 pub struct Obstacle {
-    pub range: Range,
+    pub range: Option<Range>,
     pub failure: Failure,
 }
 
@@ -122,16 +123,27 @@ pub struct Look<'a> {
     pub children: &'a Children,
     pub now: i64,
     pub strays: Option<Strays>,
+    /// Why strays could not be counted.
+    pub stray_failure: Option<Failure>,
 }
 
 impl<'a> Look<'a> {
     /// For planning `phase`. Retention has nothing to do with strays, and the default partition may be large.
     pub fn at(set: &'a Set, children: &'a Children, phase: Phase) -> Result<Self> {
-        let strays = match phase {
-            Phase::Create => stray::find(set, children)?,
-            Phase::Retire => None,
-        };
-        Ok(Self { set, children, now: set.now(children)?, strays })
+        let look = Self::without_strays(set, children)?;
+        if phase == Phase::Retire {
+            return Ok(look);
+        }
+        // Partitions are made all the same.
+        match subtransaction::run(|| stray::find(set, children)) {
+            Ok(strays) => Ok(Self { strays, ..look }),
+            Err(failure) if failure.class() == "57" => Err(failure),
+            Err(failure) => Ok(Self { stray_failure: Some(failure), ..look }),
+        }
+    }
+
+    pub fn without_strays(set: &'a Set, children: &'a Children) -> Result<Self> {
+        Ok(Self { set, children, now: set.now(children)?, strays: None, stray_failure: None })
     }
 
     pub fn tasks(&self, phase: Phase) -> Result<Tasks> {
@@ -144,17 +156,36 @@ impl<'a> Look<'a> {
     fn creation(&self) -> Result<Tasks> {
         let (set, children) = (self.set, self.children);
         let (mut ranges, in_the_way) = missing(&set.grid, &children.ranges(), self.now, set.premake);
-        ranges.retain(|range| set.bounds(*range, children.uuid_rest).is_some());
+        let mut obstacles: Vec<Obstacle> =
+            in_the_way.map(|it| obstacle(set, children, it)).into_iter().collect();
+        let failure = self.stray_failure.clone().map(|it| it.at("strays are not moved"));
+        obstacles.extend(failure.map(|failure| Obstacle { range: None, failure }));
+        let is_in_key = |range: &Range| set.bounds(*range, children.uuid_rest).is_some();
+        obstacles
+            .extend(ranges.iter().copied().find(|range| !is_in_key(range)).map(|range| self.key_ends(range)));
+        // What was missed so long ago that it would be retired at once is not missed.
+        let cutoff = set.cutoff(self.now).unwrap_or(i64::MIN);
+        ranges.retain(|range| range.upper > cutoff && is_in_key(range));
         let moved = self.to_move(&ranges);
         ranges.retain(|range| !moved.contains(range));
         let mut tasks: Vec<Task> =
             moved.iter().map(|it| Task::Move { lower: it.lower, upper: it.upper }).collect();
-        self.create(&ranges, &mut tasks)?;
+        self.create(&ranges, &moved, &mut tasks)?;
         if set.analyze && (is_creation(&tasks) || must_analyze(set)?) {
             tasks.push(Task::Analyze);
         }
-        let obstacles = in_the_way.map(|it| obstacle(set, children, it)).into_iter().collect();
         Ok(Tasks { tasks, obstacles })
+    }
+
+    fn key_ends(&self, range: Range) -> Obstacle {
+        let column = &self.set.parent.column;
+        let from = self.set.key.value(range.lower, self.set.grid.zone(), self.children.uuid_rest);
+        let error = PartitionError::KeyEnds {
+            column: column.name.clone(),
+            type_name: column.type_name.clone(),
+            from: from.unwrap_or_default(),
+        };
+        Obstacle { range: None, failure: error.into() }
     }
 
     /// The ranges whose rows strayed: those that are to be made anyway, and others, if they are neither ahead of what is
@@ -186,7 +217,7 @@ impl<'a> Look<'a> {
         ahead.map_or(i64::MAX, |range| range.upper)
     }
 
-    fn create(&self, ranges: &[Range], tasks: &mut Vec<Task>) -> Result<()> {
+    fn create(&self, ranges: &[Range], moved: &[Range], tasks: &mut Vec<Task>) -> Result<()> {
         let creation = ranges.iter().map(|it| Task::Create { lower: it.lower, upper: it.upper });
         let Some(default) = &self.children.default else {
             tasks.extend(creation);
@@ -200,7 +231,7 @@ impl<'a> Look<'a> {
         let wanted = match hull {
             Some(hull)
                 if stray::is_large(default)?
-                    && !self.strays.as_ref().is_none_or(|it| it.any_within(hull)) =>
+                    && !self.strays.as_ref().is_none_or(|it| it.any_within(hull, moved)) =>
             {
                 Some(hull)
             }
@@ -236,15 +267,15 @@ impl<'a> Look<'a> {
             tasks.extend(registered.contains(&pending.table.0).then_some(Task::Finish { partition }));
         }
         let mut obstacles = Vec::new();
-        let expired = self.expired();
+        let expired = self.expired()?;
         let held = retired::holds(
             &self.set.parent,
             &expired.iter().map(|it| it.table.0).collect::<Vec<pg_sys::Oid>>(),
         )?;
         for partition in expired {
-            match held.get(&partition.table.0).or_else(|| held.get(&self.set.parent.table.0)) {
+            match held.get(&partition.table.0) {
                 Some(reason) => obstacles.push(Obstacle {
-                    range: partition.range,
+                    range: Some(partition.range),
                     failure: PartitionError::OnHold {
                         relation: partition.name.sql(),
                         reason: reason.clone(),
@@ -255,7 +286,11 @@ impl<'a> Look<'a> {
             }
         }
         let unfinished = Retired::unfinished(&self.set.parent)?;
-        tasks.extend(unfinished.iter().map(|it| Task::Finish { partition: it.partition.to_u32() }));
+        for retired in unfinished {
+            if retired.is_expired(self)? {
+                tasks.push(Task::Finish { partition: retired.partition.to_u32() });
+            }
+        }
         Ok(Tasks { tasks, obstacles })
     }
 
@@ -283,13 +318,22 @@ impl<'a> Look<'a> {
 
     /// The partitions whose own upper bound is past the retention, whatever interval was configured when they were made.
     /// A foreign table has its rows elsewhere already, and is never dropped.
-    pub fn expired(&self) -> Vec<&'a Partition> {
-        let Some(cutoff) = self.set.cutoff(self.now) else { return Vec::new() };
+    pub fn expired(&self) -> Result<Vec<&'a Partition>> {
+        let Some(cutoff) = self.cutoff()? else { return Ok(Vec::new()) };
         let action = self.set.retention.as_ref().map(|it| &it.action);
         let is_retired = |it: &&Partition| {
             it.range.upper <= cutoff && (it.kind != "f" || action == Some(&RetentionAction::Detach))
         };
-        self.children.partitions.iter().filter(is_retired).collect()
+        Ok(self.children.partitions.iter().filter(is_retired).collect())
+    }
+
+    /// What ends up to here is to be retired.
+    pub fn cutoff(&self) -> Result<Option<i64>> {
+        if self.set.key.is_time() || self.set.retention.is_none() {
+            return Ok(self.set.cutoff(self.now));
+        }
+        let settled = column::settled(&self.set.parent, self.children)?;
+        Ok(self.set.cutoff(self.now.min(settled)))
     }
 }
 
@@ -304,7 +348,7 @@ pub fn obstacle(set: &Set, children: &Children, it: InTheWay) -> Obstacle {
         from,
         to,
     };
-    Obstacle { range: it.range, failure: error.into() }
+    Obstacle { range: Some(it.range), failure: error.into() }
 }
 
 fn is_creation(tasks: &[Task]) -> bool {

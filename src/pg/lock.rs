@@ -82,10 +82,37 @@ pub fn in_turns(relation: Regclass, mode: Mode, limit: Duration) -> Result<bool>
 }
 
 fn one_turn(relation: Regclass, mode: Mode) -> Result<bool> {
-    let turn = TURN.as_millis().to_string();
+    within(TURN, || take(relation, mode.number() as u32))
+}
+
+/// pg_partitioned_table, whose rows nobody else locks.
+const PARTITIONED_TABLE: pg_sys::Oid = pg_sys::Oid::from_u32(3350);
+
+/// The making and retiring of a table's partitions, which one transaction at a time does. It is a lock that no role can
+/// take by SQL, as it could an advisory one.
+#[allow(unsafe_code)]
+fn take_partitions(parent: Regclass) {
+    let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
+    // SAFETY: as in `take`.
+    unsafe { pg_sys::LockDatabaseObject(PARTITIONED_TABLE, parent.0, 0, mode) };
+}
+
+/// Waits for it as long as it takes.
+pub fn partitions(parent: Regclass) {
+    take_partitions(parent);
+}
+
+/// False if it was not to be had within `limit`.
+pub fn partitions_within(parent: Regclass, limit: Duration) -> Result<bool> {
+    within(limit, || take_partitions(parent))
+}
+
+/// Whether `take`, which waits for one lock, got it in time.
+fn within(limit: Duration, take: impl FnOnce()) -> Result<bool> {
+    let limit = limit.as_millis().to_string();
     let waited = subtransaction::run(|| {
-        session::pinned_with(&[("lock_timeout", &turn)], || {
-            take(relation, mode.number() as u32);
+        session::pinned_with(&[("lock_timeout", &limit)], || {
+            take();
             Ok(())
         })
     });

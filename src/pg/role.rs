@@ -21,6 +21,9 @@ pub fn acting_as_owner_of_rows<T>(role: pg_sys::Oid, work: impl FnOnce() -> Resu
 fn acting<T>(role: pg_sys::Oid, more: u32, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let mut caller = pg_sys::InvalidOid;
     let mut context = 0;
+    // Settings that the role's code changes are gone with it.
+    // SAFETY: main thread; the level is closed below, or by the abort of the (sub)transaction.
+    let level = unsafe { pg_sys::NewGUCNestLevel() };
     let flags = (pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION | more) as i32;
     // SAFETY: main thread inside a transaction; both out-parameters live through the call.
     unsafe {
@@ -28,8 +31,11 @@ fn acting<T>(role: pg_sys::Oid, more: u32, work: impl FnOnce() -> Result<T>) -> 
         pg_sys::SetUserIdAndSecContext(role, context | flags);
     }
     let result = work();
-    // SAFETY: puts back what was read above.
-    unsafe { pg_sys::SetUserIdAndSecContext(caller, context) };
+    // SAFETY: closes the level opened above, and puts back what was read above.
+    unsafe {
+        pg_sys::AtEOXact_GUC(false, level);
+        pg_sys::SetUserIdAndSecContext(caller, context);
+    }
     result
 }
 

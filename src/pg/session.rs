@@ -30,7 +30,7 @@ fn with_settings<'a, T>(
     }
     let result = work();
     // SAFETY: closes the level opened above and everything nested in it.
-    unsafe { pg_sys::AtEOXact_GUC(true, level) };
+    unsafe { pg_sys::AtEOXact_GUC(false, level) };
     result
 }
 
@@ -48,21 +48,7 @@ pub fn uncounted<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     set("pg_stat_statements.track", "none", pg_sys::GucContext::PGC_SUSET)?;
     let result = work();
     // SAFETY: as in `with_settings`.
-    unsafe { pg_sys::AtEOXact_GUC(true, level) };
-    result
-}
-
-/// Runs `work`, one statement that only changes the place of rows, as a replica would: triggers and foreign keys have
-/// acted when the rows were written. The setting is a superuser's; what runs meanwhile are triggers that their table's
-/// owner enabled for replicas, with the rights they always have.
-#[allow(unsafe_code)]
-pub fn without_triggers<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    // SAFETY: as in `with_settings`.
-    let level = unsafe { pg_sys::NewGUCNestLevel() };
-    set("session_replication_role", "replica", pg_sys::GucContext::PGC_SUSET)?;
-    let result = work();
-    // SAFETY: as in `with_settings`.
-    unsafe { pg_sys::AtEOXact_GUC(true, level) };
+    unsafe { pg_sys::AtEOXact_GUC(false, level) };
     result
 }
 

@@ -131,5 +131,5 @@ fn apply_up_to(conversion: &Conversion, source: &Source, key: &[KeyColumn], limi
 
 /// Runs `work`, which changes nothing but the place of rows, as the table's owner.
 fn as_owner<T>(parent: &Parent, settings: &[(&str, &str)], work: impl FnOnce() -> Result<T>) -> Result<T> {
-    run::as_owner(parent.owner, || session::pinned_with(settings, || session::without_triggers(work)))
+    run::as_owner(parent.owner, || session::pinned_with(settings, work))
 }

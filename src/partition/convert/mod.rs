@@ -195,6 +195,11 @@ fn begin(request: &Request) -> Result<(Regclass, i64)> {
     let options = request.options()?;
     if let Some(begun) = Conversion::find(request.table)? {
         super::parent::check_owner_of(request.table)?;
+        // The old table of a conversion that has come to its end is a table like others, perhaps put back into its place.
+        if begun.state == State::Done && begun.source == request.table {
+            begun.forget()?;
+            return begin(request);
+        }
         if !begun.state.is_swapped() {
             begun.check_definition(&begun.source()?)?;
         }
@@ -284,7 +289,9 @@ fn pending(source: Regclass) -> Result<Option<i64>> {
     };
     let count = || copy::pending(&conversion, &conversion.source()?, i64::MAX).map(Some);
     // No lock stays, which the swap would wait for.
-    let seen = relation::read_now(conversion.changes, |_| subtransaction::discarded(count))?;
+    // A conversion that something has happened to is not known; it must not hide the others.
+    let seen =
+        relation::read_now(conversion.changes, |_| Ok(subtransaction::discarded(count).ok().flatten()))?;
     Ok(match seen {
         relation::Seen::Read(count) => count,
         _ => None,

@@ -29,6 +29,17 @@ impl ConvertOptions {
         };
         let (batch_rows, weaker_keys, wait_seconds) =
             (own("batch_rows"), own("weaker_keys"), own("wait_seconds"));
+        let partitions = Options::read(&rest)?;
+        let of_retention = [
+            partitions.archive_schema.is_some(),
+            partitions.archive_tablespace.is_some(),
+            partitions.archive_environment.is_some(),
+            partitions.retention_width.is_some(),
+        ];
+        if of_retention.contains(&true) {
+            let needs = "left to manage_partitions, when the table is partitioned";
+            return Err(ConvertError::InvalidOption { option: "retention", needs }.into());
+        }
         Ok(Self {
             batch_rows: number("batch_rows", batch_rows, 10_000)?,
             weaker_keys: weaker_keys.map_or(Ok(false), |value| {
@@ -37,7 +48,7 @@ impl ConvertOptions {
                     .ok_or(ConvertError::InvalidOption { option: "weaker_keys", needs: "true or false" })
             })?,
             wait_seconds: number("wait_seconds", wait_seconds, 60)?,
-            partitions: Options::read(&rest)?,
+            partitions,
         })
     }
 }

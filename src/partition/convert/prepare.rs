@@ -155,8 +155,10 @@ pub fn capture(source: &Source, key: &[KeyColumn]) -> Vec<String> {
     let columns = Source::listed(key);
     let defined: Vec<String> = key.iter().map(|it| format!("{} {}", it.name, it.definition)).collect();
     let take = |rows: &str| format!("INSERT INTO {changes} ({columns}) SELECT {columns} FROM {rows};");
+    // Columns may be called like the variables of a trigger function.
     let body = format!(
-        "BEGIN
+        "#variable_conflict use_column
+BEGIN
     IF TG_OP IN ('UPDATE', 'DELETE') THEN
         {}
     END IF;
@@ -198,10 +200,11 @@ fn trigger_name(event: &str) -> String {
 /// The statements that end it.
 pub fn end_capture(source: &Source) -> Vec<String> {
     let table = source.parent.name.sql();
-    let trigger =
-        |(event, _): (&str, _)| format!("DROP TRIGGER {} ON {table}", identifier(trigger_name(event)));
+    let trigger = |(event, _): (&str, _)| {
+        format!("DROP TRIGGER IF EXISTS {} ON {table}", identifier(trigger_name(event)))
+    };
     let mut statements: Vec<String> = EVENTS.into_iter().map(trigger).collect();
-    statements.push(format!("DROP FUNCTION {}()", source.capture.sql()));
-    statements.push(format!("DROP TABLE {}", source.changes.sql()));
+    statements.push(format!("DROP FUNCTION IF EXISTS {}()", source.capture.sql()));
+    statements.push(format!("DROP TABLE IF EXISTS {}", source.changes.sql()));
     statements
 }
