@@ -173,11 +173,13 @@ impl Retired {
 /// Remembers that `partition` is being retired, before it is, or has been.
 pub fn register(parent: &Parent, partition: &Partition, action: &str, state: &str) -> Result<()> {
     own::write(
-        "INSERT INTO opdb.retired_partition (partition, parent, name, lower_bound, upper_bound, action, state)
+        "INSERT INTO opdb.retired_partition AS r (partition, parent, name, lower_bound, upper_bound, action, state)
          VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (partition) DO UPDATE SET parent = excluded.parent, name = excluded.name,
              lower_bound = excluded.lower_bound, upper_bound = excluded.upper_bound, action = excluded.action,
-             state = excluded.state, detail = NULL, retired_at = excluded.retired_at",
+             state = excluded.state, detail = NULL,
+             retired_at = CASE WHEN r.state = 'shipped' AND excluded.state = 'shipped' THEN r.retired_at
+                               ELSE excluded.retired_at END",
         &[
             partition.table.0.into(),
             parent.table.into(),

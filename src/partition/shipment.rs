@@ -252,6 +252,11 @@ impl Shipment {
     /// Not through a foreign table: a connection of postgres_fdw's that breaks keeps the transaction here from ever
     /// committing, even to write down that it broke.
     fn send(&self, remote: &Remote) -> Result<()> {
+        // When it was copied counts from now.
+        own::write(
+            "DELETE FROM opdb.retired_partition WHERE partition = $1 AND state = 'shipped'",
+            &[self.partition.0.into()],
+        )?;
         let insert = format!("INSERT INTO {} ({}) VALUES ", self.there.sql(), self.names());
         let mut batch = insert.clone();
         let rows = format!("SELECT {} FROM {}", self.row(), self.here.sql());

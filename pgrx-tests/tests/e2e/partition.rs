@@ -5,6 +5,7 @@ mod default;
 mod isolation;
 mod ranges;
 mod retention;
+mod safety;
 mod status;
 
 use std::sync::atomic::{AtomicBool, Ordering};

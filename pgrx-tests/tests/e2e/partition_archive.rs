@@ -296,6 +296,7 @@ fn a_transaction_with_an_old_snapshot_compares_what_is_there_now() {
 #[test]
 fn somebody_who_writes_is_neither_killed_nor_overtaken() {
     let mut pair = managed();
+    run_tasks(&mut pair.here, "ship");
     let mut writer = on_test(&pair.here_name);
     execute(&mut writer, "BEGIN; INSERT INTO events VALUES (0, '2020-01-05Z', 'late')");
     execute(&mut pair.here, MAINTAIN);
@@ -542,9 +543,32 @@ fn killed_while_comparing() {
 #[test]
 fn killed_while_waiting_for_readers() {
     let mut killed = Killed::new();
+    run_tasks(&mut killed.client(), "ship");
     let mut reader = killed.client();
     execute(&mut reader, "BEGIN; SELECT FROM events LIMIT 0");
     let mut watched = killed.client();
     killed.kill_while_waiting(&mut watched);
     killed.recovers("events_2020_01:r events_2020_02:r");
+}
+
+#[test]
+fn a_transaction_that_has_used_the_other_server_before_misses_no_row() {
+    let mut pair = managed();
+    execute(
+        &mut pair.here,
+        "CREATE FOREIGN TABLE there (one int) SERVER production OPTIONS (schema_name 'pg_catalog', table_name 'pg_am')",
+    );
+    let mut old = on_test(&pair.here_name);
+    execute(&mut old, "BEGIN; SELECT count(*) FROM there");
+    execute(&mut pair.here, MAINTAIN);
+    assert_eq!(
+        text(&mut pair.here, KINDS),
+        "events_2020_01:r events_2020_02:r",
+        "the copy is younger than its snapshot there"
+    );
+    assert_eq!(text(&mut old, SUMS), "80000 3200040000");
+    execute(&mut old, "COMMIT");
+    execute(&mut pair.here, MAINTAIN);
+    assert_eq!(text(&mut old, SUMS), "80000 3200040000");
+    assert_eq!(text(&mut pair.here, KINDS), "events_2020_01:f events_2020_02:f");
 }

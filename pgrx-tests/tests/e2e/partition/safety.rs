@@ -1,0 +1,278 @@
+//! What must not happen: rights that leak, data that is lost, holds that do not hold.
+
+use std::thread;
+use std::time::Duration;
+
+use super::{maintain, names, new_session, status};
+use crate::fixture::{execute, on_test, refused, role, rows, servers, text};
+
+/// A stray of three days ago in the default partition of a table whose CHECK calls a function.
+fn table_with_code(owner: &str, body: &str) -> String {
+    format!(
+        "CREATE SCHEMA his AUTHORIZATION {owner}; SET ROLE {owner};
+         CREATE FUNCTION his.f(int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN {body} RETURN true; END $$;
+         CREATE TABLE his.t (at date NOT NULL, v int CHECK (his.f(v))) PARTITION BY RANGE (at);
+         CREATE TABLE his.t_default PARTITION OF his.t DEFAULT;
+         CREATE TABLE his.t_old PARTITION OF his.t FOR VALUES FROM ('2020-01-01') TO ('2020-02-01');
+         SELECT opdb.manage_partitions('his.t', premake => 0); INSERT INTO his.t VALUES (current_date - 3, 1);
+         RESET ROLE"
+    )
+}
+
+#[test]
+fn an_owners_code_has_no_rights_of_a_replica_and_leaves_no_setting() {
+    let owner = role(&servers().test, &["opdb_operator"]);
+    let (mut client, _) = new_session();
+    execute(
+        &mut client,
+        &format!(
+            "CREATE TABLE ledger (amount int); GRANT INSERT ON ledger TO {owner};
+             CREATE FUNCTION forbid() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'forbidden'; END $$;
+             CREATE TRIGGER forbid BEFORE INSERT ON ledger FOR EACH ROW EXECUTE FUNCTION forbid();
+             CREATE TABLE seen (role text); GRANT INSERT ON seen TO {owner}"
+        ),
+    );
+    let body = "PERFORM pg_catalog.set_config('search_path', 'his', false); PERFORM pg_catalog.set_config('statement_timeout', '77s', false);
+        INSERT INTO public.seen VALUES (pg_catalog.current_setting('session_replication_role'));
+        BEGIN INSERT INTO public.ledger VALUES (1000000); EXCEPTION WHEN OTHERS THEN NULL; END;";
+    execute(&mut client, &table_with_code(&owner, body));
+    let before =
+        text(&mut client, "SELECT current_setting('search_path') || current_setting('statement_timeout')");
+    execute(&mut client, "SELECT opdb.run_partitions('his.t')");
+    assert_eq!(
+        text(&mut client, "SELECT current_setting('search_path') || current_setting('statement_timeout')"),
+        before
+    );
+    assert_eq!(text(&mut client, "SELECT count(*) FROM ONLY his.t_default"), "0", "it was moved");
+    assert_eq!(text(&mut client, "SELECT string_agg(DISTINCT role, ',') FROM public.seen"), "origin");
+    assert_eq!(text(&mut client, "SELECT count(*) FROM public.ledger"), "0");
+}
+
+#[test]
+fn somebody_elses_operators_are_not_called() {
+    let other = role(&servers().test, &[]);
+    let (mut client, _) = new_session();
+    execute(
+        &mut client,
+        &format!(
+            "GRANT CREATE ON SCHEMA public TO {other}; SET ROLE {other};
+             CREATE TABLE caught (who text); GRANT INSERT ON caught TO PUBLIC;
+             CREATE FUNCTION trap(jsonb[], jsonb) RETURNS jsonb[] LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.caught VALUES (current_user); RETURN pg_catalog.array_append($1, $2); END $$;
+             CREATE OPERATOR || (LEFTARG = jsonb[], RIGHTARG = jsonb, FUNCTION = trap);
+             CREATE FUNCTION trap(oid, regclass) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.caught VALUES (current_user); RETURN true; END $$;
+             CREATE OPERATOR = (LEFTARG = oid, RIGHTARG = regclass, FUNCTION = trap);
+             CREATE FUNCTION trap(float8, numeric) RETURNS float8 LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.caught VALUES (current_user); RETURN 0; END $$;
+             CREATE OPERATOR * (LEFTARG = float8, RIGHTARG = numeric, FUNCTION = trap);
+             RESET ROLE;
+             CREATE TABLE t (at date NOT NULL) PARTITION BY RANGE (at); SELECT opdb.manage_partitions('t', premake => 0);
+             UPDATE opdb.partition_set SET premake = 2; CREATE TABLE plain (id int, at timestamptz, PRIMARY KEY (id, at))"
+        ),
+    );
+    maintain(&mut client);
+    execute(&mut client, "CALL opdb.partition_table('plain', 'at')");
+    assert_eq!(text(&mut client, "SELECT count(*) FROM caught"), "0");
+    assert_eq!(text(&mut client, "SELECT count(*) FROM opdb.partition_runs"), "2");
+}
+
+#[test]
+fn what_drift_advises_is_nobodys_sql() {
+    let (mut client, _) = new_session();
+    execute(
+        &mut client,
+        r#"CREATE TABLE t (at date NOT NULL) PARTITION BY RANGE (at); SELECT opdb.manage_partitions('t', premake => 0);
+           CREATE INDEX "x USING btree (at); DROP TABLE t; --" ON ONLY t (at);
+           CREATE POLICY p ON t USING (true)"#,
+    );
+    let ddl = text(&mut client, "SELECT ddl FROM opdb.partition_drift('t') WHERE aspect = 'indexes'");
+    assert!(ddl.ends_with(" USING btree (at)") && !ddl.contains("DROP"), "{ddl}");
+    // A policy that was made stricter is a difference, too.
+    let policies = text(&mut client, "SELECT ddl FROM opdb.partition_drift('t') WHERE aspect = 'policies'");
+    execute(&mut client, &policies);
+    execute(&mut client, "ALTER POLICY p ON t USING (at > '2020-01-01')");
+    let policies = text(&mut client, "SELECT ddl FROM opdb.partition_drift('t') WHERE aspect = 'policies'");
+    execute(&mut client, &policies);
+    assert_eq!(
+        text(&mut client, "SELECT count(*) FROM opdb.partition_drift('t') WHERE aspect = 'policies'"),
+        "0"
+    );
+}
+
+/// A partition of January 2020 that retention drops.
+const OLD: &str = "
+    CREATE TABLE t (at date NOT NULL, v int) PARTITION BY RANGE (at);
+    CREATE TABLE t_old PARTITION OF t FOR VALUES FROM ('2020-01-01') TO ('2020-02-01');
+    SELECT opdb.manage_partitions('t', premake => 0, retention => '30 days', retention_action => 'drop');
+    INSERT INTO t VALUES ('2020-01-05', 1);";
+
+/// Runs retention while `other` is in a transaction that it commits a moment later.
+fn run_meanwhile(client: &mut postgres::Client, name: &str, other: &str) {
+    let mut session = on_test(name);
+    execute(&mut session, &format!("BEGIN; {other}"));
+    thread::scope(|scope| {
+        let run = scope.spawn(|| execute(client, "SELECT opdb.run_partitions('t')"));
+        thread::sleep(Duration::from_millis(600));
+        execute(&mut session, "COMMIT");
+        run.join().unwrap();
+    });
+}
+
+#[test]
+fn what_changed_while_a_lock_was_waited_for_is_not_dropped() {
+    for (other, kept) in [
+        (
+            "ALTER TABLE t ATTACH PARTITION t_old FOR VALUES FROM ('2020-01-01') TO ('2020-02-01')",
+            "SELECT count(*) FROM t",
+        ),
+        (
+            "ALTER TABLE t_old RENAME TO kept; CREATE TABLE t_old AS SELECT 1 AS one",
+            "SELECT (SELECT count(*) FROM kept) * (SELECT count(*) FROM t_old)",
+        ),
+    ] {
+        let (mut client, name) = new_session();
+        execute(&mut client, OLD);
+        let tasks = rows(&mut client, "SELECT task FROM opdb.partition_tasks('t', 'retire')").concat();
+        execute(&mut client, &format!("SELECT opdb.run_partition_task('t', '{}', false)", tasks[0]));
+        run_meanwhile(&mut client, &name, other);
+        assert_eq!(text(&mut client, kept), "1", "{other}");
+    }
+}
+
+#[test]
+fn a_hold_holds_for_parts_and_wholes_in_every_isolation_level() {
+    let (mut client, name) = new_session();
+    execute(
+        &mut client,
+        "CREATE TABLE top (at date NOT NULL, v int) PARTITION BY LIST (v);
+         CREATE TABLE t PARTITION OF top FOR VALUES IN (1) PARTITION BY RANGE (at);
+         CREATE TABLE t_old PARTITION OF t FOR VALUES FROM ('2020-01-01') TO ('2020-02-01') PARTITION BY RANGE (at);
+         CREATE TABLE t_part PARTITION OF t_old DEFAULT;
+         SELECT opdb.manage_partitions('t', premake => 0, retention => '30 days', retention_action => 'drop')",
+    );
+    for held in ["t_part", "t_old", "t", "top"] {
+        execute(&mut client, &format!("SELECT opdb.hold_partitions('{held}', 'case')"));
+        execute(&mut client, "SELECT opdb.run_partitions('t')");
+        assert!(names(&mut client, "t").contains(&"t_old".to_owned()), "{held}");
+        execute(&mut client, &format!("SELECT opdb.release_partitions('{held}')"));
+    }
+    execute(&mut client, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM opdb.partition_set");
+    execute(&mut on_test(&name), "SELECT opdb.hold_partitions('t_old', 'case')");
+    execute(&mut client, "SELECT opdb.run_partitions('t'); COMMIT");
+    assert!(names(&mut client, "t").contains(&"t_old".to_owned()));
+    // A hold that is placed during a run comes before it, or after it and says so.
+    execute(&mut client, "SELECT opdb.release_partitions('t_old'); BEGIN; SELECT opdb.run_partitions('t')");
+    let mut other = on_test(&name);
+    execute(&mut other, "SET lock_timeout = '10s'");
+    let refusal = refused(&mut other, "SELECT opdb.hold_partitions('t_old', 'case')");
+    assert_eq!(refusal.sqlstate, "55P03", "{refusal:?}");
+    execute(&mut client, "COMMIT");
+    assert!(!names(&mut client, "t").contains(&"t_old".to_owned()));
+}
+
+#[test]
+fn what_was_detached_is_dropped_only_by_what_is_configured_now() {
+    let (mut client, _) = new_session();
+    execute(&mut client, OLD);
+    execute(
+        &mut client,
+        "CREATE VIEW used AS SELECT * FROM t_old; SELECT opdb.run_partitions('t'); DROP VIEW used",
+    );
+    assert_eq!(status(&mut client, "t", "unfinished"), "1");
+    execute(
+        &mut client,
+        "SELECT opdb.manage_partitions('t', premake => 0, retention => '100 years', retention_action => 'drop')",
+    );
+    execute(&mut client, "SELECT opdb.run_partitions('t')");
+    assert_eq!(text(&mut client, "SELECT count(*) FROM t_old"), "1");
+    execute(
+        &mut client,
+        "SELECT opdb.unmanage_partitions('t'); SELECT opdb.manage_partitions('t', premake => 0, retention => '30 days', retention_action => 'drop')",
+    );
+    execute(&mut client, "SELECT opdb.run_partitions('t')");
+    assert_eq!(
+        text(&mut client, "SELECT count(*) FROM t_old"),
+        "1",
+        "whoever ended the management took it over"
+    );
+    assert_eq!(status(&mut client, "t", "unfinished"), "0");
+}
+
+#[test]
+fn one_high_id_retires_nothing() {
+    let (mut client, _) = new_session();
+    execute(
+        &mut client,
+        r#"CREATE TABLE t (id bigint NOT NULL) PARTITION BY RANGE (id);
+           SELECT opdb.manage_partitions('t', premake => 7, retention_action => 'drop', options => '{"width": 1000, "retention_width": 1000}');
+           INSERT INTO t SELECT generate_series(1, 500); INSERT INTO t VALUES (7999); SELECT opdb.run_partitions('t')"#,
+    );
+    assert_eq!(text(&mut client, "SELECT count(*) FROM t"), "501");
+    execute(&mut client, "INSERT INTO t SELECT generate_series(501, 3500); SELECT opdb.run_partitions('t')");
+    assert_eq!(text(&mut client, "SELECT min(id) FROM t"), "2000");
+}
+
+#[test]
+fn rows_that_a_trigger_would_skip_are_moved_all_the_same() {
+    let (mut client, _) = new_session();
+    execute(
+        &mut client,
+        "CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE WHEN new.v <> 7 THEN new END; END $$;
+         CREATE TABLE t (at date NOT NULL, v int) PARTITION BY RANGE (at); CREATE TABLE t_default PARTITION OF t DEFAULT;
+         CREATE TABLE t_last PARTITION OF t FOR VALUES FROM ('2020-01-01') TO ('2020-01-02');
+         CREATE TRIGGER skip BEFORE INSERT ON t_last FOR EACH ROW EXECUTE FUNCTION skip();
+         ALTER TABLE t_last ENABLE ALWAYS TRIGGER skip;
+         CREATE TRIGGER odd AFTER DELETE ON t_default FOR EACH ROW EXECUTE FUNCTION skip();
+         ALTER TABLE t_default ENABLE REPLICA TRIGGER odd;
+         INSERT INTO t SELECT current_date - 3, i FROM generate_series(1, 10) i;
+         SELECT opdb.manage_partitions('t', premake => 0); SELECT opdb.run_partitions('t')",
+    );
+    assert_eq!(
+        text(&mut client, "SELECT count(*) || ' ' || (SELECT count(*) FROM ONLY t_default) FROM t"),
+        "10 0"
+    );
+    assert_eq!(
+        text(&mut client, "SELECT tgenabled FROM pg_trigger WHERE tgrelid = 't_default'::regclass"),
+        "R"
+    );
+}
+
+#[test]
+fn a_stray_that_no_calendar_knows_stops_nothing() {
+    for (key, options, stray) in [
+        ("bigint", r#"{"unit": "s"}"#, "1700000000000000"),
+        ("date", "{}", "'5874897-12-31'"),
+        ("timestamptz", "{}", "'294276-12-31'"),
+        ("timestamptz", "{}", "'-infinity'"),
+    ] {
+        let (mut client, _) = new_session();
+        execute(
+            &mut client,
+            &format!(
+                "CREATE TABLE t (k {key}) PARTITION BY RANGE (k); CREATE TABLE t_default PARTITION OF t DEFAULT;
+                 SELECT opdb.manage_partitions('t', premake => 0, options => '{options}'); INSERT INTO t VALUES ({stray});
+                 UPDATE opdb.partition_set SET premake = 1; UPDATE opdb.partition_state SET due_at = NULL"
+            ),
+        );
+        maintain(&mut client);
+        assert_eq!(names(&mut client, "t").len(), 3, "{stray}");
+        assert_eq!(status(&mut client, "t", "default_rows || last_status"), "1done", "{stray}");
+    }
+}
+
+#[test]
+fn what_cannot_be_archived_is_not_detached_and_the_end_of_a_key_is_told() {
+    let (mut client, _) = new_session();
+    execute(
+        &mut client,
+        r#"CREATE SCHEMA a; CREATE TABLE t (at date NOT NULL) PARTITION BY RANGE (at);
+           CREATE TABLE t_old PARTITION OF t FOR VALUES FROM ('2020-01-01') TO ('2020-02-01');
+           SELECT opdb.manage_partitions('t', premake => 0, retention => '30 days', retention_action => 'archive', options => '{"archive_schema": "a"}');
+           CREATE TABLE a.t_old (); SELECT opdb.run_partitions('t');
+           CREATE TABLE s (id smallint NOT NULL) PARTITION BY RANGE (id);
+           SELECT opdb.manage_partitions('s', premake => 2, options => '{"width": 10000}');
+           INSERT INTO s VALUES (15000); SELECT opdb.run_partitions('s')"#,
+    );
+    assert!(names(&mut client, "t").contains(&"t_old".to_owned()));
+    assert!(status(&mut client, "t", "last_error").contains("the name a.t_old in the archive is taken"));
+    let told = status(&mut client, "s", "last_error");
+    assert!(told.contains("of type smallint, end before the partition from 30000"), "{told}");
+}
