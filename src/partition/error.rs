@@ -80,6 +80,8 @@ pub enum PartitionError {
     Locked { relation: String, seconds: u64, blockers: String },
     #[error("{taken} rows were taken out of the default partition and {put} came to their place")]
     NotAllMoved { taken: i64, put: i64 },
+    #[error("rows are ready to leave {relation}, and have waited for a minute")]
+    Waited { relation: String, blockers: String },
     #[error("another run works on the partitions of {0}")]
     Busy(String),
     #[error("partition {0} is no longer as it was planned")]
@@ -136,9 +138,11 @@ impl Report for PartitionError {
             Self::OnHold { .. } | Self::Changed(_) | Self::NotShipped { .. } => {
                 PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
             }
-            Self::Locked { .. } | Self::Busy(_) | Self::Written(_) | Self::OlderTransactions { .. } => {
-                PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE
-            }
+            Self::Locked { .. }
+            | Self::Waited { .. }
+            | Self::Busy(_)
+            | Self::Written(_)
+            | Self::OlderTransactions { .. } => PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
             _ => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
         }
     }
@@ -146,7 +150,9 @@ impl Report for PartitionError {
     fn detail(&self) -> Option<String> {
         match self {
             Self::OlderTransactions { blockers, .. } => Some(blockers.clone()),
-            Self::Locked { blockers, .. } if !blockers.is_empty() => Some(blockers.clone()),
+            Self::Locked { blockers, .. } | Self::Waited { blockers, .. } if !blockers.is_empty() => {
+                Some(blockers.clone())
+            }
             _ => None,
         }
     }
@@ -206,6 +212,7 @@ impl Report for PartitionError {
             Self::Locked { .. } => {
                 "Nothing was changed, and the next run tries again. End what holds the lock if it should not run so long.".into()
             }
+            Self::Waited { .. } => "Nothing is lost: the next run goes on. End what is in the way if it should not run so long.".into(),
             Self::Busy(_) => "It does the same work; try again when it has ended.".into(),
             Self::Changed(_) => "SELECT * FROM opdb.plan_partitions() shows what is to be done now.".into(),
             Self::OlderTransactions { .. } => "The next run goes on when they have ended.".into(),

@@ -8,6 +8,7 @@ use pgrx::pg_sys;
 use super::archive;
 use super::children::{DefaultPartition, Partition};
 use super::column;
+use super::convert::batches;
 use super::error::PartitionError;
 use super::parent::Parent;
 use super::recipe::{Lock, Recipe, Statement};
@@ -106,6 +107,7 @@ impl<'a> Steps<'a> {
     pub fn step(&self, task: Task) -> Result<Step> {
         match task {
             Task::Move { lower, upper } => self.move_rows(Range { lower, upper }),
+            Task::MoveInBatches => self.move_in_batches(),
             Task::Create { lower, upper } => self.create(Range { lower, upper }),
             Task::Forbid { lower, upper } => self.forbid(Range { lower, upper }),
             Task::Validate { lower, upper } => self.validate(Range { lower, upper }),
@@ -170,10 +172,41 @@ impl<'a> Steps<'a> {
         Ok(step)
     }
 
+    /// For a person to read: it takes many transactions.
+    fn move_in_batches(&self) -> Result<Step> {
+        let (set, default) = (self.look.set, self.default()?);
+        let moved = self.look.to_move()?;
+        let mut ranges = moved.ranges().to_vec();
+        ranges.sort();
+        let statements = match batches::is_under_way(default)? {
+            true => Vec::new(),
+            false => batches::planned(self.look, default, &ranges)?,
+        };
+        let mut locks = vec![on_default(default, Mode::ShareRow)];
+        locks.extend([
+            lock(set.parent.table, &set.parent.name, Mode::Access),
+            on_default(default, Mode::Access),
+        ]);
+        let rows = |range| self.look.strays.as_ref().and_then(|strays| strays.rows.get(range)).copied();
+        let note = format!(
+            "{} rows into {} partitions, in batches: all rows of {} are copied to {}, whose partitions take their places in one transaction",
+            ranges.iter().filter_map(rows).sum::<i64>(),
+            ranges.len(),
+            default.name.sql(),
+            batches::staging(set, default)?.sql()
+        );
+        let mut step = Step::new("move_rows", Some(default.name.clone()), [locks, statements].concat());
+        let bounds = |range: &Range| set.bounds(*range, self.look.children.uuid_rest);
+        step.lower = ranges.first().and_then(bounds).map(|(lower, _)| lower);
+        step.upper = ranges.last().and_then(bounds).map(|(_, upper)| upper);
+        step.note = Some(note);
+        Ok(step)
+    }
+
     /// What a partition for `range` would be called and bounded by.
     ///
     /// Errors: 55000 if one is there meanwhile, 42P07 if its name is taken.
-    fn new_partition(&self, range: Range) -> Result<(Qualified, (String, String))> {
+    pub fn new_partition(&self, range: Range) -> Result<(Qualified, (String, String))> {
         let (set, children) = (self.look.set, self.look.children);
         let parent = &set.parent.name;
         let partition = parent.sibling(name(&parent.name, &set.grid, range, MAX_IDENTIFIER_BYTES));
@@ -192,7 +225,7 @@ impl<'a> Steps<'a> {
         Ok((partition, (lower, upper)))
     }
 
-    fn default(&self) -> Result<&DefaultPartition> {
+    pub fn default(&self) -> Result<&DefaultPartition> {
         let default = self.look.children.default.as_ref();
         Ok(default.ok_or_else(|| PartitionError::Changed(self.look.set.parent.name.sql()))?)
     }

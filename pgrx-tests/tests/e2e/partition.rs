@@ -1,5 +1,6 @@
 //! Partitions that opdb makes and retires.
 
+mod batches;
 mod creation;
 mod default;
 mod isolation;

@@ -1,5 +1,6 @@
 //! A plain table in use becomes a partitioned one.
 
+pub mod batches;
 mod copy;
 mod error;
 mod finish;
@@ -7,6 +8,7 @@ mod options;
 mod plan;
 mod prepare;
 mod source;
+mod stage;
 mod state;
 mod swap;
 
@@ -24,7 +26,7 @@ use crate::pg::{name, relation, session, spi, subtransaction};
 use error::ConvertError;
 use options::ConvertOptions;
 use source::Source;
-use state::{Conversion, State};
+use state::{Conversion, Kind, State};
 
 /// Begins to convert a table, or finds a conversion that was begun. For partition_table.
 ///
@@ -193,7 +195,7 @@ fn check_isolation() -> Result<()> {
 fn begin(request: &Request) -> Result<(Regclass, i64)> {
     check_isolation()?;
     let options = request.options()?;
-    if let Some(begun) = Conversion::find(request.table)? {
+    if let Some(begun) = Conversion::find(request.table)?.filter(|it| it.kind == Kind::Table) {
         super::parent::check_owner_of(request.table)?;
         // The old table of a conversion that has come to its end is a table like others, perhaps put back into its place.
         if begun.state == State::Done && begun.source == request.table {
@@ -217,6 +219,9 @@ fn go_on(table: Regclass) -> Result<(State, Option<String>, Option<Failure>)> {
     let found = Conversion::get(table)?;
     run::alone(found.source)?;
     let conversion = Conversion::get(table)?;
+    if conversion.kind != Kind::Table {
+        return Err(ConvertError::NotConverted(name::of(table)?.sql()).into());
+    }
     super::parent::check_owner_of(match conversion.state.is_swapped() {
         true => conversion.target,
         false => conversion.source,
