@@ -41,6 +41,14 @@ WITH source AS (
     JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_type'::regclass AND d.refobjid IN (t.oid, t.typarray)
     WHERE d.deptype <> 'i'
     UNION
+    -- The new table counts on with a sequence of its own: whoever takes numbers from the old one's would get them twice.
+    SELECT d.classid, d.objid, d.objsubid
+    FROM pg_catalog.pg_depend o
+    JOIN pg_catalog.pg_class q ON q.oid = o.objid AND q.relkind = 'S'
+    JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = q.oid
+    WHERE o.classid = 'pg_catalog.pg_class'::regclass AND o.refclassid = 'pg_catalog.pg_class'::regclass AND o.refobjid = $1
+      AND o.deptype = 'i' AND d.deptype <> 'i'
+    UNION
     SELECT d.classid, d.objid, d.objsubid
     FROM pg_catalog.pg_constraint k
     JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_constraint'::regclass AND d.refobjid = k.oid

@@ -435,3 +435,85 @@ fn an_owner_who_is_an_operator_converts_his_table_and_nobody_elses() {
         [[owner]]
     );
 }
+
+#[test]
+fn a_conversion_can_be_cancelled_whatever_was_done_to_its_table() {
+    let owner = crate::fixture::role(&servers().test, &["opdb_operator"]);
+    for (meanwhile, table) in [
+        (format!("ALTER TABLE c OWNER TO {owner}"), "public.c"),
+        ("CREATE SCHEMA s; ALTER TABLE c SET SCHEMA s".to_owned(), "s.c"),
+        ("ALTER TABLE c RENAME COLUMN id TO id2".to_owned(), "public.c"),
+    ] {
+        let mut client = on_test(&database(&servers().test));
+        execute(
+            &mut client,
+            "SET client_min_messages = error; CREATE TABLE c (id int, at timestamptz, PRIMARY KEY (id, at));
+             SELECT opdb.begin_partition_table('c', 'at', '1 day', 3, 'UTC', '{}')",
+        );
+        execute(&mut client, &meanwhile);
+        assert_eq!(text(&mut client, "SELECT count(*) FROM opdb.partition_conversions"), "1", "{meanwhile}");
+        execute(
+            &mut client,
+            &format!("SELECT opdb.cancel_partition_table('{table}'); INSERT INTO {table} VALUES (1, now())"),
+        );
+        let left = "SELECT (SELECT count(*) FROM pg_class WHERE relname LIKE 'opdb\\_%' AND relnamespace <> 'opdb'::regnamespace)
+                           + (SELECT count(*) FROM pg_proc WHERE proname LIKE 'opdb\\_capture%')
+                           + (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'opdb\\_capture%')";
+        assert_eq!(text(&mut client, left), "0", "{meanwhile}");
+    }
+}
+
+#[test]
+fn odd_columns_are_captured_and_numbers_that_others_take_are_refused() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        r#"SET client_min_messages = error;
+           CREATE TABLE a ("found" int, tg_op int, "new" int, at timestamptz NOT NULL, PRIMARY KEY ("found", tg_op, "new"));
+           SELECT opdb.begin_partition_table('a', 'at', '1 day', 3, 'UTC', '{"weaker_keys": true}');
+           INSERT INTO a VALUES (1, 1, 1, now()); UPDATE a SET tg_op = 2; INSERT INTO a VALUES (2, 2, 2, now())"#,
+    );
+    execute(&mut client, "CALL opdb.partition_table('a', 'at')");
+    assert_eq!(
+        text(
+            &mut client,
+            "SELECT string_agg(concat(\"found\", tg_op, \"new\"), ',' ORDER BY \"found\") FROM a"
+        ),
+        "121,222"
+    );
+    execute(
+        &mut client,
+        "CREATE TABLE k (id bigint GENERATED ALWAYS AS IDENTITY, at timestamptz, PRIMARY KEY (id, at));
+         CREATE TABLE other (id bigint DEFAULT nextval('k_id_seq'))",
+    );
+    let refusal = crate::fixture::refused(&mut client, "CALL opdb.partition_table('k', 'at')");
+    assert!(refusal.sqlstate == "0A000" && refusal.whole.contains("other"), "{refusal:?}");
+    let refusal = crate::fixture::refused(
+        &mut client,
+        r#"SELECT opdb.plan_partition_table('other', 'id', options => '{"archive_schema": "x"}')"#,
+    );
+    assert_eq!(refusal.sqlstate, "22023", "{refusal:?}");
+}
+
+#[test]
+fn a_table_that_was_put_back_by_hand_is_converted_again() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        "SET client_min_messages = error; CREATE TABLE r (id int, at timestamptz, PRIMARY KEY (id, at));
+         INSERT INTO r SELECT i, now() FROM generate_series(1, 10) i",
+    );
+    execute(&mut client, "CALL opdb.partition_table('r', 'at')");
+    execute(
+        &mut client,
+        "ALTER TABLE r RENAME TO r_part; ALTER TABLE r_unpartitioned RENAME TO r; INSERT INTO r VALUES (77, now()); DROP TABLE r_part",
+    );
+    execute(&mut client, "CALL opdb.partition_table('r', 'at')");
+    assert_eq!(
+        text(
+            &mut client,
+            "SELECT count(*) || (SELECT relkind::text FROM pg_class WHERE oid = 'r'::regclass) FROM r"
+        ),
+        "11p"
+    );
+}

@@ -22,7 +22,7 @@ use super::run;
 use crate::pg::error::{Failure, Result, required};
 use crate::pg::lock::Mode;
 use crate::pg::types::Regclass;
-use crate::pg::{name, relation, session, spi, subtransaction};
+use crate::pg::{name, own, relation, session, spi, subtransaction};
 use error::ConvertError;
 use options::ConvertOptions;
 use source::Source;
@@ -209,6 +209,11 @@ fn begin(request: &Request) -> Result<(Regclass, i64)> {
     }
     let source = Source::of(request.table, &request.column, options.weaker_keys)?;
     source.parent.check_owner()?;
+    run::alone(request.table)?;
+    // Another session may have begun meanwhile.
+    if Conversion::find(request.table)?.is_some_and(|it| it.kind == Kind::Table) {
+        return Ok((request.table, options.wait_seconds));
+    }
     prepare::prepare(&source, &request.wanted()?, &options, &request.options)?;
     Ok((request.table, options.wait_seconds))
 }
@@ -267,25 +272,30 @@ fn cancel(table: Regclass) -> Result<()> {
     conversion.forget()
 }
 
-/// Of a conversion whose old or new table somebody dropped, what is left of it.
+/// Of a conversion whose tables somebody has dropped, moved or given away, what is left of it.
 fn undo(conversion: &Conversion) -> Result<()> {
-    let source = name::of(conversion.source).is_ok().then(|| conversion.source()).transpose()?;
-    let target = name::of(conversion.target).ok();
-    let mut statements = match &source {
-        Some(source) => prepare::end_capture(source),
-        None => vec![format!("DROP TABLE {}", name::of(conversion.changes)?.sql())],
-    };
-    statements.extend(target.map(|target| format!("DROP TABLE {}", target.sql())));
-    let owner = match source {
-        Some(source) => {
-            let lock =
-                Lock { relation: conversion.source, name: source.parent.name.clone(), mode: Mode::Access };
-            Statement::Lock(lock).run()?;
-            source.parent.owner
-        }
-        None => super::parent::Parent::get(conversion.target)?.owner,
-    };
-    run::as_owner(owner, || statements.iter().try_for_each(|sql| spi::write(sql, &[]).map(drop)))
+    if let Ok(name) = name::of(conversion.source) {
+        Statement::Lock(Lock { relation: conversion.source, name, mode: Mode::Access }).run()?;
+    }
+    // Triggers first; then what they call; then what that writes to.
+    let left = spi::read_now(
+        "SELECT pg_catalog.format('DROP TRIGGER %I ON %I.%I', t.tgname, n.nspname, c.relname)
+         FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE t.tgrelid = $1 AND NOT t.tgisinternal AND pg_catalog.starts_with(t.tgname::text, 'opdb_capture_')
+         UNION ALL
+         SELECT pg_catalog.format('DROP FUNCTION %I.%I()', n.nspname, f.proname)
+         FROM pg_catalog.pg_proc f JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace
+         WHERE f.proname = 'opdb_capture_' || $1::pg_catalog.oid::text AND f.pronargs = 0
+           AND f.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype
+         UNION ALL
+         SELECT pg_catalog.format('DROP TABLE %I.%I', n.nspname, c.relname)
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid IN ($2, $3)",
+        &[conversion.source.into(), conversion.changes.into(), conversion.target.into()],
+        |row| row.get::<String>(1),
+    )?;
+    // They may belong to somebody else by now.
+    own::read_as_owner(|| left.into_iter().flatten().try_for_each(|sql| spi::write(&sql, &[]).map(drop)))
 }
 
 fn pending(source: Regclass) -> Result<Option<i64>> {
