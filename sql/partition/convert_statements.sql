@@ -10,7 +10,8 @@ WITH source AS (
     WHERE c.oid = $1
 ), index AS (
     SELECT i.*, x.relname, k.oid AS constraint, k.contype, s.name, s.target, s.column, s.nspname,
-           'opdb_new_' || x.oid AS new_name, pg_catalog.pg_get_indexdef(i.indexrelid) AS text,
+           -- REINDEX CONCURRENTLY changes an index's OID, and nothing else of it.
+           pg_catalog.format('opdb_new_%s_%s', s.oid, pg_catalog.row_number() OVER (ORDER BY x.relname)) AS new_name, pg_catalog.pg_get_indexdef(i.indexrelid) AS text,
            i.indisunique AND NOT s.key = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1]) AS is_widened,
            (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY o.place)
             FROM pg_catalog.unnest(i.indkey::smallint[]) WITH ORDINALITY o (attnum, place)

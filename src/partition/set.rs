@@ -249,7 +249,10 @@ impl Set {
     /// The ends of a range as SQL reads them. None if the key has no such values.
     pub fn bounds(&self, range: Range, uuid_rest: u128) -> Option<(String, String)> {
         let value = |place| self.key.value(place, self.grid.zone(), uuid_rest);
-        value(range.lower).zip(value(range.upper)).filter(|(_, upper)| column::fits(&self.parent, upper))
+        let fits = |(lower, upper): &(String, String)| {
+            column::fits(&self.parent, lower) && column::fits(&self.parent, upper)
+        };
+        value(range.lower).zip(value(range.upper)).filter(fits)
     }
 }
 

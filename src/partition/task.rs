@@ -279,13 +279,16 @@ impl<'a> Look<'a> {
     }
 
     fn create(&self, ranges: &[Range], moved: &[Range], tasks: &mut Vec<Task>) -> Result<()> {
-        let creation = ranges.iter().map(|it| Task::Create { lower: it.lower, upper: it.upper });
+        let creation = |range: &Range| Task::Create { lower: range.lower, upper: range.upper };
         let Some(default) = &self.children.default else {
-            tasks.extend(creation);
+            tasks.extend(ranges.iter().map(creation));
             return Ok(());
         };
+        // While a CHECK is there, rows of its ranges are refused: it is only for those that nobody needs yet.
+        let (ahead, now): (Vec<Range>, Vec<Range>) = ranges.iter().partition(|range| range.lower > self.now);
+        tasks.extend(now.iter().map(creation));
         let there = Ahead::all(default)?;
-        let hull = ranges.iter().copied().reduce(|one, other| Range {
+        let hull = ahead.iter().copied().reduce(|one, other| Range {
             lower: one.lower.min(other.lower),
             upper: one.upper.max(other.upper),
         });
@@ -311,7 +314,7 @@ impl<'a> Look<'a> {
                 tasks.push(Task::Validate { lower: of.lower, upper: of.upper });
             }
         }
-        tasks.extend(creation);
+        tasks.extend(ahead.iter().map(creation));
         let made = wanted.filter(|_| serving.is_none());
         let left = there.iter().filter_map(|ahead| ahead.range).chain(made);
         tasks.extend(left.map(|it| Task::Allow { lower: it.lower, upper: it.upper }));
