@@ -308,7 +308,7 @@ COMMENT ON FUNCTION opdb.partition_overview IS 'How each managed table stands; t
 Columns: parent; partitions; premade_until, and as a value of the key; is_endless; default_rows; stray_rows, those of
 the default partition by the range that they belong to; gaps; misaligned, partitions that begin or end amid a range; expired; note. Waits for no lock.';
 
-COMMENT ON FUNCTION opdb.partition_tasks IS 'What is to be done for a table in a phase (create, retire or move), one task a row. For run_partition_maintenance.
+COMMENT ON FUNCTION opdb.partition_tasks IS 'What is to be done for a table in a phase, create or retire, one task a row. For run_partition_maintenance.
 
 Columns: task, or NULL with the status, detail and blockers of what could not even begin.
 Errors: 22004 for NULL, 22023 for an unknown phase.';
@@ -393,14 +393,13 @@ if the worker is off or pg_cron runs the job.';
 COMMENT ON FUNCTION opdb.run_partition_task IS 'Does one task of partition_tasks. For run_partition_maintenance.
 
 `may_retry`: a failure that may pass is not written down. Columns: status, detail, blockers, and passing, whether
-trying again soon may help. The status of a task that takes several transactions is continues until it has ended; then
-it is to be called again, and detail is NULL or who it waits for.
+trying again soon may help.
 Errors: 22004 for NULL, 22023 for what is no task.';
 
 COMMENT ON FUNCTION opdb.run_partitions IS 'Does what plan_partitions lists, in the caller''s transaction: for scripts and by hand.
 
 One row for each step: parent, action, partition, status (done, failed, skipped), detail, duration_ms. A step that
-fails leaves nothing behind and does not stop the others. A move of many rows is skipped: it takes many transactions. Its locks are held until the transaction ends: what pg_cron
+fails leaves nothing behind and does not stop the others. Its locks are held until the transaction ends: what pg_cron
 or a job calls is run_partition_maintenance. Tables of other owners are skipped.
 Errors: 42704 if the table is not managed, 42501 unless the caller owns it.';
 

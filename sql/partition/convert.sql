@@ -51,8 +51,8 @@ SELECT CASE WHEN c.state IN ('swapped', 'done') THEN c.target ELSE c.source END 
        c.rows_estimated, c.rows_copied, c.next_block AS blocks_done, c.blocks AS blocks_total,
        opdb.pending_partition_changes(c.source) AS pending_changes, c.started_at, c.updated_at, c.last_error,
        CASE WHEN c.state IN ('swapped', 'done') AND EXISTS (SELECT FROM pg_catalog.pg_class o WHERE o.oid = c.source)
-            THEN c.source END AS old_table, c.kind
+            THEN c.source END AS old_table
 FROM opdb.partition_conversion c;
 
 COMMENT ON VIEW opdb.partition_conversions IS
-'How far the conversions of partition_table are and which old tables are left, and how far default partitions are whose rows are moved in batches. Waits for no lock.';
+'How far the conversions of partition_table are, and which old tables are left. Waits for no lock.';

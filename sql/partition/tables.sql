@@ -82,13 +82,10 @@ CREATE TABLE opdb.partition_run (
 );
 CREATE INDEX partition_run_of_parent ON opdb.partition_run (parent, run_id DESC);
 
--- Tables that are on the way to be partitioned, those that were, and default partitions on the way to be emptied. Not dumped: an unfinished one does not survive a
+-- Tables that are on the way to be partitioned, and those that were. Not dumped: an unfinished one does not survive a
 -- dump, and begins anew.
 CREATE TABLE opdb.partition_conversion (
     source         regclass PRIMARY KEY,
-    -- A table that becomes partitioned, or a default partition whose strays are moved: its target is where all of its
-    -- rows are put in order before they change places.
-    kind           text NOT NULL CHECK (kind IN ('table', 'default')),
     target         regclass NOT NULL UNIQUE,
     -- Where the keys of changed rows are written down.
     changes        regclass NOT NULL,

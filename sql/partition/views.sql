@@ -1,6 +1,6 @@
 -- What pg_cron or a job calls. A procedure that commits cannot fix its search_path, so it names the schema of each operator,
 -- and of functions whose arguments fit none exactly. In a transaction for each step: a lock is held for one step only, and what has been done
--- stays done. Creation comes before retention, for all tables; moves in batches, which may take long, come last.
+-- stays done. Creation comes before retention, for all tables.
 CREATE PROCEDURE opdb.run_partition_maintenance(retire boolean DEFAULT true)
 LANGUAGE plpgsql
 AS $$
@@ -16,8 +16,6 @@ DECLARE
     tasks     jsonb[];
     task      jsonb;
     others    integer;
-    waiting   pg_catalog.timestamptz;
-    attempt   integer;
 BEGIN
     SELECT pg_catalog.array_agg(d.parent ORDER BY d.parent) FILTER (WHERE d.is_callers),
            pg_catalog.count(*) FILTER (WHERE NOT d.is_callers)
@@ -25,7 +23,7 @@ BEGIN
     IF others OPERATOR(pg_catalog.>) 0 THEN
         RAISE NOTICE '% partitioned tables belong to other roles and are left to them', others;
     END IF;
-    FOREACH phase IN ARRAY CASE WHEN retire THEN ARRAY['create', 'retire', 'move'] ELSE ARRAY['create', 'move'] END LOOP
+    FOREACH phase IN ARRAY CASE WHEN retire THEN ARRAY['create', 'retire'] ELSE ARRAY['create'] END LOOP
         FOREACH parent IN ARRAY coalesce(tables, '{}') LOOP
             tasks := '{}';
             FOR planned IN SELECT * FROM opdb.partition_tasks(parent, phase) LOOP
@@ -37,25 +35,10 @@ BEGIN
             END LOOP;
             COMMIT;
             FOREACH task IN ARRAY tasks LOOP
-                attempt := 1;
-                waiting := NULL;
-                LOOP
+                FOR attempt IN 1 .. 3 LOOP
                     SELECT * INTO outcome FROM opdb.run_partition_task(parent, task, attempt OPERATOR(pg_catalog.<) 3);
                     COMMIT;
-                    IF outcome.status OPERATOR(pg_catalog.=) 'continues' THEN
-                        IF outcome.detail IS NULL THEN
-                            waiting := NULL;
-                            CONTINUE;
-                        END IF;
-                        -- A move in batches has come far: it is given a minute for whoever is in its way.
-                        waiting := coalesce(waiting, pg_catalog.clock_timestamp());
-                        attempt := CASE WHEN pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) waiting
-                                             OPERATOR(pg_catalog.<) interval '1 minute' THEN 1 ELSE 3 END;
-                        PERFORM pg_catalog.pg_sleep(pg_catalog.float8pl(0.02, pg_catalog.float8mul(0.1, pg_catalog.random())));
-                        CONTINUE;
-                    END IF;
                     EXIT WHEN attempt OPERATOR(pg_catalog.=) 3 OR NOT outcome.passing;
-                    attempt := attempt OPERATOR(pg_catalog.+) 1;
                     -- Whoever was in the way may be gone soon; two runs do not come back together.
                     PERFORM pg_catalog.pg_sleep(pg_catalog.float8pl(0.1, pg_catalog.float8mul(0.4, pg_catalog.random())));
                 END LOOP;

@@ -137,16 +137,18 @@ pub fn highest(parent: &Parent, children: &Children) -> Result<i64> {
     Ok(first.map_or(0, |range| if range.lower == i64::MIN { range.upper - 1 } else { range.lower }))
 }
 
-/// The highest number before the first partition without a row, from the oldest with rows on: one number far ahead is no
+/// The highest number before the first partition without a row or gap between partitions, from the oldest with rows on: one number far ahead is no
 /// reason to retire what came just before it.
 pub fn settled(parent: &Parent, children: &Children) -> Result<i64> {
-    let mut settled = i64::MIN;
+    let (mut settled, mut reached) = (i64::MIN, i64::MIN);
     for partition in children.partitions.iter().filter(|partition| partition.kind != "f") {
+        let follows = partition.range.lower <= reached;
         match highest_in(parent, partition)? {
-            Some(highest) => settled = highest,
+            Some(highest) if settled == i64::MIN || follows => settled = highest,
             None if settled == i64::MIN => {}
-            None => break,
+            _ => break,
         }
+        reached = partition.range.upper;
     }
     Ok(settled)
 }

@@ -78,10 +78,12 @@ pub enum PartitionError {
     NotOnHold(String),
     #[error("could not lock {relation} within {seconds} s")]
     Locked { relation: String, seconds: u64, blockers: String },
+    #[error(
+        "rows cannot be moved out of {default}: while they are, foreign keys are not looked after, and {what} runs code of its owner"
+    )]
+    OwnCode { default: String, what: String },
     #[error("{taken} rows were taken out of the default partition and {put} came to their place")]
     NotAllMoved { taken: i64, put: i64 },
-    #[error("rows are ready to leave {relation}, and have waited for a minute")]
-    Waited { relation: String, blockers: String },
     #[error("another run works on the partitions of {0}")]
     Busy(String),
     #[error("partition {0} is no longer as it was planned")]
@@ -116,9 +118,10 @@ impl Report for PartitionError {
             | Self::SeveralColumns(_)
             | Self::OfExpression(_)
             | Self::NothingToHold(_) => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
-            Self::UnsupportedType(..) | Self::NoForeignPartition { .. } | Self::SortsOtherwise(_) => {
-                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED
-            }
+            Self::OwnCode { .. }
+            | Self::UnsupportedType(..)
+            | Self::NoForeignPartition { .. }
+            | Self::SortsOtherwise(_) => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::Endless(_) | Self::InTheWay { .. } | Self::Unreadable { .. } => {
                 PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION
             }
@@ -138,11 +141,9 @@ impl Report for PartitionError {
             Self::OnHold { .. } | Self::Changed(_) | Self::NotShipped { .. } => {
                 PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
             }
-            Self::Locked { .. }
-            | Self::Waited { .. }
-            | Self::Busy(_)
-            | Self::Written(_)
-            | Self::OlderTransactions { .. } => PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
+            Self::Locked { .. } | Self::Busy(_) | Self::Written(_) | Self::OlderTransactions { .. } => {
+                PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE
+            }
             _ => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
         }
     }
@@ -150,9 +151,7 @@ impl Report for PartitionError {
     fn detail(&self) -> Option<String> {
         match self {
             Self::OlderTransactions { blockers, .. } => Some(blockers.clone()),
-            Self::Locked { blockers, .. } | Self::Waited { blockers, .. } if !blockers.is_empty() => {
-                Some(blockers.clone())
-            }
+            Self::Locked { blockers, .. } if !blockers.is_empty() => Some(blockers.clone()),
             _ => None,
         }
     }
@@ -212,7 +211,6 @@ impl Report for PartitionError {
             Self::Locked { .. } => {
                 "Nothing was changed, and the next run tries again. End what holds the lock if it should not run so long.".into()
             }
-            Self::Waited { .. } => "Nothing is lost: the next run goes on. End what is in the way if it should not run so long.".into(),
             Self::Busy(_) => "It does the same work; try again when it has ended.".into(),
             Self::Changed(_) => "SELECT * FROM opdb.plan_partitions() shows what is to be done now.".into(),
             Self::OlderTransactions { .. } => "The next run goes on when they have ended.".into(),
@@ -220,6 +218,7 @@ impl Report for PartitionError {
             Self::KeyEnds { .. } => {
                 "Rows beyond the last partition have no place soon: ALTER the column's type to bigint.".into()
             }
+            Self::OwnCode { .. } => "Move the rows by hand, or make the check one of built-in functions.".into(),
             Self::NotAllMoved { .. } => {
                 "Nothing was changed. A rule of a partition does not let all rows in; drop it, or move the rows by hand.".into()
             }

@@ -10,7 +10,7 @@ use super::set::{Archive, RetentionAction, Set};
 use super::task::{Look, Phase, Task};
 use crate::pg::error::Result;
 use crate::pg::types::Regclass;
-use crate::pg::{spi, subtransaction};
+use crate::pg::{process, spi, subtransaction};
 use crate::worker;
 
 const NAME: &str = "opdb partitions";
@@ -74,7 +74,10 @@ fn of_table(parent: Regclass) -> Result<Vec<String>> {
         let Task::Detach { partition } = task else { continue };
         let partition = children.partitions.iter().find(|it| it.table.0.to_u32() == partition);
         let Some(partition) = partition else { continue };
-        retired::register(&set.parent, partition, action, "detaching")?;
+        // Who only looks at the list detaches nothing.
+        if process::is_background_worker() {
+            retired::register(&set.parent, partition, action, "detaching")?;
+        }
         commands.push(format!("ALTER TABLE {parent} DETACH PARTITION {} CONCURRENTLY", partition.name.sql()));
     }
     Ok(commands)

@@ -15,7 +15,7 @@ use super::run;
 use super::set::{self, Archive, RetentionAction, Set};
 use super::state;
 use super::stray;
-use super::task::{self, Look, Moved, Phase, Task};
+use super::task::{self, Look, Phase, Task};
 use crate::pg::error::Result;
 use crate::pg::name::Qualified;
 use crate::pg::types::Regclass;
@@ -273,8 +273,7 @@ pub fn create_first(table: Regclass, wanted: &Wanted) -> Result<()> {
     let mut tasks = tasks.tasks;
     tasks.extend(since_start(&set, &children, &tasks, wanted)?);
     let is_large = children.default.as_ref().map(stray::is_large).transpose()? == Some(true);
-    let is_moved_in_batches = matches!(look.to_move()?, Moved::InBatches(_));
-    if is_moved_in_batches || is_large && !tasks.is_empty() {
+    if is_large && !tasks.is_empty() {
         return leave_to_maintenance(&set.parent.name);
     }
     if tasks.is_empty() {

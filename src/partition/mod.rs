@@ -10,6 +10,7 @@ mod event;
 mod hold;
 mod job;
 mod manage;
+mod moving;
 mod options;
 mod parent;
 mod plan;
@@ -127,7 +128,7 @@ fn plan_partitions(
 /// Does what plan_partitions lists, in the caller's transaction: for scripts and by hand.
 ///
 /// One row for each step: parent, action, partition, status (done, failed, skipped), detail, duration_ms. A step that
-/// fails leaves nothing behind and does not stop the others. A move of many rows is skipped: it takes many transactions. Its locks are held until the transaction ends: what pg_cron
+/// fails leaves nothing behind and does not stop the others. Its locks are held until the transaction ends: what pg_cron
 /// or a job calls is run_partition_maintenance. Tables of other owners are skipped.
 /// Errors: 42704 if the table is not managed, 42501 unless the caller owns it.
 #[pg_extern(requires = ["partition_tables"])]
@@ -245,7 +246,7 @@ fn due_partition_sets() -> std::result::Result<
     Ok(TableIterator::new(state::due()?))
 }
 
-/// What is to be done for a table in a phase (create, retire or move), one task a row. For run_partition_maintenance.
+/// What is to be done for a table in a phase, create or retire, one task a row. For run_partition_maintenance.
 ///
 /// Columns: task, or NULL with the status, detail and blockers of what could not even begin.
 /// Errors: 22004 for NULL, 22023 for an unknown phase.
@@ -279,8 +280,7 @@ fn partition_tasks(
 /// Does one task of partition_tasks. For run_partition_maintenance.
 ///
 /// `may_retry`: a failure that may pass is not written down. Columns: status, detail, blockers, and passing, whether
-/// trying again soon may help. The status of a task that takes several transactions is continues until it has ended; then
-/// it is to be called again, and detail is NULL or who it waits for.
+/// trying again soon may help.
 /// Errors: 22004 for NULL, 22023 for what is no task.
 #[pg_extern(requires = ["partition_tables"])]
 #[search_path(pg_catalog, pg_temp)]

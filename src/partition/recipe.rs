@@ -6,6 +6,7 @@ use pgrx::pg_sys;
 
 use super::children::Children;
 use super::error::PartitionError;
+use super::moving::Move;
 use super::parent::Parent;
 use super::retired::Still;
 use super::shipment::Shipment;
@@ -13,7 +14,7 @@ use crate::pg::error::Result;
 use crate::pg::lock::Mode;
 use crate::pg::name::{self, Qualified, literal};
 use crate::pg::types::Regclass;
-use crate::pg::{lock, own, session, spi};
+use crate::pg::{lock, session, spi};
 
 /// A statement, cut where the partition's name goes.
 struct Part {
@@ -42,10 +43,10 @@ pub enum Statement {
     /// Taken without keeping others waiting for long.
     Lock(Lock),
     Sql(String),
-    /// Switching a table's triggers off and on, which for those of foreign keys takes a superuser. Runs nobody's code.
-    Privileged(String),
-    /// Rows change their place: the statement tells how many were taken and how many put.
-    Move(String),
+    /// Taken when nobody holds what is in the way, and never waited for in the queue.
+    Unqueued(Lock),
+    /// Rows change their place.
+    Move(Move),
     /// What was planned must be so still, after locks were waited for.
     Still(Still),
     /// Rows are copied to another server.
@@ -64,8 +65,11 @@ pub struct Lock {
 impl std::fmt::Display for Statement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Lock(lock) => write!(f, "{} on {}", lock.mode.name(), lock.name.sql()),
-            Self::Sql(sql) | Self::Privileged(sql) | Self::Move(sql) => f.write_str(sql),
+            Self::Lock(lock) | Self::Unqueued(lock) => {
+                write!(f, "{} on {}", lock.mode.name(), lock.name.sql())
+            }
+            Self::Sql(sql) => f.write_str(sql),
+            Self::Move(moved) => f.write_str(&moved.shown()),
             Self::Still(_) => Ok(()),
             Self::Ship(shipment) => f.write_str(&shipment.shown()),
             Self::Verify(shipment) => f.write_str(&shipment.comparison_shown()),
@@ -158,11 +162,16 @@ pub const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 impl Statement {
     /// Whether it is a part of what would be typed.
     pub fn is_sql(&self) -> bool {
-        !matches!(self, Self::Lock(_) | Self::Still(_))
+        !matches!(self, Self::Lock(_) | Self::Unqueued(_) | Self::Still(_))
     }
 
     pub fn is_lock(&self) -> bool {
-        matches!(self, Self::Lock(_))
+        matches!(self, Self::Lock(_) | Self::Unqueued(_))
+    }
+
+    #[must_use]
+    pub fn unqueued(self) -> Self {
+        if let Self::Lock(lock) = self { Self::Unqueued(lock) } else { self }
     }
 
     /// Runs them in order.
@@ -179,10 +188,10 @@ impl Statement {
     /// Errors: 55P03 for a lock that is not to be had in time; those of the server.
     pub fn run(&self) -> Result<()> {
         match self {
-            Self::Lock(lock) => lock.take(),
+            Self::Lock(wanted) => wanted.take(lock::in_turns),
+            Self::Unqueued(wanted) => wanted.take(lock::when_free),
             Self::Sql(sql) => spi::write(sql, &[]).map(drop),
-            Self::Privileged(sql) => own::read_as_owner(|| spi::write(sql, &[])).map(drop),
-            Self::Move(sql) => move_rows(sql),
+            Self::Move(moved) => moved.run(),
             Self::Still(still) => still.check(),
             Self::Ship(shipment) => shipment.ship(),
             Self::Verify(shipment) => shipment.verified(|| Ok(())),
@@ -191,8 +200,8 @@ impl Statement {
 }
 
 impl Lock {
-    fn take(&self) -> Result<()> {
-        if lock::in_turns(self.relation, self.mode, LOCK_TIMEOUT)? {
+    fn take(&self, ask: impl FnOnce(Regclass, Mode, Duration) -> Result<bool>) -> Result<()> {
+        if ask(self.relation, self.mode, LOCK_TIMEOUT)? {
             return Ok(());
         }
         Err(PartitionError::Locked {
@@ -201,14 +210,6 @@ impl Lock {
             blockers: lock::holders(self.relation)?,
         }
         .into())
-    }
-}
-
-fn move_rows(sql: &str) -> Result<()> {
-    let counts = spi::write_returning(sql, &[], |row| Ok(row.get::<i64>(1)?.zip(row.get::<i64>(2)?)))?;
-    match counts.into_iter().flatten().next() {
-        Some((taken, put)) if taken != put => Err(PartitionError::NotAllMoved { taken, put }.into()),
-        _ => Ok(()),
     }
 }
 

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use pgrx::PgSqlErrorCode;
 
-use super::convert::batches::{self, Progress};
 use super::error::PartitionError;
 use super::parent::Parent;
 use super::plan;
@@ -14,7 +13,7 @@ use super::retired::{self, Retired};
 use super::set::Set;
 use super::state;
 use super::step::{Step, Steps, Then};
-use super::task::{Look, Moved, Obstacle, Phase, Task};
+use super::task::{Look, Obstacle, Phase, Task};
 use crate::pg::error::{Failure, Result};
 use crate::pg::name::Qualified;
 use crate::pg::types::Regclass;
@@ -72,12 +71,6 @@ impl Outcome {
         }
     }
 
-    /// What cannot be done in one transaction.
-    fn needs_commits(task: Task) -> Self {
-        let detail = "many rows are moved in batches, each in a transaction of its own HINT: CALL opdb.run_partition_maintenance();";
-        Self { status: "skipped", detail: Some(detail.to_owned()), ..Self::done(task.action()) }
-    }
-
     fn done(action: &'static str) -> Self {
         Self {
             action,
@@ -98,10 +91,7 @@ impl Outcome {
 pub fn all(parent: Regclass, phase: Phase) -> Result<Vec<Outcome>> {
     let Planned { tasks, mut outcomes } = planned(parent, phase)?;
     for task in tasks {
-        let outcome = match task {
-            Task::MoveInBatches => Outcome::needs_commits(task),
-            _ => one(parent, task)?,
-        };
+        let outcome = one(parent, task)?;
         state::record(parent, &outcome)?;
         outcomes.push(outcome);
     }
@@ -125,15 +115,11 @@ pub fn every(parent: Option<Regclass>) -> Result<Vec<(Regclass, Outcome)>> {
         Set::get(parent, None)?;
     }
     let mut last_errors = HashMap::new();
-    let mut unfinished = Vec::new();
-    for phase in Phase::ALL {
+    for phase in [Phase::Create, Phase::Retire] {
         for table in &tables {
             for outcome in all(*table, phase)? {
                 if outcome.status == "failed" {
                     last_errors.insert(table.0, (outcome.detail.clone(), outcome.blockers.clone()));
-                }
-                if outcome.action == Task::MoveInBatches.action() && outcome.status == "skipped" {
-                    unfinished.push(*table);
                 }
                 outcomes.push((*table, outcome));
             }
@@ -142,10 +128,6 @@ pub fn every(parent: Option<Regclass>) -> Result<Vec<(Regclass, Outcome)>> {
     for table in tables {
         let (last_error, blockers) = last_errors.remove(&table.0).unwrap_or_default();
         state::finish(table, last_error.as_deref(), blockers.as_deref())?;
-    }
-    // The next maintenance has something to do, whatever the clock says.
-    for table in unfinished {
-        state::forget(table)?;
     }
     Ok(outcomes)
 }
@@ -156,65 +138,11 @@ pub fn recorded(parent: Regclass, task: Task, may_retry: bool) -> Result<Outcome
     if let Ok(parent) = Parent::get(parent) {
         parent.check_owner()?;
     }
-    let outcome = match task {
-        Task::MoveInBatches => in_batches(parent, may_retry)?,
-        _ => one(parent, task)?,
-    };
-    if outcome.status != CONTINUES && !(may_retry && outcome.is_passing()) {
+    let outcome = one(parent, task)?;
+    if !(may_retry && outcome.is_passing()) {
         state::record(parent, &outcome)?;
     }
     Ok(outcome)
-}
-
-/// Of a task that takes several transactions: it is to be called again. A detail says who it waits for.
-const CONTINUES: &str = "continues";
-
-/// The next step of a move in batches. Unless it may be called again, waiting is a failure.
-fn in_batches(parent: Regclass, may_retry: bool) -> Result<Outcome> {
-    let begun = Instant::now();
-    let mut outcome = Outcome::done(Task::MoveInBatches.action());
-    match subtransaction::run(|| next_batch(parent, &mut outcome)) {
-        Ok(Progress::Continues) => outcome.status = CONTINUES,
-        Ok(Progress::Waits(why)) if may_retry => {
-            (outcome.status, outcome.detail) = (CONTINUES, Some(why));
-        }
-        Ok(Progress::Waits(why)) => {
-            let partition = outcome.partition.take();
-            let failure =
-                PartitionError::Waited { relation: partition.clone().unwrap_or_default(), blockers: why };
-            outcome = Outcome { partition, ..Outcome::failed(outcome.action, &failure.into()) };
-        }
-        Ok(Progress::Done(0)) => outcome.status = "skipped",
-        Ok(Progress::Done(partitions)) => {
-            outcome.detail = Some(format!("{partitions} partitions, in batches"));
-            let set = Set::get(parent, None)?;
-            state::must_analyze(parent, set.analyze)?;
-        }
-        Err(failure) if must_stop(&failure) => return Err(failure),
-        Err(failure) => {
-            batches::failed(parent, &failure.message)?;
-            let partition = outcome.partition.take();
-            outcome = Outcome { partition, ..Outcome::failed(outcome.action, &failure) };
-        }
-    }
-    Ok(Outcome { duration_ms: begun.elapsed().as_secs_f64() * 1000.0, ..outcome })
-}
-
-fn next_batch(parent: Regclass, outcome: &mut Outcome) -> Result<Progress> {
-    alone(parent)?;
-    let set = Set::get(parent, None)?;
-    set.parent.check_owner()?;
-    let children = set.children()?;
-    outcome.partition = children.default.as_ref().map(|it| it.name.sql());
-    let look = Look::without_strays(&set, &children)?;
-    batches::step(&look, || {
-        // Counted only when it begins.
-        let look = Look::at(&set, &children, Phase::Move)?;
-        Ok(match look.to_move()? {
-            Moved::InBatches(ranges) => ranges,
-            Moved::AtOnce(_) => Vec::new(),
-        })
-    })
 }
 
 /// The end of a run that was done task by task.

@@ -177,7 +177,6 @@ pub fn due() -> Result<Vec<(Regclass, bool)>> {
                    SELECT count(*) FILTER (WHERE i.inhparent = p.parent AND NOT i.inhdetachpending)
                    FROM pg_catalog.pg_inherits i WHERE i.inhrelid = ANY (s.watched))
             OR {mark} IS DISTINCT FROM s.default_mark
-            OR EXISTS (SELECT FROM opdb.partition_conversion b WHERE b.source = d.oid AND b.kind = 'default')
             OR EXISTS (SELECT FROM opdb.retired_partition r WHERE r.parent = p.parent AND r.state <> 'done')
          ORDER BY p.parent",
         mark = mark_of("d.oid")

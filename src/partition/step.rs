@@ -8,8 +8,8 @@ use pgrx::pg_sys;
 use super::archive;
 use super::children::{DefaultPartition, Partition};
 use super::column;
-use super::convert::batches;
 use super::error::PartitionError;
+use super::moving::Move;
 use super::parent::Parent;
 use super::recipe::{Lock, Recipe, Statement};
 use super::retired::{self, Retired, Still};
@@ -107,7 +107,6 @@ impl<'a> Steps<'a> {
     pub fn step(&self, task: Task) -> Result<Step> {
         match task {
             Task::Move { lower, upper } => self.move_rows(Range { lower, upper }),
-            Task::MoveInBatches => self.move_in_batches(),
             Task::Create { lower, upper } => self.create(Range { lower, upper }),
             Task::Forbid { lower, upper } => self.forbid(Range { lower, upper }),
             Task::Validate { lower, upper } => self.validate(Range { lower, upper }),
@@ -149,6 +148,8 @@ impl<'a> Steps<'a> {
     fn move_rows(&self, range: Range) -> Result<Step> {
         let (partition, (lower, upper)) = self.new_partition(range)?;
         let (parent, default, recipe) = (&self.look.set.parent, self.default()?, self.recipe()?);
+        // Elsewhere they would not be on hold.
+        retired::check_hold(parent, default.table.0, &default.name)?;
         let on_parent = |mode| lock(parent.table, &parent.name, mode);
         let alter = |what: &str| Statement::Sql(format!("ALTER TABLE {} {what}", partition.sql()));
         let column = identifier(&parent.column.name);
@@ -159,10 +160,11 @@ impl<'a> Steps<'a> {
         // That each row fits is checked on its way, and not looked for again when it is attached.
         statements.push(alter(&format!("ADD CONSTRAINT {WITHIN} CHECK ({column} IS NOT NULL AND {within})")));
         statements.push(on_default(default, Mode::ShareRow));
-        statements.extend(without_triggers(default, moved(parent, default, &partition, &within)?)?);
+        statements.push(moved(parent, default, &partition, &within)?);
         statements.extend(recipe.triggers(&partition));
-        statements.push(on_parent(Mode::Access));
-        statements.push(on_default(default, Mode::Access));
+        // Whoever waits for a row that was moved may hold these: waiting for him would be a deadlock of his.
+        statements
+            .extend([on_parent(Mode::Access), on_default(default, Mode::Access)].map(Statement::unqueued));
         statements.extend(recipe.attach(&partition, &lower, &upper)?);
         statements.push(alter(&format!("DROP CONSTRAINT {WITHIN}")));
         let mut step = Step::new("move_rows", Some(partition), statements).over(lower, upper);
@@ -172,41 +174,10 @@ impl<'a> Steps<'a> {
         Ok(step)
     }
 
-    /// For a person to read: it takes many transactions.
-    fn move_in_batches(&self) -> Result<Step> {
-        let (set, default) = (self.look.set, self.default()?);
-        let moved = self.look.to_move()?;
-        let mut ranges = moved.ranges().to_vec();
-        ranges.sort();
-        let statements = match batches::is_under_way(default)? {
-            true => Vec::new(),
-            false => batches::planned(self.look, default, &ranges)?,
-        };
-        let mut locks = vec![on_default(default, Mode::ShareRow)];
-        locks.extend([
-            lock(set.parent.table, &set.parent.name, Mode::Access),
-            on_default(default, Mode::Access),
-        ]);
-        let rows = |range| self.look.strays.as_ref().and_then(|strays| strays.rows.get(range)).copied();
-        let note = format!(
-            "{} rows into {} partitions, in batches: all rows of {} are copied to {}, whose partitions take their places in one transaction",
-            ranges.iter().filter_map(rows).sum::<i64>(),
-            ranges.len(),
-            default.name.sql(),
-            batches::staging(set, default)?.sql()
-        );
-        let mut step = Step::new("move_rows", Some(default.name.clone()), [locks, statements].concat());
-        let bounds = |range: &Range| set.bounds(*range, self.look.children.uuid_rest);
-        step.lower = ranges.first().and_then(bounds).map(|(lower, _)| lower);
-        step.upper = ranges.last().and_then(bounds).map(|(_, upper)| upper);
-        step.note = Some(note);
-        Ok(step)
-    }
-
     /// What a partition for `range` would be called and bounded by.
     ///
     /// Errors: 55000 if one is there meanwhile, 42P07 if its name is taken.
-    pub fn new_partition(&self, range: Range) -> Result<(Qualified, (String, String))> {
+    fn new_partition(&self, range: Range) -> Result<(Qualified, (String, String))> {
         let (set, children) = (self.look.set, self.look.children);
         let parent = &set.parent.name;
         let partition = parent.sibling(name(&parent.name, &set.grid, range, MAX_IDENTIFIER_BYTES));
@@ -225,7 +196,7 @@ impl<'a> Steps<'a> {
         Ok((partition, (lower, upper)))
     }
 
-    pub fn default(&self) -> Result<&DefaultPartition> {
+    fn default(&self) -> Result<&DefaultPartition> {
         let default = self.look.children.default.as_ref();
         Ok(default.ok_or_else(|| PartitionError::Changed(self.look.set.parent.name.sql()))?)
     }
@@ -398,33 +369,22 @@ pub fn lock(relation: Regclass, name: &Qualified, mode: Mode) -> Statement {
     Statement::Lock(Lock { relation, name: name.clone(), mode })
 }
 
-/// Takes the rows of a range out of the default partition and puts them into another; tells how many.
-fn moved(parent: &Parent, default: &DefaultPartition, partition: &Qualified, within: &str) -> Result<String> {
+/// Takes the rows of a range out of the default partition and puts them into another.
+fn moved(
+    parent: &Parent,
+    default: &DefaultPartition,
+    partition: &Qualified,
+    within: &str,
+) -> Result<Statement> {
     let columns = column::stored(parent)?;
-    Ok(format!(
+    let sql = format!(
         "WITH taken AS (DELETE FROM ONLY {} WHERE {within} RETURNING {columns}),
      put AS (INSERT INTO {} ({columns}) SELECT {columns} FROM taken RETURNING 1)
 SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM put)",
         default.name.sql(),
         partition.sql(),
-    ))
-}
-
-/// Rows only change their place: no trigger of the default partition sees it, and no foreign key acts.
-fn without_triggers(default: &DefaultPartition, moved: String) -> Result<Vec<Statement>> {
-    let sql = "SELECT pg_catalog.format(CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'A' THEN 'ENABLE ALWAYS'
-                                                         WHEN 'R' THEN 'ENABLE REPLICA' END || ' TRIGGER %I', t.tgname)
-               FROM pg_catalog.pg_trigger t WHERE t.tgrelid = $1 ORDER BY t.tgname";
-    let odd = spi::read_now(sql, &[default.table.into()], |row| row.get::<String>(1))?;
-    if odd.is_empty() {
-        return Ok(vec![Statement::Move(moved)]);
-    }
-    let alter = |what: &str| Statement::Privileged(format!("ALTER TABLE {} {what}", default.name.sql()));
-    let mut statements =
-        vec![alter("DISABLE TRIGGER ALL"), Statement::Move(moved), alter("ENABLE TRIGGER ALL")];
-    // As they were.
-    statements.extend(odd.into_iter().flatten().map(|what| alter(&what)));
-    Ok(statements)
+    );
+    Ok(Statement::Move(Move::of(default, sql)?))
 }
 
 pub fn on_default(default: &DefaultPartition, mode: Mode) -> Statement {

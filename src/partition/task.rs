@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use super::children::{Children, Partition};
 use super::column;
-use super::convert::batches;
 use super::error::PartitionError;
 use super::retired::{self, Retired};
 use super::set::{Archive, RetentionAction, Set};
@@ -17,10 +16,6 @@ use crate::pg::{spi, subtransaction};
 
 /// At most so many ranges are emptied of strays in one run.
 const MOST_MOVED: usize = 31;
-/// More rows than these are moved in batches: they would keep writers waiting for more than about a tenth of a second.
-pub const MANY: i64 = 20_000;
-/// At most so many ranges at once then: attaching each takes a millisecond or two under the lock.
-const MOST_IN_BATCHES: usize = 100;
 
 /// One thing to do, in a transaction of its own. It says what, and not how: that is made when its turn comes, of what
 /// is there then.
@@ -32,8 +27,6 @@ pub enum Task {
         lower: i64,
         upper: i64,
     },
-    /// Moves the rows of many ranges, step by step, each in a transaction of its own.
-    MoveInBatches,
     /// Keeps rows of a range out of the default partition from now on.
     Forbid {
         lower: i64,
@@ -78,7 +71,7 @@ pub enum Task {
 impl Task {
     pub fn action(self) -> &'static str {
         match self {
-            Self::Move { .. } | Self::MoveInBatches => "move_rows",
+            Self::Move { .. } => "move_rows",
             Self::Forbid { .. } | Self::Validate { .. } | Self::Allow { .. } => "check",
             Self::Create { .. } => "create",
             Self::Analyze => "analyze",
@@ -99,19 +92,14 @@ pub fn read(task: Value) -> Result<Task> {
 pub enum Phase {
     Create,
     Retire,
-    /// What may take long, when everything else is done.
-    Move,
 }
 
 impl Phase {
-    pub const ALL: [Self; 3] = [Self::Create, Self::Retire, Self::Move];
-
     /// Errors: 22023 for an unknown name.
     pub fn named(name: &str) -> Result<Self> {
         match name {
             "create" => Ok(Self::Create),
             "retire" => Ok(Self::Retire),
-            "move" => Ok(Self::Move),
             _ => Err(PartitionError::NoTask.into()),
         }
     }
@@ -127,22 +115,6 @@ pub struct Tasks {
 pub struct Obstacle {
     pub range: Option<Range>,
     pub failure: Failure,
-}
-
-/// Ranges that are emptied of strays.
-pub enum Moved {
-    /// Each range in one transaction.
-    AtOnce(Vec<Range>),
-    /// All together, copied first.
-    InBatches(Vec<Range>),
-}
-
-impl Moved {
-    pub fn ranges(&self) -> &[Range] {
-        match self {
-            Self::AtOnce(ranges) | Self::InBatches(ranges) => ranges,
-        }
-    }
 }
 
 /// What a plan is made from.
@@ -178,7 +150,6 @@ impl<'a> Look<'a> {
         match phase {
             Phase::Create => self.creation(),
             Phase::Retire => self.retirement(),
-            Phase::Move => self.moves(),
         }
     }
 
@@ -195,15 +166,11 @@ impl<'a> Look<'a> {
         // What was missed so long ago that it would be retired at once is not missed.
         let cutoff = set.cutoff(self.now).unwrap_or(i64::MIN);
         ranges.retain(|range| range.upper > cutoff && is_in_key(range));
-        let moved = self.to_move()?;
-        ranges.retain(|range| !moved.ranges().iter().any(|it| it.meets(*range)));
-        let at_once = match &moved {
-            Moved::AtOnce(moved) => moved.as_slice(),
-            Moved::InBatches(_) => &[],
-        };
+        let moved = self.to_move(&ranges);
+        ranges.retain(|range| !moved.contains(range));
         let mut tasks: Vec<Task> =
-            at_once.iter().map(|it| Task::Move { lower: it.lower, upper: it.upper }).collect();
-        self.create(&ranges, at_once, &mut tasks)?;
+            moved.iter().map(|it| Task::Move { lower: it.lower, upper: it.upper }).collect();
+        self.create(&ranges, &moved, &mut tasks)?;
         if set.analyze && (is_creation(&tasks) || must_analyze(set)?) {
             tasks.push(Task::Analyze);
         }
@@ -221,37 +188,9 @@ impl<'a> Look<'a> {
         Obstacle { range: None, failure: error.into() }
     }
 
-    fn moves(&self) -> Result<Tasks> {
-        let mut tasks = Vec::new();
-        if let Moved::InBatches(_) = self.to_move()? {
-            tasks.push(Task::MoveInBatches);
-            tasks.extend(self.set.analyze.then_some(Task::Analyze));
-        }
-        Ok(Tasks { tasks, obstacles: Vec::new() })
-    }
-
-    /// Which ranges are emptied of strays in this run, and how. What was begun in batches is ended first.
-    pub fn to_move(&self) -> Result<Moved> {
-        let Some(default) = &self.children.default else { return Ok(Moved::AtOnce(Vec::new())) };
-        if batches::is_under_way(default)? {
-            return Ok(Moved::InBatches(batches::ranges(self.set, default)?));
-        }
-        let Some(strays) = &self.strays else { return Ok(Moved::AtOnce(Vec::new())) };
-        let (mut missing, _) = missing(&self.set.grid, &self.children.ranges(), self.now, self.set.premake);
-        missing.retain(|range| self.set.bounds(*range, self.children.uuid_rest).is_some());
-        let mut ranges = self.strayed(&missing);
-        let rows: i64 = ranges.iter().filter_map(|range| strays.rows.get(range)).sum();
-        if rows > MANY && batches::obstacles(self.set, default)?.is_empty() {
-            ranges.truncate(MOST_IN_BATCHES);
-            return Ok(Moved::InBatches(ranges));
-        }
-        ranges.truncate(MOST_MOVED);
-        Ok(Moved::AtOnce(ranges))
-    }
-
     /// The ranges whose rows strayed: those that are to be made anyway, and others, if they are neither ahead of what is
     /// made nor so old that they would be retired at once.
-    fn strayed(&self, missing: &[Range]) -> Vec<Range> {
+    fn to_move(&self, missing: &[Range]) -> Vec<Range> {
         let Some(strays) = &self.strays else { return Vec::new() };
         let ends = missing
             .iter()
@@ -268,7 +207,7 @@ impl<'a> Look<'a> {
                 && self.set.bounds(*range, self.children.uuid_rest).is_some()
                 && !self.children.partitions.iter().any(|partition| partition.range.meets(*range))
         };
-        strays.rows.keys().rev().copied().filter(fits).collect()
+        strays.rows.keys().rev().copied().filter(fits).take(MOST_MOVED).collect()
     }
 
     /// Where premade partitions end.

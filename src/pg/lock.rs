@@ -81,6 +81,19 @@ pub fn in_turns(relation: Regclass, mode: Mode, limit: Duration) -> Result<bool>
     }
 }
 
+/// Takes a lock at a moment at which nobody is in the way, without ever being in the queue: nobody can come into a deadlock
+/// with us by it. False if there was no such moment within `limit`.
+pub fn when_free(relation: Regclass, mode: Mode, limit: Duration) -> Result<bool> {
+    let begun = Instant::now();
+    while !now(relation, mode) {
+        if begun.elapsed() >= limit {
+            return Ok(false);
+        }
+        session::wait(Duration::from_millis(2));
+    }
+    Ok(true)
+}
+
 fn one_turn(relation: Regclass, mode: Mode) -> Result<bool> {
     within(TURN, || take(relation, mode.number() as u32))
 }

@@ -263,3 +263,10 @@ pub fn lock_for_life(class: pg_sys::Oid, object: i64) -> bool {
             != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
     }
 }
+
+/// Whether this is a background worker, and no client's session.
+#[allow(unsafe_code)]
+pub fn is_background_worker() -> bool {
+    // SAFETY: set once, before this process runs anything of ours.
+    unsafe { !pg_sys::MyBgworkerEntry.is_null() }
+}

@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod partition_batches;
 mod partition_table;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

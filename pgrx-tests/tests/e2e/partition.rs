@@ -1,6 +1,5 @@
 //! Partitions that opdb makes and retires.
 
-mod batches;
 mod creation;
 mod default;
 mod isolation;

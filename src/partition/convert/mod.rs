@@ -1,6 +1,5 @@
 //! A plain table in use becomes a partitioned one.
 
-pub mod batches;
 mod copy;
 mod error;
 mod finish;
@@ -8,7 +7,6 @@ mod options;
 mod plan;
 mod prepare;
 mod source;
-mod stage;
 mod state;
 mod swap;
 
@@ -26,7 +24,7 @@ use crate::pg::{name, own, relation, session, spi, subtransaction};
 use error::ConvertError;
 use options::ConvertOptions;
 use source::Source;
-use state::{Conversion, Kind, State};
+use state::{Conversion, State};
 
 /// Begins to convert a table, or finds a conversion that was begun. For partition_table.
 ///
@@ -195,7 +193,7 @@ fn check_isolation() -> Result<()> {
 fn begin(request: &Request) -> Result<(Regclass, i64)> {
     check_isolation()?;
     let options = request.options()?;
-    if let Some(begun) = Conversion::find(request.table)?.filter(|it| it.kind == Kind::Table) {
+    if let Some(begun) = Conversion::find(request.table)? {
         super::parent::check_owner_of(request.table)?;
         // The old table of a conversion that has come to its end is a table like others, perhaps put back into its place.
         if begun.state == State::Done && begun.source == request.table {
@@ -211,7 +209,7 @@ fn begin(request: &Request) -> Result<(Regclass, i64)> {
     source.parent.check_owner()?;
     run::alone(request.table)?;
     // Another session may have begun meanwhile.
-    if Conversion::find(request.table)?.is_some_and(|it| it.kind == Kind::Table) {
+    if Conversion::find(request.table)?.is_some() {
         return Ok((request.table, options.wait_seconds));
     }
     prepare::prepare(&source, &request.wanted()?, &options, &request.options)?;
@@ -224,9 +222,6 @@ fn go_on(table: Regclass) -> Result<(State, Option<String>, Option<Failure>)> {
     let found = Conversion::get(table)?;
     run::alone(found.source)?;
     let conversion = Conversion::get(table)?;
-    if conversion.kind != Kind::Table {
-        return Err(ConvertError::NotConverted(name::of(table)?.sql()).into());
-    }
     super::parent::check_owner_of(match conversion.state.is_swapped() {
         true => conversion.target,
         false => conversion.source,
@@ -282,12 +277,12 @@ fn undo(conversion: &Conversion) -> Result<()> {
         "SELECT pg_catalog.format('DROP TRIGGER %I ON %I.%I', t.tgname, n.nspname, c.relname)
          FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-         WHERE t.tgrelid = $1 AND NOT t.tgisinternal AND pg_catalog.starts_with(t.tgname::text, 'opdb_capture_')
+         WHERE t.tgrelid = $1 AND NOT t.tgisinternal AND t.tgname IN ('opdb_capture_insert', 'opdb_capture_update', 'opdb_capture_delete')
          UNION ALL
          SELECT pg_catalog.format('DROP FUNCTION %I.%I()', n.nspname, f.proname)
          FROM pg_catalog.pg_proc f JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace
+         JOIN pg_catalog.pg_class c ON c.oid = $2 AND c.relnamespace = f.pronamespace AND c.relowner = f.proowner
          WHERE f.proname = 'opdb_capture_' || $1::pg_catalog.oid::text AND f.pronargs = 0
-           AND f.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype
          UNION ALL
          SELECT pg_catalog.format('DROP TABLE %I.%I', n.nspname, c.relname)
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid IN ($2, $3)",

@@ -66,7 +66,7 @@ pub fn plan(request: &Request) -> Result<Vec<Row>> {
         Row::ddl("partition", ddl).with_note("takes rows that have no partition: NULL, infinite, far ahead"),
     );
     let lock = format!("SHARE ROW EXCLUSIVE on {table}");
-    let capture = prepare::capture(&source, &source.key()?, prepare::Seen::ByStatement);
+    let capture = prepare::capture(&source, &source.key()?);
     rows.extend(capture.into_iter().map(|sql| Row::ddl("capture", sql).with_lock(lock.clone())));
     rows.push(Row::note(
         "copy",

@@ -5,7 +5,7 @@ use opdb_core::partition::{Range, name};
 use super::error::ConvertError;
 use super::options::ConvertOptions;
 use super::source::{KeyColumn, Source};
-use super::state::{self, File, Kind};
+use super::state::{self, File};
 use crate::partition::error::PartitionError;
 use crate::partition::manage::{self, Wanted};
 use crate::partition::parent::Parent;
@@ -63,9 +63,9 @@ pub fn prepare(
     }
     let key = source.key()?;
     run::as_owner(source.parent.owner, || {
-        capture(source, &key, Seen::ByStatement).iter().try_for_each(|sql| spi::write(sql, &[]).map(drop))
+        capture(source, &key).iter().try_for_each(|sql| spi::write(sql, &[]).map(drop))
     })?;
-    state::begin(Kind::Table, source, wanted, stored, &definition, state::file_of(table)?)
+    state::begin(source, wanted, stored, &definition, state::file_of(table)?)
 }
 
 /// Where a rewritten table is copied from.
@@ -147,22 +147,29 @@ pub fn target(source: &Source) -> Result<Regclass> {
     crate::pg::name::find(&source.target.sql())
 }
 
-/// How a trigger sees what changes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
-    /// All rows of a statement at once.
-    ByStatement,
-    /// Row by row: of a statement on a partitioned table, no statement trigger of a partition fires.
-    ByRow,
-}
-
 /// The statements that write down the keys of rows from now on. The function belongs to the table's owner and needs
 /// nothing of opdb or of the writer's. It fires in every session, that of a replica, too.
-pub fn capture(source: &Source, key: &[KeyColumn], seen: Seen) -> Vec<String> {
+pub fn capture(source: &Source, key: &[KeyColumn]) -> Vec<String> {
     let (table, changes) = (source.parent.name.sql(), source.changes.sql());
     let function = source.capture.sql();
+    let columns = Source::listed(key);
     let defined: Vec<String> = key.iter().map(|it| format!("{} {}", it.name, it.definition)).collect();
-    let body = capture_body(&changes, key, seen);
+    let take = |rows: &str| format!("INSERT INTO {changes} ({columns}) SELECT {columns} FROM {rows};");
+    // Columns may be called like the variables of a trigger function.
+    let body = format!(
+        "#variable_conflict use_column
+BEGIN
+    IF TG_OP IN ('UPDATE', 'DELETE') THEN
+        {}
+    END IF;
+    IF TG_OP IN ('UPDATE', 'INSERT') THEN
+        {}
+    END IF;
+    RETURN NULL;
+END",
+        take("old_rows"),
+        take("new_rows")
+    );
     let mut statements = vec![
         format!(
             "CREATE TABLE {changes} (opdb_change bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, {})",
@@ -179,41 +186,11 @@ pub fn capture(source: &Source, key: &[KeyColumn], seen: Seen) -> Vec<String> {
     for (event, tables) in EVENTS {
         let trigger = identifier(trigger_name(event));
         statements.push(format!(
-            "CREATE TRIGGER {trigger} AFTER {event} ON {table} {} EXECUTE FUNCTION {function}()",
-            match seen {
-                Seen::ByStatement => format!("REFERENCING {tables} FOR EACH STATEMENT"),
-                Seen::ByRow => "FOR EACH ROW".to_owned(),
-            }
+            "CREATE TRIGGER {trigger} AFTER {event} ON {table} REFERENCING {tables} FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
         ));
         statements.push(format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}"));
     }
     statements
-}
-
-fn capture_body(changes: &str, key: &[KeyColumn], seen: Seen) -> String {
-    let columns = Source::listed(key);
-    let take = |rows: &str, row: &str| match seen {
-        Seen::ByStatement => format!("INSERT INTO {changes} ({columns}) SELECT {columns} FROM {rows};"),
-        Seen::ByRow => {
-            let values: Vec<String> = key.iter().map(|it| format!("{row}.{}", it.name)).collect();
-            format!("INSERT INTO {changes} ({columns}) VALUES ({});", values.join(", "))
-        }
-    };
-    // Columns may be called like the variables of a trigger function.
-    format!(
-        "#variable_conflict use_column
-BEGIN
-    IF TG_OP IN ('UPDATE', 'DELETE') THEN
-        {}
-    END IF;
-    IF TG_OP IN ('UPDATE', 'INSERT') THEN
-        {}
-    END IF;
-    RETURN NULL;
-END",
-        take("old_rows", "OLD"),
-        take("new_rows", "NEW")
-    )
 }
 
 fn trigger_name(event: &str) -> String {

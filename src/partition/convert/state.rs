@@ -38,26 +38,7 @@ impl State {
     }
 }
 
-/// What is being copied, and into what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A plain table, into the partitioned one that takes its place.
-    Table,
-    /// A default partition, into partitions for its strays and a new default partition.
-    Default,
-}
-
-impl Kind {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Table => "table",
-            Self::Default => "default",
-        }
-    }
-}
-
 pub struct Conversion {
-    pub kind: Kind,
     pub source: Regclass,
     pub target: Regclass,
     pub changes: Regclass,
@@ -86,7 +67,7 @@ impl Conversion {
     pub fn find(table: Regclass) -> Result<Option<Self>> {
         let row = spi::read_one_now(
             "SELECT source, target, changes, state, key_column::text, every, premake, timezone, options, definition, file,
-                    blocks, next_block, kind
+                    blocks, next_block
              FROM opdb.partition_conversion WHERE $1 IN (source, target)",
             &[table.into()],
             |row| {
@@ -99,7 +80,6 @@ impl Conversion {
                 Ok(State::ALL.into_iter().find(|it| it.name() == state).zip(row.get::<Interval>(6)?).map(
                     |(state, every)| {
                         Ok::<_, pgrx::spi::SpiError>(Self {
-                            kind: if text(14)? == Kind::Default.name() { Kind::Default } else { Kind::Table },
                             source: relation(1)?,
                             target: relation(2)?,
                             changes: relation(3)?,
@@ -234,7 +214,6 @@ pub fn file_of(table: Regclass) -> Result<File> {
 
 /// Writes down a conversion that begins.
 pub fn begin(
-    kind: Kind,
     source: &Source,
     wanted: &Wanted,
     options: &serde_json::Value,
@@ -249,8 +228,8 @@ pub fn begin(
     )?;
     own::write(
         "INSERT INTO opdb.partition_conversion (source, target, changes, state, key_column, every, premake, timezone, options,
-             definition, file, blocks, kind, rows_estimated)
-         SELECT $1, pg_catalog.to_regclass($2), pg_catalog.to_regclass($3), 'copying', $4, $5, $6, $7, $8, $9, $10, $11, $12,
+             definition, file, blocks, rows_estimated)
+         SELECT $1, pg_catalog.to_regclass($2), pg_catalog.to_regclass($3), 'copying', $4, $5, $6, $7, $8, $9, $10, $11,
              greatest(0, c.reltuples * $11 / greatest(c.relpages, 1))::bigint
          FROM pg_catalog.pg_class c WHERE c.oid = $1",
         &[
@@ -265,7 +244,6 @@ pub fn begin(
             definition.into(),
             pgrx::pg_sys::Oid::from(file.number).into(),
             file.blocks.into(),
-            kind.name().into(),
         ],
     )
     .map(drop)

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::source::Source;
-use super::state::{Conversion, Kind, State};
-use super::{batches, copy, prepare};
+use super::state::{Conversion, State};
+use super::{copy, prepare};
 use crate::partition::{manage, run};
 use crate::pg::error::Result;
 use crate::pg::lock::{self, Mode};
@@ -88,9 +88,7 @@ fn attempt(conversion: &Conversion, source: &Source) -> Result<Attempt> {
         let (name, holders) = (name::of(relation)?.sql(), lock::holders(relation)?);
         return Ok(Attempt::Waits(format!("{name} is locked: {holders}")));
     }
-    if conversion.kind == Kind::Table {
-        lock::still(source.parent.table, &source.parent.name)?;
-    }
+    lock::still(source.parent.table, &source.parent.name)?;
     if prepare::file(conversion.source)?.number != conversion.file {
         return Ok(Attempt::Waits("the table was rewritten".into()));
     }
@@ -101,14 +99,9 @@ fn attempt(conversion: &Conversion, source: &Source) -> Result<Attempt> {
         return Ok(Attempt::Waits("more changes are made than can be applied at once".into()));
     }
     conversion.check_definition(source)?;
-    match conversion.kind {
-        Kind::Table => {
-            source.check()?;
-            copy::apply(conversion, source, i64::MAX)?;
-            exchange(conversion, source)?;
-        }
-        Kind::Default => batches::exchange(conversion, source)?,
-    }
+    source.check()?;
+    copy::apply(conversion, source, i64::MAX)?;
+    exchange(conversion, source)?;
     Ok(Attempt::Swapped)
 }
 
@@ -124,9 +117,7 @@ fn first_not_locked(conversion: &Conversion, source: &Source) -> Result<Option<R
         }
     }
     // Writers hold the changes only together with the table; others who look at them are soon gone.
-    let above =
-        if conversion.kind == Kind::Default { Some(batches::parent_of(conversion.source)?) } else { None };
-    for table in above.into_iter().chain([source.parent.table, conversion.changes]) {
+    for table in [source.parent.table, conversion.changes] {
         if !lock::in_turns(table, Mode::Access, Duration::ZERO)? {
             return Ok(Some(table));
         }
@@ -227,7 +218,7 @@ fn leaf_keys(target: Regclass, keys: &[ForeignKey]) -> Result<Vec<String>> {
 }
 
 /// What opdb keeps about the table goes with its name.
-pub fn follow(table: Regclass, target: Regclass) -> Result<()> {
+fn follow(table: Regclass, target: Regclass) -> Result<()> {
     for statement in [
         "UPDATE opdb.quality_rule SET table_name = $2 WHERE table_name = $1",
         "UPDATE opdb.quality_run SET table_name = $2 WHERE table_name = $1",

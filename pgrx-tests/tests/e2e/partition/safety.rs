@@ -276,3 +276,43 @@ fn what_cannot_be_archived_is_not_detached_and_the_end_of_a_key_is_told() {
     let told = status(&mut client, "s", "last_error");
     assert!(told.contains("of type smallint, end before the partition from 30000"), "{told}");
 }
+
+#[test]
+fn a_gap_of_partitions_keeps_ids_and_a_hold_keeps_strays() {
+    let (mut client, _) = new_session();
+    execute(
+        &mut client,
+        r#"CREATE TABLE t (id bigint NOT NULL) PARTITION BY RANGE (id);
+           CREATE TABLE t_a PARTITION OF t FOR VALUES FROM (0) TO (1000);
+           CREATE TABLE t_far PARTITION OF t FOR VALUES FROM (1000000) TO (1001000);
+           INSERT INTO t VALUES (1), (1000000);
+           SELECT opdb.manage_partitions('t', premake => 1, retention_action => 'drop', options => '{"width": 1000, "retention_width": 5000}');
+           CREATE TABLE s (at date NOT NULL) PARTITION BY RANGE (at); CREATE TABLE s_default PARTITION OF s DEFAULT;
+           SELECT opdb.manage_partitions('s', premake => 0); INSERT INTO s VALUES (current_date - 3);
+           SELECT opdb.hold_partitions('s_default', 'court'); SELECT opdb.run_partitions()"#,
+    );
+    assert_eq!(text(&mut client, "SELECT count(*) FROM t"), "2");
+    assert_eq!(text(&mut client, "SELECT count(*) FROM ONLY s_default"), "1");
+}
+
+#[test]
+fn no_code_of_an_owner_runs_while_foreign_keys_are_off() {
+    let (mut client, _) = new_session();
+    execute(
+        &mut client,
+        "CREATE TABLE t (id int, at date, v text, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+         CREATE TABLE t_default PARTITION OF t DEFAULT; SELECT opdb.manage_partitions('t', premake => 0);
+         INSERT INTO t VALUES (1, current_date - 3, 'x'), (3, '2099-01-01', 'referenced');
+         CREATE TABLE bill (id int, at date, FOREIGN KEY (id, at) REFERENCES t); INSERT INTO bill VALUES (3, '2099-01-01');
+         CREATE FUNCTION evil(text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN IF $1 = 'x' THEN DELETE FROM t_default WHERE id = 3; END IF; RETURN true; END $$;
+         ALTER TABLE t ADD CONSTRAINT evil CHECK (evil(v)) NOT VALID",
+    );
+    let run = rows(&mut client, "SELECT status, detail FROM opdb.run_partitions('t')");
+    assert!(run[0][0] == "failed" && run[0][1].contains("constraint evil"), "{run:?}");
+    assert_eq!(text(&mut client, "SELECT count(*) FROM t"), "2");
+    execute(&mut client, "ALTER TABLE t DROP CONSTRAINT evil; SELECT opdb.run_partitions('t')");
+    assert_eq!(text(&mut client, "SELECT count(*) FROM ONLY t_default"), "1");
+    let off = "SELECT count(*) FROM pg_trigger WHERE tgrelid = 't_default'::regclass AND tgenabled = 'D'";
+    assert_eq!(text(&mut client, off), "0");
+    assert_eq!(refused(&mut client, "DELETE FROM t WHERE id = 3").sqlstate, "23503");
+}

@@ -1,0 +1,104 @@
+//! Rows change their place: no trigger of the default partition sees it, and no foreign key acts.
+
+use super::children::DefaultPartition;
+use super::error::PartitionError;
+use crate::pg::error::Result;
+use crate::pg::name::Qualified;
+use crate::pg::types::Regclass;
+use crate::pg::{own, spi};
+
+#[derive(Debug, Clone)]
+pub struct Move {
+    default: Regclass,
+    name: Qualified,
+    sql: String,
+    /// The triggers as they were when it was planned, for showing.
+    shown: Vec<String>,
+}
+
+impl Move {
+    /// `sql` moves the rows and tells how many were taken and how many put.
+    pub fn of(default: &DefaultPartition, sql: String) -> Result<Self> {
+        let mut planned = Self { default: default.table, name: default.name.clone(), sql, shown: Vec::new() };
+        let (off, on) = planned.switches()?;
+        planned.shown = off.into_iter().chain([planned.sql.clone()]).chain(on).collect();
+        Ok(planned)
+    }
+
+    /// In order, as it would be typed by a superuser.
+    pub fn shown(&self) -> String {
+        self.shown.join(";\n")
+    }
+
+    /// The caller keeps others from altering the default partition.
+    ///
+    /// Errors: 0A000 if code of the owner's would run while foreign keys are not looked after; 22023 if not all rows that
+    /// were taken came to their new place.
+    pub fn run(&self) -> Result<()> {
+        let (off, on) = self.switches()?;
+        if !off.is_empty() {
+            self.check_code()?;
+        }
+        // For the triggers of foreign keys this takes a superuser. ALTER TABLE itself runs nobody's code.
+        let switch = |statements: Vec<String>| {
+            own::read_as_owner(|| statements.iter().try_for_each(|sql| spi::write(sql, &[]).map(drop)))
+        };
+        switch(off)?;
+        let counts =
+            spi::write_returning(&self.sql, &[], |row| Ok(row.get::<i64>(1)?.zip(row.get::<i64>(2)?)))?;
+        switch(on)?;
+        match counts.into_iter().flatten().next() {
+            Some((taken, put)) if taken != put => Err(PartitionError::NotAllMoved { taken, put }.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What switches the triggers off, and back on as they are now.
+    fn switches(&self) -> Result<(Vec<String>, Vec<String>)> {
+        let sql = "SELECT pg_catalog.format(CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'A' THEN 'ENABLE ALWAYS'
+                                                             WHEN 'R' THEN 'ENABLE REPLICA' END || ' TRIGGER %I', t.tgname)
+                   FROM pg_catalog.pg_trigger t WHERE t.tgrelid = $1 ORDER BY t.tgname";
+        let odd = spi::read_now(sql, &[self.default.into()], |row| row.get::<String>(1))?;
+        if odd.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let alter = |what: String| format!("ALTER TABLE {} {what}", self.name.sql());
+        let on = ["ENABLE TRIGGER ALL".to_owned()]
+            .into_iter()
+            .chain(odd.into_iter().flatten())
+            .map(alter)
+            .collect();
+        Ok((vec![alter("DISABLE TRIGGER ALL".to_owned())], on))
+    }
+
+    /// With foreign keys off, a CHECK, an index or a generated column that calls a function could change rows that others
+    /// refer to.
+    fn check_code(&self) -> Result<()> {
+        let what = spi::read_one_now(
+            "WITH code (what) AS (
+                 SELECT pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid)
+                 FROM pg_catalog.pg_depend d
+                 WHERE (d.refclassid IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_opclass'::regclass, 'pg_catalog.pg_operator'::regclass)
+                        AND d.refobjid >= 16384)
+                   AND (d.classid = 'pg_catalog.pg_constraint'::regclass
+                        AND d.objid IN (SELECT k.oid FROM pg_catalog.pg_constraint k WHERE k.conrelid = $1)
+                     OR d.classid = 'pg_catalog.pg_attrdef'::regclass
+                        AND d.objid IN (SELECT f.oid FROM pg_catalog.pg_attrdef f JOIN pg_catalog.pg_attribute a
+                                        ON a.attrelid = f.adrelid AND a.attnum = f.adnum AND a.attgenerated <> '' WHERE f.adrelid = $1)
+                     OR d.classid = 'pg_catalog.pg_class'::regclass
+                        AND d.objid IN (SELECT i.indexrelid FROM pg_catalog.pg_index i WHERE i.indrelid = $1))
+                 UNION ALL
+                 SELECT 'column ' || pg_catalog.quote_ident(a.attname) || ' of a domain'
+                 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid AND t.typtype = 'd'
+                 WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped)
+             SELECT c.what FROM code c
+             WHERE EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = $1 AND t.tgisinternal) LIMIT 1",
+            &[self.default.into()],
+            |row| row.get::<String>(1),
+        )?;
+        match what.flatten() {
+            Some(what) => Err(PartitionError::OwnCode { default: self.name.sql(), what }.into()),
+            None => Ok(()),
+        }
+    }
+}
