@@ -517,3 +517,24 @@ fn a_table_that_was_put_back_by_hand_is_converted_again() {
         "11p"
     );
 }
+
+#[test]
+fn a_load_that_switches_triggers_off_is_not_lost() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        "SET client_min_messages = error; CREATE TABLE l (id int, at timestamptz, PRIMARY KEY (id, at));
+         INSERT INTO l SELECT i, now() FROM generate_series(1, 100) i;
+         SELECT opdb.begin_partition_table('l', 'at', '1 day', 3, 'UTC', '{}')",
+    );
+    execute(&mut client, "SELECT opdb.continue_partition_table('l')");
+    execute(&mut client, "SELECT opdb.continue_partition_table('l')");
+    execute(
+        &mut client,
+        "BEGIN; ALTER TABLE l DISABLE TRIGGER USER; INSERT INTO l SELECT i, now() FROM generate_series(101, 150) i;
+         DELETE FROM l WHERE id <= 10; ALTER TABLE l ENABLE TRIGGER USER; COMMIT",
+    );
+    execute(&mut client, "CALL opdb.partition_table('l', 'at')");
+    let found = "SELECT count(*) || ' ' || min(id) || (SELECT relkind::text FROM pg_class WHERE oid = 'l'::regclass) FROM l";
+    assert_eq!(text(&mut client, found), "140 11p");
+}

@@ -43,12 +43,17 @@ pub fn next_blocks(conversion: &Conversion, source: &Source) -> Result<()> {
     conversion.copied(rows, to)
 }
 
-/// Whether the table was rewritten or truncated, so that the copy begins anew.
+/// Whether the table was rewritten or truncated, or changed without its changes being written down, so that the copy begins
+/// anew.
 pub fn restarted(conversion: &Conversion, source: &Source) -> Result<bool> {
-    let file = prepare::file(conversion.source)?;
-    if file.number == conversion.file {
+    let is_captured = prepare::is_captured(conversion.source)?;
+    if is_captured && prepare::file(conversion.source)?.number == conversion.file {
         return Ok(false);
     }
+    if !is_captured {
+        prepare::capture_again(source)?;
+    }
+    let file = prepare::file(conversion.source)?;
     let truncate = format!("TRUNCATE {}", name::of(conversion.target)?.sql());
     as_owner(&source.parent, &[], || spi::write(&truncate, &[]))?;
     conversion.restart(file)?;

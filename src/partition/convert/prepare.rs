@@ -9,7 +9,7 @@ use super::state::{self, File};
 use crate::partition::error::PartitionError;
 use crate::partition::manage::{self, Wanted};
 use crate::partition::parent::Parent;
-use crate::partition::recipe::{Recipe, Statement};
+use crate::partition::recipe::{Lock, Recipe, Statement};
 use crate::partition::set::Set;
 use crate::partition::{run, stray};
 use crate::pg::error::Result;
@@ -191,6 +191,29 @@ END",
         statements.push(format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}"));
     }
     statements
+}
+
+/// Whether everything that changes is written down. A load that switches triggers off and on again leaves them on for
+/// sessions of its kind only, and its rows unseen.
+pub fn is_captured(source: Regclass) -> Result<bool> {
+    let sql = "SELECT count(*) = 3 FROM pg_catalog.pg_trigger
+               WHERE tgrelid = $1 AND tgname = ANY ($2) AND tgenabled = 'A'";
+    let names: Vec<String> = EVENTS.into_iter().map(|(event, _)| trigger_name(event)).collect();
+    Ok(spi::read_one_now(sql, &[source.into(), names.into()], |row| row.get::<bool>(1))?.flatten()
+        == Some(true))
+}
+
+/// Has changes written down again, from now on.
+pub fn capture_again(source: &Source) -> Result<()> {
+    let (relation, name) = (source.parent.table, source.parent.name.clone());
+    let table = name.sql();
+    Statement::Lock(Lock { relation, name, mode: Mode::ShareRow }).run()?;
+    run::as_owner(source.parent.owner, || {
+        EVENTS.into_iter().try_for_each(|(event, _)| {
+            let trigger = identifier(trigger_name(event));
+            spi::write(&format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}"), &[]).map(drop)
+        })
+    })
 }
 
 fn trigger_name(event: &str) -> String {
