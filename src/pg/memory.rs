@@ -19,3 +19,13 @@ pub fn forget_catalogs() {
     // SAFETY: inside a transaction; entries that are in use stay.
     unsafe { pg_sys::InvalidateSystemCaches() };
 }
+
+/// A number that grows with every change of the catalogs that others have committed.
+#[allow(unsafe_code)]
+pub fn catalog_changes() -> u64 {
+    // SAFETY: inside a transaction; the counter is this backend's own.
+    unsafe {
+        pg_sys::AcceptInvalidationMessages();
+        pg_sys::SharedInvalidMessageCounter
+    }
+}

@@ -37,7 +37,11 @@ pub fn local<S: Default>(
     mut each: impl FnMut(&mut S, RawFact) -> Result<()>,
 ) -> Result<(S, State)> {
     let mut reading = 1;
+    let mut changes = memory::catalog_changes();
     loop {
+        // What was made and dropped again meanwhile leaves the catalogs as they were, and facts that never were together.
+        let is_still =
+            |state: &State| -> Result<bool> { Ok(memory::catalog_changes() == changes && state.is_still()?) };
         let result = subtransaction::run(|| {
             let mut collected = S::default();
             for statement in scope.statements() {
@@ -46,19 +50,20 @@ pub fn local<S: Default>(
                     each(&mut collected, fact)?;
                 }
             }
-            if reading < READINGS && !state.is_still()? {
+            if reading < READINGS && !is_still(&state)? {
                 return Err(SchemaError::Changing.into());
             }
             Ok(collected)
         });
         match result {
             Err(failure) if failure.sqlstate == SchemaError::Changing.sqlstate() && reading < READINGS => {
+                changes = memory::catalog_changes();
                 state = State::now()?;
                 reading += 1;
             }
             result => {
                 let collected = result?;
-                if reading == READINGS && !state.is_still()? {
+                if reading == READINGS && !is_still(&state)? {
                     state = State::unknown();
                 }
                 return Ok((collected, state));
