@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
+use opdb_core::partition::Key;
 use pgrx::pg_sys;
 
 use super::children::Partition;
 use super::error::PartitionError;
 use super::parent::Parent;
-use super::task::Look;
 use crate::pg::error::{Failure, Result};
 use crate::pg::name::Qualified;
 use crate::pg::types::Regclass;
@@ -153,11 +153,10 @@ impl Retired {
     }
 
     /// Whether it is past the retention that is configured now.
-    pub fn is_expired(&self, look: &Look) -> Result<bool> {
+    pub fn is_expired(&self, key: Key, cutoff: Option<i64>) -> bool {
         let bound = format!("FOR VALUES FROM (MINVALUE) TO ('{}')", self.upper);
-        let upper = look.set.key.range(&bound).map(|range| range.upper);
-        let cutoff = look.cutoff()?;
-        Ok(upper.ok().zip(cutoff).is_some_and(|(upper, cutoff)| upper <= cutoff))
+        let upper = key.range(&bound).map(|range| range.upper);
+        upper.ok().zip(cutoff).is_some_and(|(upper, cutoff)| upper <= cutoff)
     }
 
     /// Nothing is left to do.

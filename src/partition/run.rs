@@ -56,15 +56,9 @@ impl Outcome {
     }
 
     fn failed(action: &'static str, failure: &Failure) -> Self {
-        let mut detail = failure.message.clone();
-        for (label, more) in [("DETAIL", &failure.detail), ("HINT", &failure.hint)] {
-            if let Some(more) = more {
-                detail += &format!(" {label}: {more}");
-            }
-        }
         Self {
             status: "failed",
-            detail: Some(detail),
+            detail: Some(failure.told()),
             sqlstate: Some(failure.sqlstate_text()),
             blockers: failure.detail.clone().filter(|_| failure.sqlstate_text() == "55P03"),
             ..Self::done(action)

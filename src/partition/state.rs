@@ -113,9 +113,9 @@ struct Next {
 fn next(parent: Regclass) -> Result<Option<Next>> {
     let Some(set) = Set::find(parent, None)? else { return Ok(None) };
     let children = set.children()?;
-    let now = set.now(&children)?;
     // Strays that were left alone are looked at again when their number changes.
     let look = Look::without_strays(&set, &children)?;
+    let now = look.now;
     let current = set.grid.range_at(now);
     // How long until the clock is there; for numbers nobody knows.
     let wait = |place: i64| place.saturating_sub(now);

@@ -6,12 +6,13 @@ use pgrx::datum::TimestampWithTimeZone;
 use serde_json::{Value, json};
 
 use super::children::Children;
+use super::plan;
 use super::set::Set;
 use super::stray::{self, Strays};
 use super::task::Look;
 use crate::pg::error::Result;
 use crate::pg::types::Regclass;
-use crate::pg::{session, spi, subtransaction, time};
+use crate::pg::{session, subtransaction, time};
 
 /// So many gaps, misfits and days of strays are listed.
 const MOST_LISTED: usize = 100;
@@ -33,11 +34,7 @@ pub struct Overview {
 
 /// All managed tables. What cannot be looked at is told, and does not hide the others.
 pub fn all() -> Result<Vec<(Regclass, Overview)>> {
-    let sql =
-        "SELECT p.parent FROM opdb.partition_set p JOIN pg_catalog.pg_class c ON c.oid = p.parent ORDER BY 1";
-    let parents = spi::read(sql, &[], |row| row.get::<Regclass>(1))?;
-    let of = |parent| Ok((parent, overview(parent)?));
-    parents.into_iter().flatten().map(of).collect()
+    plan::managed()?.into_iter().map(|parent| Ok((parent, overview(parent)?))).collect()
 }
 
 fn overview(parent: Regclass) -> Result<Overview> {
@@ -53,14 +50,14 @@ fn look(parent: Regclass) -> Result<Overview> {
     let set = Set::get(parent, None)?;
     let children = set.children()?;
     let ranges = children.ranges();
-    let now = set.now(&children)?;
+    let look = Look::without_strays(&set, &children)?;
     let mut overview = Overview {
         partitions: i64::try_from(ranges.len()).ok(),
         gaps: listed(gaps(&ranges).into_iter().map(|gap| shown(&set, &children, gap))),
         misaligned: listed(misaligned(&set, &children)),
         ..Overview::default()
     };
-    match runway(&ranges, now) {
+    match runway(&ranges, look.now) {
         Runway::None => {}
         Runway::Endless => overview.is_endless = true,
         Runway::Until(until) => {
@@ -69,7 +66,6 @@ fn look(parent: Regclass) -> Result<Overview> {
             overview.premade_until_value = set.key.value(until, set.grid.zone(), children.uuid_rest);
         }
     }
-    let look = Look::without_strays(&set, &children)?;
     overview.expired = i64::try_from(look.expired()?.len()).ok();
     match subtransaction::discarded(|| stray::find(&set, &children)) {
         Ok(strays) => add_strays(&mut overview, &set, &children, strays),

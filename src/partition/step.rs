@@ -303,7 +303,7 @@ impl<'a> Steps<'a> {
     fn finish(&self, partition: pg_sys::Oid) -> Result<Step> {
         let set = self.look.set;
         let retired = self.retired(partition)?;
-        if !retired.is_expired(self.look)? {
+        if !retired.is_expired(set.key, self.look.cutoff()?) {
             return Err(retired::changed(partition));
         }
         retired::check_hold(&set.parent, partition, &retired.name)?;

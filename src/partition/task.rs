@@ -270,7 +270,8 @@ impl<'a> Look<'a> {
             tasks.extend(registered.contains(&pending.table.0).then_some(Task::Finish { partition }));
         }
         let mut obstacles = Vec::new();
-        let expired = self.expired()?;
+        let cutoff = self.cutoff()?;
+        let expired = self.ended_by(cutoff);
         let held = retired::holds(
             &self.set.parent,
             &expired.iter().map(|it| it.table.0).collect::<Vec<pg_sys::Oid>>(),
@@ -289,11 +290,8 @@ impl<'a> Look<'a> {
             }
         }
         let unfinished = Retired::unfinished(&self.set.parent)?;
-        for retired in unfinished {
-            if retired.is_expired(self)? {
-                tasks.push(Task::Finish { partition: retired.partition.to_u32() });
-            }
-        }
+        let due = unfinished.iter().filter(|it| it.is_expired(self.set.key, cutoff));
+        tasks.extend(due.map(|it| Task::Finish { partition: it.partition.to_u32() }));
         Ok(Tasks { tasks, obstacles })
     }
 
@@ -322,12 +320,16 @@ impl<'a> Look<'a> {
     /// The partitions whose own upper bound is past the retention, whatever interval was configured when they were made.
     /// A foreign table has its rows elsewhere already, and is never dropped.
     pub fn expired(&self) -> Result<Vec<&'a Partition>> {
-        let Some(cutoff) = self.cutoff()? else { return Ok(Vec::new()) };
+        Ok(self.ended_by(self.cutoff()?))
+    }
+
+    fn ended_by(&self, cutoff: Option<i64>) -> Vec<&'a Partition> {
         let action = self.set.retention.as_ref().map(|it| &it.action);
         let is_retired = |it: &&Partition| {
-            it.range.upper <= cutoff && (it.kind != "f" || action == Some(&RetentionAction::Detach))
+            cutoff.is_some_and(|cutoff| it.range.upper <= cutoff)
+                && (it.kind != "f" || action == Some(&RetentionAction::Detach))
         };
-        Ok(self.children.partitions.iter().filter(is_retired).collect())
+        self.children.partitions.iter().filter(is_retired).collect()
     }
 
     /// What ends up to here is to be retired.

@@ -47,6 +47,17 @@ impl Failure {
         self.at(&format!("environment \"{environment}\""))
     }
 
+    /// All that there is to say, in one line.
+    pub fn told(&self) -> String {
+        let mut text = self.message.clone();
+        for (label, more) in [("DETAIL", &self.detail), ("HINT", &self.hint)] {
+            if let Some(more) = more {
+                text += &format!(" {label}: {more}");
+            }
+        }
+        text
+    }
+
     /// The five characters of the SQLSTATE.
     pub fn sqlstate_text(&self) -> String {
         sqlstate_text(self.sqlstate as i32)

@@ -237,13 +237,7 @@ fn explain(failure: Failure, run: &Run) -> Failure {
 }
 
 fn of_failure(failure: &Failure) -> Outcome {
-    let mut detail = failure.message.clone();
-    for (label, more) in [("DETAIL", &failure.detail), ("HINT", &failure.hint)] {
-        if let Some(more) = more {
-            detail += &format!(" {label}: {more}");
-        }
-    }
-    failed(&failure.sqlstate_text(), detail)
+    failed(&failure.sqlstate_text(), failure.told())
 }
 
 fn failed(sqlstate: &str, detail: String) -> Outcome {
