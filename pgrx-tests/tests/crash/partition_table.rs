@@ -1,8 +1,8 @@
 //! The conversion of a table that is written to, with the server killed at every step of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -81,8 +81,7 @@ fn write(cluster: &Arc<Cluster>, first: i64, stop: &'static AtomicBool) -> JoinH
                         error.as_db_error().is_none_or(|it| it.code().code().starts_with("57")),
                         "{sql}: {error:?}"
                     );
-                    client = connect(&cluster);
-                    settle(&mut client, id, number, &sql, &mut rows);
+                    client = settle(&cluster, id, number, &sql, &mut rows);
                 }
             }
         }
@@ -90,13 +89,16 @@ fn write(cluster: &Arc<Cluster>, first: i64, stop: &'static AtomicBool) -> JoinH
     })
 }
 
-/// It was done, or it was not.
-fn settle(client: &mut Client, id: i64, number: i32, sql: &str, rows: &mut Rows) {
-    let found: Vec<i32> = loop {
+/// It was done, or it was not. Who connects before the postmaster has noticed a kill is thrown out once more.
+fn settle(cluster: &Cluster, id: i64, number: i32, sql: &str, rows: &mut Rows) -> Client {
+    let begun = Instant::now();
+    let (client, found): (_, Vec<i32>) = loop {
+        let mut client = connect(cluster);
         match client.query("SELECT value FROM events WHERE id = $1", &[&id]) {
-            Ok(found) => break found.iter().map(|row| row.get(0)).collect(),
-            Err(_) => thread::sleep(Duration::from_millis(20)),
+            Ok(found) => break (client, found.iter().map(|row| row.get(0)).collect()),
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(60), "{error:?}"),
         }
+        thread::sleep(Duration::from_millis(20));
     };
     let before: Vec<i32> = rows.get(&id).copied().into_iter().collect();
     let after = if sql.starts_with("DELETE") { vec![] } else { vec![number] };
@@ -105,6 +107,7 @@ fn settle(client: &mut Client, id: i64, number: i32, sql: &str, rows: &mut Rows)
         Some(value) => rows.insert(id, *value),
         None => rows.remove(&id),
     };
+    client
 }
 
 fn state(client: &mut Client) -> (String, i64) {
@@ -164,20 +167,34 @@ fn check_done(cluster: &Cluster) {
     assert_eq!(one(&mut client, "SELECT parent::text FROM opdb.partition_set"), "events");
 }
 
-/// What keeps the conversion at a step until the server is killed.
-fn held_at(cluster: &Cluster, step: &str) -> Client {
+/// Keeps the conversion at a step until the server is killed; the statement tells whether it is there.
+fn held_at(cluster: &Cluster, step: &str) -> (Client, &'static str) {
+    const ADVISORY: &str = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)";
+    const APPLYING: &str = "SELECT EXISTS (SELECT FROM opdb.partition_conversion WHERE state = 'applying')";
+    let blocks = |number: i32| {
+        format!(
+            "CREATE OR REPLACE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS
+                 $$BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END$$;
+             CREATE OR REPLACE TRIGGER pause AFTER UPDATE ON opdb.partition_conversion FOR EACH ROW
+                 WHEN (OLD.next_block <= {number} AND NEW.next_block > {number}) EXECUTE FUNCTION pause();
+             SELECT pg_advisory_lock(1)"
+        )
+    };
+    let (hold, is_there) = match step {
+        // A writer does not end: the triggers cannot be made.
+        "preparing" => (
+            "BEGIN; UPDATE events SET value = 0 WHERE id = 1".to_owned(),
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE mode = 'ShareRowExclusiveLock' AND relation = 'events'::regclass)",
+        ),
+        // The blocks are copied, and nothing is committed.
+        "the first blocks" => (blocks(0), ADVISORY),
+        "more blocks" => (blocks(60), ADVISORY),
+        // A snapshot keeps the tables from changing places.
+        _ => ("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1".to_owned(), APPLYING),
+    };
     let mut client = connect(cluster);
-    client
-        .batch_execute(match step {
-            // A writer does not end: the triggers cannot be made.
-            "prepare" => "BEGIN; UPDATE events SET value = 0 WHERE id = 1",
-            // A snapshot keeps the tables from changing places.
-            "swap" => "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1",
-            // A writer of the other table keeps the foreign key from becoming the table's own.
-            _ => "BEGIN; UPDATE kind SET id = 1 WHERE id = 1",
-        })
-        .unwrap();
-    client
+    client.batch_execute(&hold).unwrap();
+    (client, is_there)
 }
 
 #[test]
@@ -186,48 +203,35 @@ fn it_goes_on_after_a_kill_at_every_step() {
     let cluster = scene();
     let writers: Vec<_> =
         [100_000, 200_000].map(|first| (first, write(&cluster, first, &STOP))).into_iter().collect();
-    let seen = Mutex::new(Vec::new());
-    let kill_when = |what: &str, whole: bool, is_there: &dyn Fn(&(String, i64)) -> bool| {
+    let kill_at = |step: &str, whole: bool| {
+        let (_held, is_there) = held_at(&cluster, step);
         let conversion = convert(&cluster);
         let mut client = connect(&cluster);
-        while !is_there(&state(&mut client)) {
-            if conversion.is_finished() {
-                panic!("it ended before {what}: {:?}", conversion.join().unwrap());
-            }
+        while !client.query_one(is_there, &[]).unwrap().get::<_, bool>(0) {
+            assert!(!conversion.is_finished(), "it ended before {step}: {:?}", conversion.join().unwrap());
         }
-        // Into the step, not only to its beginning.
-        thread::sleep(Duration::from_millis(if what.starts_with("held") { 300 } else { 3 }));
-        seen.lock().unwrap().push((what.to_owned(), state(&mut client)));
+        println!("{step}: {:?}", state(&mut client));
         drop(client);
         kill(&cluster, whole);
-        assert!(conversion.join().unwrap().is_err(), "{what}");
+        assert!(conversion.join().unwrap().is_err(), "{step}");
     };
-    {
-        let _held = held_at(&cluster, "prepare");
-        kill_when("held while preparing", true, &|(state, _)| state == "none");
-    }
-    kill_when("the first blocks", false, &|(state, block)| state == "copying" && *block > 0);
-    kill_when("more blocks", true, &|(state, block)| state == "copying" && *block > 60);
-    {
-        let _held = held_at(&cluster, "swap");
-        kill_when("held before the swap", false, &|(state, _)| state == "applying");
-    }
-    {
-        let _held = held_at(&cluster, "swap");
-        kill_when("held before the swap", true, &|(state, _)| state == "applying");
-    }
+    kill_at("preparing", true);
+    kill_at("the first blocks", false);
+    kill_at("more blocks", true);
+    kill_at("the swap", false);
+    kill_at("the swap", true);
     {
         let conversion = convert(&cluster);
         let mut client = connect(&cluster);
         while state(&mut client).0 != "swapped" && !conversion.is_finished() {}
-        let held = held_at(&cluster, "finish");
+        // A writer of the other table keeps the foreign key from becoming the table's own.
+        let held = client.batch_execute("BEGIN; UPDATE kind SET id = 1 WHERE id = 1");
+        println!("the foreign keys: {held:?}, {:?}", state(&mut connect(&cluster)));
         kill(&cluster, true);
-        drop(held);
         let _ended = conversion.join().unwrap();
     }
     assert_eq!(convert(&cluster).join().unwrap(), Ok(()));
     STOP.store(true, Ordering::Relaxed);
-    println!("{:?}", seen.lock().unwrap());
     for (first, writer) in writers {
         check(&cluster, first, &writer.join().unwrap());
     }
