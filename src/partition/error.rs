@@ -83,7 +83,7 @@ pub enum PartitionError {
     )]
     OwnCode { default: String, what: String },
     #[error("{taken} rows were taken out of the default partition and {put} came to their place")]
-    NotAllMoved { taken: i64, put: i64 },
+    NotAllMoved { taken: usize, put: usize },
     #[error("another run works on the partitions of {0}")]
     Busy(String),
     #[error("partition {0} is no longer as it was planned")]

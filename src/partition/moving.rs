@@ -11,17 +11,28 @@ use crate::pg::{own, spi};
 pub struct Move {
     default: Regclass,
     name: Qualified,
-    sql: String,
+    put: String,
+    take: String,
     /// The triggers as they were when it was planned, for showing.
     shown: Vec<String>,
 }
 
 impl Move {
-    /// `sql` moves the rows and tells how many were taken and how many put.
-    pub fn of(default: &DefaultPartition, sql: String) -> Result<Self> {
-        let mut planned = Self { default: default.table, name: default.name.clone(), sql, shown: Vec::new() };
+    /// The rows of `default` for which `within` holds, into `partition`.
+    pub fn of(
+        default: &DefaultPartition,
+        partition: &Qualified,
+        columns: &str,
+        within: &str,
+    ) -> Result<Self> {
+        let (from, to) = (default.name.sql(), partition.sql());
+        let put = format!("INSERT INTO {to} ({columns}) SELECT {columns} FROM ONLY {from} WHERE {within}");
+        let take = format!("DELETE FROM ONLY {from} WHERE {within}");
+        let mut planned =
+            Self { default: default.table, name: default.name.clone(), put, take, shown: Vec::new() };
         let (off, on) = planned.switches()?;
-        planned.shown = off.into_iter().chain([planned.sql.clone()]).chain(on).collect();
+        let moved = [planned.put.clone(), planned.take.clone()];
+        planned.shown = off.into_iter().chain(moved).chain(on).collect();
         Ok(planned)
     }
 
@@ -30,7 +41,7 @@ impl Move {
         self.shown.join(";\n")
     }
 
-    /// The caller keeps others from altering the default partition.
+    /// The caller keeps others from writing to the default partition, so that both statements find the same rows.
     ///
     /// Errors: 0A000 if code of the owner's would run while foreign keys are not looked after; 22023 if not all rows that
     /// were taken came to their new place.
@@ -44,12 +55,11 @@ impl Move {
             own::read_as_owner(|| statements.iter().try_for_each(|sql| spi::write(sql, &[]).map(drop)))
         };
         switch(off)?;
-        let counts =
-            spi::write_returning(&self.sql, &[], |row| Ok(row.get::<i64>(1)?.zip(row.get::<i64>(2)?)))?;
+        let (put, taken) = (spi::write(&self.put, &[])?, spi::write(&self.take, &[])?);
         switch(on)?;
-        match counts.into_iter().flatten().next() {
-            Some((taken, put)) if taken != put => Err(PartitionError::NotAllMoved { taken, put }.into()),
-            _ => Ok(()),
+        match put == taken {
+            true => Ok(()),
+            false => Err(PartitionError::NotAllMoved { taken, put }.into()),
         }
     }
 

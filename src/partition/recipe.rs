@@ -20,7 +20,8 @@ use crate::pg::{lock, session, spi};
 struct Part {
     before: String,
     after: String,
-    of_triggers: bool,
+    /// Indexes, foreign keys and triggers: rows come in before.
+    is_late: bool,
 }
 
 impl Part {
@@ -82,15 +83,24 @@ impl Recipe {
         Self::after(parent, children.model(), storage)
     }
 
+    /// For partitions that get their rows before they are attached.
+    pub fn for_rows(parent: &Parent, children: &Children, storage: &[String]) -> Result<Self> {
+        Self::read(parent, children.model(), storage, true)
+    }
+
     /// For partitions that take after `model`.
     pub fn after(parent: &Parent, model: Option<pg_sys::Oid>, storage: &[String]) -> Result<Self> {
+        Self::read(parent, model, storage, false)
+    }
+
+    fn read(parent: &Parent, model: Option<pg_sys::Oid>, storage: &[String], for_rows: bool) -> Result<Self> {
         let sql = include_str!("../../sql/partition/recipe.sql");
-        let args = [parent.table.into(), model.into(), storage.to_vec().into()];
+        let args = [parent.table.into(), model.into(), storage.to_vec().into(), for_rows.into()];
         let statements = session::pinned(|| {
             spi::read_now(sql, &args, |row| {
                 let part = row.get::<String>(1)?.zip(row.get::<String>(2)?);
-                let of_triggers = row.get::<bool>(3)? == Some(true);
-                Ok(part.map(|(before, after)| Part { before, after, of_triggers }))
+                let is_late = row.get::<bool>(3)? == Some(true);
+                Ok(part.map(|(before, after)| Part { before, after, is_late }))
             })
         })?;
         let replica_identity = spi::read_one_now(
@@ -109,19 +119,17 @@ impl Recipe {
 
     /// Makes the table that is to be a partition.
     pub fn create(&self, partition: &Qualified) -> Vec<Statement> {
-        let mut statements = self.create_without_triggers(partition);
-        statements.extend(self.triggers(partition));
-        statements
+        self.parts(partition, |_| true)
     }
 
     /// The table, for rows to come in without a trigger seeing them.
-    pub fn create_without_triggers(&self, partition: &Qualified) -> Vec<Statement> {
-        self.parts(partition, |part| !part.of_triggers)
+    pub fn before_rows(&self, partition: &Qualified) -> Vec<Statement> {
+        self.parts(partition, |part| !part.is_late)
     }
 
-    /// The triggers of its own.
-    pub fn triggers(&self, partition: &Qualified) -> Vec<Statement> {
-        self.parts(partition, |part| part.of_triggers)
+    /// What it has besides.
+    pub fn after_rows(&self, partition: &Qualified) -> Vec<Statement> {
+        self.parts(partition, |part| part.is_late)
     }
 
     fn parts(&self, partition: &Qualified, chosen: impl Fn(&Part) -> bool) -> Vec<Statement> {

@@ -148,16 +148,21 @@ fn watched(children: &Children, now: i64) -> Vec<pg_sys::Oid> {
     ahead.map(|it| it.table.0).collect()
 }
 
-/// What the default partition looks like from outside: another value if rows were added to it.
+/// What the default partition looks like from outside: another value if rows were added to it. Those of other sessions
+/// show when these have told the server, a second or ten later.
 fn mark(default: Regclass) -> Result<Option<String>> {
     let sql = format!("SELECT {}", mark_of("$1::pg_catalog.oid"));
     Ok(spi::read_one_now(&sql, &[default.into()], |row| row.get::<String>(1))?.flatten())
 }
 
 fn mark_of(oid: &str) -> String {
-    format!(
-        "{oid}::text || ':' || coalesce(pg_catalog.pg_stat_get_tuples_inserted({oid}), 0) || ':' || coalesce(pg_catalog.pg_stat_get_tuples_updated({oid}), 0)"
-    )
+    // What this session has not told yet counts, too.
+    let count = |of: &str| {
+        format!(
+            "coalesce(pg_catalog.pg_stat_get_tuples_{of}({oid}), 0) + coalesce(pg_catalog.pg_stat_get_xact_tuples_{of}({oid}), 0)"
+        )
+    };
+    format!("{oid}::text || ':' || ({}) || ':' || ({})", count("inserted"), count("updated"))
 }
 
 /// The tables that have something to do now, or may have, and those that are somebody else's. One query, whose cost

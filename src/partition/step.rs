@@ -10,7 +10,6 @@ use super::children::{DefaultPartition, Partition};
 use super::column;
 use super::error::PartitionError;
 use super::moving::Move;
-use super::parent::Parent;
 use super::recipe::{Lock, Recipe, Statement};
 use super::retired::{self, Retired, Still};
 use super::set::{Archive, RetentionAction};
@@ -147,7 +146,9 @@ impl<'a> Steps<'a> {
     /// and writers from the beginning: a query that knows its partitions already would find the rows in none of them.
     fn move_rows(&self, range: Range) -> Result<Step> {
         let (partition, (lower, upper)) = self.new_partition(range)?;
-        let (parent, default, recipe) = (&self.look.set.parent, self.default()?, self.recipe()?);
+        let (set, default) = (self.look.set, self.default()?);
+        let (parent, recipe) =
+            (&set.parent, Recipe::for_rows(&set.parent, self.look.children, &set.storage)?);
         // Elsewhere they would not be on hold.
         retired::check_hold(parent, default.table.0, &default.name)?;
         let on_parent = |mode| lock(parent.table, &parent.name, mode);
@@ -156,12 +157,13 @@ impl<'a> Steps<'a> {
         let within = column::within(parent, &lower, &upper);
         let mut statements = vec![on_parent(Mode::ShareRow)];
         statements.extend(self.parent_locks(Mode::ShareUpdate)?);
-        statements.extend(recipe.create_without_triggers(&partition));
+        statements.extend(recipe.before_rows(&partition));
         // That each row fits is checked on its way, and not looked for again when it is attached.
         statements.push(alter(&format!("ADD CONSTRAINT {WITHIN} CHECK ({column} IS NOT NULL AND {within})")));
         statements.push(on_default(default, Mode::ShareRow));
-        statements.push(moved(parent, default, &partition, &within)?);
-        statements.extend(recipe.triggers(&partition));
+        let moved = Move::of(default, &partition, &column::stored(parent)?, &within)?;
+        statements.push(Statement::Move(moved));
+        statements.extend(recipe.after_rows(&partition));
         // Whoever waits for a row that was moved may hold these: waiting for him would be a deadlock of his.
         statements
             .extend([on_parent(Mode::Access), on_default(default, Mode::Access)].map(Statement::unqueued));
@@ -367,24 +369,6 @@ impl<'a> Steps<'a> {
 
 pub fn lock(relation: Regclass, name: &Qualified, mode: Mode) -> Statement {
     Statement::Lock(Lock { relation, name: name.clone(), mode })
-}
-
-/// Takes the rows of a range out of the default partition and puts them into another.
-fn moved(
-    parent: &Parent,
-    default: &DefaultPartition,
-    partition: &Qualified,
-    within: &str,
-) -> Result<Statement> {
-    let columns = column::stored(parent)?;
-    let sql = format!(
-        "WITH taken AS (DELETE FROM ONLY {} WHERE {within} RETURNING {columns}),
-     put AS (INSERT INTO {} ({columns}) SELECT {columns} FROM taken RETURNING 1)
-SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM put)",
-        default.name.sql(),
-        partition.sql(),
-    );
-    Ok(Statement::Move(Move::of(default, sql)?))
 }
 
 pub fn on_default(default: &DefaultPartition, mode: Mode) -> Statement {

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use postgres::Client;
+
 use super::{StopAtEnd, done, maintain, names, new_session, partitions, status};
 use crate::fixture::{execute, on_test, refused, rows, text};
 
@@ -231,4 +233,68 @@ fn no_writer_misses_a_row_that_moves_and_none_fails() {
     assert_eq!(text(&mut client, "SELECT count(*) FROM t WHERE id = -1"), inserts.to_string());
     maintain(&mut client);
     assert_eq!(text(&mut client, "SELECT count(*) FROM ONLY t_default"), "0");
+}
+
+#[test]
+fn a_partition_of_moved_rows_is_like_one_that_was_made_before() {
+    let (mut client, _) = new_session();
+    execute(
+        &mut client,
+        r#"CREATE TABLE kind (id int PRIMARY KEY); INSERT INTO kind VALUES (1);
+           CREATE FUNCTION low(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT pg_catalog.lower($1)';
+           CREATE TABLE "Odd ""ON ONLY" (id int GENERATED ALWAYS AS IDENTITY, at date NOT NULL, kind int NOT NULL REFERENCES kind, "a b" text,
+               long text GENERATED ALWAYS AS ("a b" || 'x') STORED,
+               CONSTRAINT "its key" PRIMARY KEY (id, at) INCLUDE (kind), UNIQUE ("a b", at)) PARTITION BY RANGE (at);
+           CREATE INDEX "an ""index" ON "Odd ""ON ONLY" (at DESC, "a b" COLLATE "C" text_pattern_ops) WHERE kind > 0;
+           CREATE UNIQUE INDEX unique_kind ON "Odd ""ON ONLY" (kind, id, at);
+           CREATE INDEX ON "Odd ""ON ONLY" USING hash (lower("a b")); CREATE INDEX ON "Odd ""ON ONLY" USING brin (at) WITH (pages_per_range = 7);
+           ALTER TABLE "Odd ""ON ONLY" REPLICA IDENTITY USING INDEX unique_kind;
+           CREATE TABLE odd_default PARTITION OF "Odd ""ON ONLY" DEFAULT;
+           SELECT opdb.manage_partitions('"Odd ""ON ONLY"', premake => 1)"#,
+    );
+    let same = |client: &mut Client, days: i32| {
+        let insert = format!(
+            r#"INSERT INTO "Odd ""ON ONLY" (at, kind, "a b") SELECT current_date - {days}, 1, 'row' || g FROM generate_series(1, 10) g"#
+        );
+        execute(client, &insert);
+        maintain(client);
+        assert_eq!(text(client, "SELECT coalesce(last_error, 'none') FROM opdb.partition_status"), "none");
+        let of = |client: &mut Client, day: &str| {
+            let sql = format!(
+                "WITH partition AS (SELECT c.oid, c.relname FROM pg_class c JOIN pg_inherits h ON h.inhrelid = c.oid
+                                    WHERE c.relname LIKE 'Odd%' || to_char({day}, 'YYYY_MM_DD')),
+                 part (text) AS (
+                     SELECT replace(pg_get_indexdef(i.indexrelid), right(p.relname, 10), 'day') || i.indisreplident || i.indisvalid
+                            || (SELECT h.inhparent::regclass FROM pg_inherits h WHERE h.inhrelid = i.indexrelid)
+                     FROM pg_index i JOIN partition p ON p.oid = i.indrelid
+                     UNION ALL
+                     SELECT replace(k.conname, right(p.relname, 10), 'day') || pg_get_constraintdef(k.oid) || k.convalidated || k.conparentid
+                     FROM pg_constraint k JOIN partition p ON p.oid = k.conrelid
+                     UNION ALL
+                     SELECT t.tgfoid::regproc || t.tgenabled::text || t.tgtype FROM pg_trigger t JOIN partition p ON p.oid = t.tgrelid)
+                 SELECT string_agg(text, E'\\n' ORDER BY text) FROM part"
+            );
+            text(client, &sql)
+        };
+        let made = of(client, "current_date + 1");
+        assert!(made.contains("unique_kind") && made.contains("PRIMARY KEY"), "{made}");
+        assert_eq!(of(client, &format!("current_date - {days}")), made);
+        assert_eq!(text(client, "SELECT count(*) FROM ONLY odd_default"), "0");
+        assert_eq!(
+            text(client, "SELECT count(*) FROM opdb.partition_drift() WHERE partition NOT LIKE '%default'"),
+            "0"
+        );
+    };
+    let key = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conparentid <> 0 AND convalidated";
+    assert_eq!(text(&mut client, key), "3");
+    same(&mut client, 3);
+    assert_eq!(text(&mut client, key), "4");
+    // What only LIKE brings, and what the owner might not be allowed to name, is there from the beginning.
+    let own = r#"ALTER TABLE "Odd ""ON ONLY" DROP CONSTRAINT "Odd ""ON ONLY_kind_fkey"; CREATE INDEX ON "Odd ""ON ONLY" (low("a b"))"#;
+    execute(&mut client, own);
+    same(&mut client, 5);
+    execute(&mut client, r#"COMMENT ON INDEX "an ""index" IS 'told'"#);
+    same(&mut client, 7);
+    let comments = "SELECT count(*) FROM pg_description WHERE description = 'told'";
+    assert_eq!(text(&mut client, comments), "2");
 }
