@@ -55,12 +55,13 @@ WITH source AS (
     WHERE k.conrelid = $1 AND d.deptype <> 'i'
 ), carried AS (
     -- Views and functions that are made again, each by its owner.
-    SELECT 'view ' || v.oid::regclass AS what, v.relowner AS owner, v.relnamespace AS schema, d.objid
+    SELECT 'view ' || v.oid::regclass AS what, v.relowner AS owner, v.relnamespace AS schema, d.objid, v.relpersistence = 't' AS is_temporary,
+           false AS is_leakproof
     FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid
     JOIN pg_catalog.pg_class v ON v.oid = w.ev_class AND v.relkind = 'v'
     WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = $1
     UNION
-    SELECT 'function ' || f.oid::regprocedure, f.proowner, f.pronamespace, d.objid
+    SELECT 'function ' || f.oid::regprocedure, f.proowner, f.pronamespace, d.objid, false, f.proleakproof
     FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc f ON f.oid = d.objid AND f.prosqlbody IS NOT NULL
     WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = $1
 ), foreign_key AS (
@@ -136,6 +137,14 @@ WITH source AS (
     UNION ALL
     SELECT 11, c.what || ' belongs to a role that you are not a member of, or that may not create in its schema' FROM carried c
     WHERE NOT pg_catalog.pg_has_role(c.owner, 'USAGE') OR NOT pg_catalog.has_schema_privilege(c.owner, c.schema, 'CREATE')
+    UNION ALL
+    SELECT 11, c.what || CASE WHEN c.is_temporary THEN ' is temporary' ELSE ' is LEAKPROOF, which only a superuser can make again' END FROM carried c
+    WHERE c.is_temporary OR c.is_leakproof AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = c.owner)
+    UNION ALL
+    -- Each partition gets the foreign key by itself.
+    SELECT 11, pg_catalog.format('the owner may not refer to %s any more, to which foreign key %I is', k.confrelid::regclass, k.conname)
+    FROM pg_catalog.pg_constraint k, source s
+    WHERE k.conrelid = $1 AND k.contype = 'f' AND NOT pg_catalog.has_any_column_privilege(s.relowner, k.confrelid, 'REFERENCES')
     UNION ALL
     SELECT 12, pg_catalog.format('%I may not create in schema %I', pg_catalog.pg_get_userbyid(s.relowner), s.nspname) FROM source s
     WHERE NOT pg_catalog.has_schema_privilege(s.relowner, s.relnamespace, 'CREATE')

@@ -99,7 +99,8 @@ fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Result<i6
     }
     match apply::apply(environment, &checked.planned, options) {
         Outcome::Committed(applied) => history::record(entry("applied", &applied, None)),
-        Outcome::RolledBack(failure) if is_interruption(&failure) => Err(failure),
+        // Somebody stopped this call: that is their error to see, not a failed deployment.
+        Outcome::RolledBack(failure) if failure.is_interrupt => Err(failure),
         Outcome::RolledBack(failure) => {
             let error = full_text(&failure);
             unsuccessful(failure, options, entry("failed", &[], Some(error)))
@@ -138,11 +139,6 @@ fn warn(id: i64, failure: &Failure) {
         None => hint,
     });
     report.report(PgLogLevel::WARNING);
-}
-
-/// Somebody stopped this call: that is their error to see, not a failed deployment.
-fn is_interruption(failure: &Failure) -> bool {
-    failure.class() == "57" && !failure.is_remote
 }
 
 fn full_text(failure: &Failure) -> String {

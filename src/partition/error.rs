@@ -82,6 +82,10 @@ pub enum PartitionError {
         "rows cannot be moved out of {default}: while they are, foreign keys are not looked after, and {what} runs code of its owner"
     )]
     OwnCode { default: String, what: String },
+    #[error(
+        "rows cannot be moved out of {default}: publication {publication} would tell its subscribers that they are deleted"
+    )]
+    Published { default: String, publication: String },
     #[error("{taken} rows were taken out of the default partition and {put} came to their place")]
     NotAllMoved { taken: usize, put: usize },
     #[error("another run works on the partitions of {0}")]
@@ -119,6 +123,7 @@ impl Report for PartitionError {
             | Self::OfExpression(_)
             | Self::NothingToHold(_) => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
             Self::OwnCode { .. }
+            | Self::Published { .. }
             | Self::UnsupportedType(..)
             | Self::NoForeignPartition { .. }
             | Self::SortsOtherwise(_) => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -219,6 +224,9 @@ impl Report for PartitionError {
                 "Rows beyond the last partition have no place soon: ALTER the column's type to bigint.".into()
             }
             Self::OwnCode { .. } => "Move the rows by hand, or make the check one of built-in functions.".into(),
+            Self::Published { publication, .. } => format!(
+                "ALTER PUBLICATION {publication} to leave the table out until the next run has moved them, and move them on each subscriber, too."
+            ),
             Self::NotAllMoved { .. } => {
                 "Nothing was changed. A rule of a partition does not let all rows in; drop it, or move the rows by hand.".into()
             }

@@ -114,7 +114,7 @@ fn create(
         statement.run()?;
     }
     with_each(&partition)?;
-    for statement in recipe.attach(&partition, &lower, &upper)? {
+    for statement in recipe.attach(&partition, &lower, &upper) {
         statement.run()?;
     }
     Ok(())

@@ -19,12 +19,15 @@ pub struct Move {
 
 impl Move {
     /// The rows of `default` for which `within` holds, into `partition`.
+    ///
+    /// Errors: 0A000 if subscribers would lose them.
     pub fn of(
         default: &DefaultPartition,
         partition: &Qualified,
         columns: &str,
         within: &str,
     ) -> Result<Self> {
+        check_publications(default)?;
         let (from, to) = (default.name.sql(), partition.sql());
         let put = format!("INSERT INTO {to} ({columns}) SELECT {columns} FROM ONLY {from} WHERE {within}");
         let take = format!("DELETE FROM ONLY {from} WHERE {within}");
@@ -110,5 +113,25 @@ impl Move {
             Some(what) => Err(PartitionError::OwnCode { default: self.name.sql(), what }.into()),
             None => Ok(()),
         }
+    }
+}
+
+/// The new partition is in no publication before it is attached: only that its rows leave the old place would be told.
+fn check_publications(default: &DefaultPartition) -> Result<()> {
+    let publication = spi::read_one_now(
+        "SELECT pg_catalog.quote_ident(p.pubname)
+         FROM pg_catalog.pg_partition_ancestors($1) a JOIN pg_catalog.pg_class c ON c.oid = a.relid
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         JOIN pg_catalog.pg_publication_tables t ON t.schemaname = n.nspname AND t.tablename = c.relname
+         JOIN pg_catalog.pg_publication p ON p.pubname = t.pubname
+         WHERE p.pubdelete AND pg_catalog.current_setting('wal_level') = 'logical' ORDER BY 1 LIMIT 1",
+        &[default.table.into()],
+        |row| row.get::<String>(1),
+    )?;
+    match publication.flatten() {
+        Some(publication) => {
+            Err(PartitionError::Published { default: default.name.sql(), publication }.into())
+        }
+        None => Ok(()),
     }
 }

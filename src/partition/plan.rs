@@ -33,7 +33,7 @@ pub fn plan(parent: Option<Regclass>, at: Option<TimestampWithTimeZone>) -> Resu
             let planned = subtransaction::discarded(|| of(*table, phase, at));
             match planned {
                 Ok(planned) => rows.extend(planned),
-                Err(failure) if parent.is_some() || failure.class() == "57" => return Err(failure),
+                Err(failure) if parent.is_some() || failure.is_interrupt => return Err(failure),
                 Err(failure) => rows.push(failed(*table, "plan", &failure)),
             }
         }

@@ -12,7 +12,7 @@ use super::retired::Still;
 use super::shipment::Shipment;
 use crate::pg::error::Result;
 use crate::pg::lock::Mode;
-use crate::pg::name::{self, Qualified, literal};
+use crate::pg::name::{Qualified, literal};
 use crate::pg::types::Regclass;
 use crate::pg::{lock, session, spi};
 
@@ -34,8 +34,8 @@ impl Part {
 pub struct Recipe {
     parent: Qualified,
     statements: Vec<Part>,
-    /// The parent's index whose part is to be the replica identity.
-    replica_identity: Option<Regclass>,
+    /// Whether the part of an index of the parent's is to be the replica identity.
+    has_identity_index: bool,
 }
 
 /// A part of a step; parts are carried out in order.
@@ -103,18 +103,28 @@ impl Recipe {
                 Ok(part.map(|(before, after)| Part { before, after, is_late }))
             })
         })?;
-        let replica_identity = spi::read_one_now(
-            "SELECT i.indexrelid::pg_catalog.regclass FROM pg_catalog.pg_index i
-             JOIN pg_catalog.pg_class c ON c.oid = i.indrelid AND c.relreplident = 'i'
-             WHERE i.indrelid = $1 AND i.indisreplident",
+        let has_identity_index = spi::read_value::<bool>(
+            "SELECT relreplident = 'i' FROM pg_catalog.pg_class WHERE oid = $1",
             &[parent.table.into()],
-            |row| row.get::<Regclass>(1),
         )?;
         Ok(Self {
             parent: parent.name.clone(),
             statements: statements.into_iter().flatten().collect(),
-            replica_identity: replica_identity.flatten(),
+            has_identity_index: has_identity_index == Some(true),
         })
+    }
+
+    /// For partitions of a table called `name`, which is to be made like the parent.
+    #[must_use]
+    pub fn of_copy(mut self, name: &Qualified) -> Self {
+        let like = |table: &Qualified| format!(" (LIKE {} ", table.sql());
+        for part in &mut self.statements {
+            if let Some(rest) = part.after.strip_prefix(&like(&self.parent)) {
+                part.after = like(name) + rest;
+            }
+        }
+        self.parent = name.clone();
+        self
     }
 
     /// Makes the table that is to be a partition.
@@ -143,24 +153,21 @@ impl Recipe {
     }
 
     /// Makes it one.
-    pub fn attach(&self, partition: &Qualified, lower: &str, upper: &str) -> Result<Vec<Statement>> {
+    pub fn attach(&self, partition: &Qualified, lower: &str, upper: &str) -> Vec<Statement> {
         self.attach_as(partition, &format!("FOR VALUES FROM ({}) TO ({})", literal(lower), literal(upper)))
     }
 
     /// Makes it the default partition.
-    pub fn attach_default(&self, partition: &Qualified) -> Result<Vec<Statement>> {
+    pub fn attach_default(&self, partition: &Qualified) -> Vec<Statement> {
         self.attach_as(partition, "DEFAULT")
     }
 
-    fn attach_as(&self, partition: &Qualified, bound: &str) -> Result<Vec<Statement>> {
-        let partition = partition.sql();
-        let mut statements = vec![Statement::Sql(format!(
-            "ALTER TABLE {} ATTACH PARTITION {partition} {bound}",
-            self.parent.sql(),
-        ))];
-        let identity = self.replica_identity.map(name::of).transpose()?;
-        statements.extend(identity.map(|index| identify(&partition, &index.sql())));
-        Ok(statements)
+    fn attach_as(&self, partition: &Qualified, bound: &str) -> Vec<Statement> {
+        let (parent, partition) = (self.parent.sql(), partition.sql());
+        let mut statements =
+            vec![Statement::Sql(format!("ALTER TABLE {parent} ATTACH PARTITION {partition} {bound}"))];
+        statements.extend(self.has_identity_index.then(|| identify(&partition, &parent)));
+        statements
     }
 }
 
@@ -222,16 +229,17 @@ impl Lock {
 }
 
 /// The server names a partition's indexes: which is the one shows only when it is attached.
-fn identify(partition: &str, by_part_of: &str) -> Statement {
+fn identify(partition: &str, parent: &str) -> Statement {
     let body = format!(
         "BEGIN EXECUTE (
     SELECT pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY USING INDEX %I', i.indrelid::pg_catalog.regclass, c.relname)
-    FROM pg_catalog.pg_index i
-    JOIN pg_catalog.pg_inherits h ON h.inhrelid = i.indexrelid AND h.inhparent = {}::pg_catalog.regclass
+    FROM pg_catalog.pg_index p
+    JOIN pg_catalog.pg_inherits h ON h.inhparent = p.indexrelid
+    JOIN pg_catalog.pg_index i ON i.indexrelid = h.inhrelid AND i.indrelid = {}::pg_catalog.regclass
     JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-    WHERE i.indrelid = {}::pg_catalog.regclass); END",
-        literal(by_part_of),
-        literal(partition)
+    WHERE p.indrelid = {}::pg_catalog.regclass AND p.indisreplident); END",
+        literal(partition),
+        literal(parent)
     );
     Statement::Sql(format!("DO {}", literal(&body)))
 }

@@ -174,7 +174,7 @@ pub fn planned(parent: Regclass, phase: Phase) -> Result<Planned> {
     };
     let planned = match subtransaction::run(plan) {
         Ok(planned) => planned,
-        Err(failure) if must_stop(&failure) => return Err(failure),
+        Err(failure) if failure.is_interrupt => return Err(failure),
         Err(failure) => Planned { tasks: Vec::new(), outcomes: vec![Outcome::failed("plan", &failure)] },
     };
     for outcome in &planned.outcomes {
@@ -190,7 +190,7 @@ pub fn one(parent: Regclass, task: Task) -> Result<Outcome> {
     let result = subtransaction::run(|| attempt(parent, task, &mut outcome));
     outcome = match result {
         Ok(()) => outcome,
-        Err(failure) if must_stop(&failure) => return Err(failure),
+        Err(failure) if failure.is_interrupt => return Err(failure),
         Err(failure) => {
             let Outcome { action, partition, lower, upper, .. } = outcome;
             let status = if is_done_already(&failure) { "skipped" } else { "failed" };
@@ -228,11 +228,6 @@ pub fn attempt_all(parent: Regclass, tasks: &[Task], mut begin: impl FnMut(&Step
         note(&set, step.then)?;
     }
     Ok(())
-}
-
-/// Somebody wants this session to stop; the next step would not run either.
-fn must_stop(failure: &Failure) -> bool {
-    !failure.is_remote && matches!(failure.class().as_str(), "57" | "25")
 }
 
 /// Another run, or a person, was faster; or a hold was placed meanwhile.

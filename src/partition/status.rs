@@ -41,7 +41,7 @@ fn overview(parent: Regclass) -> Result<Overview> {
     let looked = subtransaction::discarded(|| session::pinned(|| look(parent)));
     match looked {
         Ok(overview) => Ok(overview),
-        Err(failure) if matches!(failure.class().as_str(), "57" | "25") => Err(failure),
+        Err(failure) if failure.is_interrupt => Err(failure),
         Err(failure) => Ok(Overview { note: Some(failure.message), ..Overview::default() }),
     }
 }

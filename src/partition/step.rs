@@ -134,7 +134,7 @@ impl<'a> Steps<'a> {
         let mut statements = self.parent_locks(Mode::ShareUpdate)?;
         statements.extend(recipe.create(&partition));
         statements.extend(self.look.children.default.as_ref().map(|it| on_default(it, Mode::Access)));
-        statements.extend(recipe.attach(&partition, &lower, &upper)?);
+        statements.extend(recipe.attach(&partition, &lower, &upper));
         let mut step = Step::new("create", Some(partition), statements).over(lower, upper);
         step.then = self.must_analyze();
         Ok(step)
@@ -167,7 +167,7 @@ impl<'a> Steps<'a> {
         // Whoever waits for a row that was moved may hold these: waiting for him would be a deadlock of his.
         statements
             .extend([on_parent(Mode::Access), on_default(default, Mode::Access)].map(Statement::unqueued));
-        statements.extend(recipe.attach(&partition, &lower, &upper)?);
+        statements.extend(recipe.attach(&partition, &lower, &upper));
         statements.push(alter(&format!("DROP CONSTRAINT {WITHIN}")));
         let mut step = Step::new("move_rows", Some(partition), statements).over(lower, upper);
         let rows = self.look.strays.as_ref().and_then(|strays| strays.rows.get(&range)).copied();

@@ -137,7 +137,7 @@ impl<'a> Look<'a> {
         // Partitions are made all the same.
         match subtransaction::run(|| stray::find(set, children)) {
             Ok(strays) => Ok(Self { strays, ..look }),
-            Err(failure) if failure.class() == "57" => Err(failure),
+            Err(failure) if failure.is_interrupt => Err(failure),
             Err(failure) => Ok(Self { stray_failure: Some(failure), ..look }),
         }
     }

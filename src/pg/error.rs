@@ -14,6 +14,9 @@ pub struct Failure {
     pub hint: Option<String>,
     /// Raised by another server, not by this one.
     pub is_remote: bool,
+    /// The session was told to stop, by a person, a timeout or a shutdown: whatever comes next would not run either. Code
+    /// that raises the same SQLSTATE only fails.
+    pub is_interrupt: bool,
 }
 
 pub type Result<T> = std::result::Result<T, Failure>;
@@ -30,6 +33,7 @@ impl Failure {
             detail: report.detail().map(str::to_owned),
             hint: report.hint().map(str::to_owned),
             is_remote: false,
+            is_interrupt: report.function_name() == Some("ProcessInterrupts"),
         }
     }
 
@@ -97,6 +101,7 @@ impl From<SpiError> for Failure {
             detail: None,
             hint: None,
             is_remote: false,
+            is_interrupt: false,
         }
     }
 }
@@ -127,6 +132,7 @@ macro_rules! reported {
                     detail: error.detail(),
                     hint: error.hint(),
                     is_remote: false,
+                    is_interrupt: false,
                 }
             }
         }
@@ -148,6 +154,7 @@ pub fn required<T>(argument: &'static str, value: Option<T>) -> Result<T> {
         detail: None,
         hint: Some(format!("Pass a value for \"{argument}\".")),
         is_remote: false,
+        is_interrupt: false,
     })
 }
 

@@ -93,6 +93,7 @@ pub fn check_writable() -> Result<()> {
         detail: None,
         hint: Some("Call it on the primary, in a transaction that may write.".into()),
         is_remote: false,
+        is_interrupt: false,
     })
 }
 
@@ -123,6 +124,7 @@ pub fn c_string(text: &str) -> Result<CString> {
         detail: None,
         hint: Some("PostgreSQL text cannot hold NUL: remove it.".into()),
         is_remote: false,
+        is_interrupt: false,
     })
 }
 

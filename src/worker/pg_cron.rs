@@ -112,7 +112,7 @@ fn schedule_one(job: &Job, cron_zone: &str) -> Result<Scheduled> {
             command: Some(job.command.clone()),
             note: differences(job, cron_zone),
         }),
-        Err(failure) if matches!(failure.class().as_str(), "57" | "53") => Err(failure),
+        Err(failure) if failure.is_interrupt || failure.class() == "53" => Err(failure),
         Err(failure) => Ok(refused(format!("pg_cron refused it: {}", failure.message))),
     }
 }

@@ -25,7 +25,7 @@ pub fn servers() -> &'static Servers {
             ("max_connections", "200"),
             ("max_prepared_transactions", "10"),
         ]);
-        let production = start(&[("max_connections", "200")]);
+        let production = start(&[("max_connections", "200"), ("wal_level", "logical")]);
         for cluster in [&test, &production] {
             cluster.create_database("with_opdb").unwrap();
             execute(&mut cluster.connect_as_superuser("with_opdb").unwrap(), "CREATE EXTENSION opdb CASCADE");

@@ -206,6 +206,35 @@ const LOOK: &str = r#"
     ORDER BY 1, 2"#;
 
 #[test]
+fn the_plan_can_be_run_by_hand() {
+    let (mut client, _) = new_session();
+    execute(&mut client, RICH);
+    execute(
+        &mut client,
+        r#"ALTER TABLE "Orders" REPLICA IDENTITY USING INDEX "Orders_pkey"; GRANT SELECT ON "Orders" TO PUBLIC;
+           ALTER TABLE "Orders" ALTER at SET STATISTICS 77"#,
+    );
+    let look = LOOK.replace("UNION ALL SELECT 'rule', table_name::text FROM opdb.quality_rule", "");
+    let before = rows(&mut client, &look);
+    let plan = rows(
+        &mut client,
+        r#"SELECT ddl FROM opdb.plan_partition_table('"Orders"', 'at', '7 days', 2, options => '{"batch_rows": 7, "storage": {"fillfactor": 80}}')
+           WHERE ddl IS NOT NULL"#,
+    );
+    plan.concat().iter().for_each(|ddl| execute(&mut client, ddl));
+    assert_eq!(rows(&mut client, &look), before);
+    let set = "SELECT parent, every, premake, storage FROM opdb.partition_set";
+    assert_eq!(rows(&mut client, set), [["\"Orders\"", "7 days", "2", "{fillfactor=80}"]]);
+    assert_eq!(text(&mut client, "SELECT count(*) FROM opdb.partition_drift()"), "0");
+    assert_eq!(text(&mut client, r#"SELECT count(*) FROM "Orders_default""#), "2", "2097 and infinity");
+    let left = "SELECT count(*) FROM pg_class WHERE relname LIKE 'opdb\\_%' AND relnamespace = 'public'::regnamespace";
+    assert_eq!(text(&mut client, left), "0");
+    execute(&mut client, "TRUNCATE log");
+    execute(&mut client, "CALL opdb.run_partition_maintenance()");
+    assert_eq!(text(&mut client, "SELECT coalesce(last_error, 'none') FROM opdb.partition_status"), "none");
+}
+
+#[test]
 fn everything_of_the_table_is_carried() {
     let (mut client, name) = new_session();
     let (reader, writer) = (role(&servers().test, &[]), role(&servers().test, &[]));
@@ -222,7 +251,7 @@ fn everything_of_the_table_is_carried() {
         &mut client,
         r#"SELECT DISTINCT step FROM opdb.plan_partition_table('"Orders"', 'at', '7 days', 2) ORDER BY 1"#,
     );
-    assert_eq!(steps.concat().join(" "), "apply capture copy create finish partition swap");
+    assert_eq!(steps.concat().join(" "), "analyze apply capture copy create finish partition swap");
     assert_eq!(text(&mut client, "SELECT pg_current_xact_id_if_assigned()"), "NULL");
     execute(&mut client, "ROLLBACK");
     // What a foreign key deletes while the table is copied is not lost.

@@ -56,7 +56,7 @@ pub fn advice(going: &HashSet<pg_sys::Oid>, statistics: &Statistics) -> Result<V
         // One that another session holds: nothing is known.
         match pages::of(Regclass(target.index), |pages| Ok(look(pages, &target))) {
             Ok(found) => bloated.extend(found.flatten()),
-            Err(failure) if failure.class() == "57" => return Err(failure),
+            Err(failure) if failure.is_interrupt => return Err(failure),
             // A damaged page is not for this function to report on every call; the rest is.
             Err(_) => passed_over += 1,
         }

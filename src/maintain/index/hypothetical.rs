@@ -8,7 +8,7 @@ use pgrx::pg_sys;
 
 use super::creation::{self, Names};
 use super::search::{self, Chosen};
-use super::statement::{self, is_stop};
+use super::statement;
 use super::statistics::Statistics;
 use super::{Advice, Kind, LOCK_TIMEOUT, catalogued};
 use crate::pg::error::{Failure, Result};
@@ -67,7 +67,7 @@ pub fn advice(advised: &[Advice], statistics: &Statistics, names: &Names) -> Res
     let found = hypopg.load().and_then(|()| statement::slowest(&statements));
     let statements = match found {
         Ok(statements) => statements,
-        Err(failure) if is_stop(&failure) => return Err(failure),
+        Err(failure) if failure.is_interrupt => return Err(failure),
         Err(failure) => {
             pgrx::warning!("no index was tried for slow statements: {}", failure.message);
             return Ok(Vec::new());
@@ -135,7 +135,7 @@ impl Hypopg {
                 self.made.borrow_mut().push(oid);
                 Made { oid, name }
             })),
-            Err(failure) if is_stop(&failure) => Err(failure),
+            Err(failure) if failure.is_interrupt => Err(failure),
             Err(_) => Ok(None),
         }
     }
@@ -144,7 +144,7 @@ impl Hypopg {
     pub fn bytes(&self, made: &Made) -> Result<Option<i64>> {
         let sql = format!("SELECT {}.hypopg_relation_size($1)", self.schema);
         self.asked(|| spi::read_value::<i64>(&sql, &[made.oid.into()])).or_else(|failure| {
-            match is_stop(&failure) {
+            match failure.is_interrupt {
                 true => Err(failure),
                 false => Ok(None),
             }

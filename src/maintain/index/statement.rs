@@ -5,7 +5,7 @@ use pgrx::pg_sys;
 use pgrx::spi::SpiHeapTupleData;
 
 use super::{LOCK_TIMEOUT, NO_JIT};
-use crate::pg::error::{Failure, Result};
+use crate::pg::error::Result;
 use crate::pg::{own, planning, role, session, spi, subtransaction, trusted};
 
 /// How many are looked at.
@@ -96,15 +96,10 @@ impl Statement {
         });
         match explained {
             Ok(explained) => Ok(explained.as_ref().and_then(Plan::read)),
-            Err(failure) if is_stop(&failure) => Err(failure),
+            Err(failure) if failure.is_interrupt => Err(failure),
             Err(_) => Ok(None),
         }
     }
-}
-
-/// Somebody wants the call to end.
-pub fn is_stop(failure: &Failure) -> bool {
-    failure.class() == "57"
 }
 
 /// Whether all are plain tables, and so are those below them. Planning a view, a rule or a policy runs what its owner

@@ -29,18 +29,22 @@ pub fn next_blocks(conversion: &Conversion, source: &Source) -> Result<()> {
     }
     let blocks = blocks_of(conversion.source, conversion.options()?.batch_rows)?;
     let (from, to) = (conversion.next_block, (conversion.next_block + blocks).min(conversion.blocks));
-    let columns = column::stored(&source.parent)?;
-    let sql = format!(
-        "INSERT INTO {} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM ONLY {}
-         WHERE ctid >= '({from},0)' AND ctid < '({to},0)' ON CONFLICT DO NOTHING",
-        name::of(conversion.target)?.sql(),
-        source.parent.name.sql()
-    );
+    let sql = copy_sql(source, &format!("ctid >= '({from},0)' AND ctid < '({to},0)'"))?;
     let rows = match from < to {
         true => as_owner(&source.parent, &[("jit", "off")], || spi::write(&sql, &[]))?,
         false => 0,
     };
     conversion.copied(rows, to)
+}
+
+/// Copies the rows for which `condition` holds.
+pub fn copy_sql(source: &Source, condition: &str) -> Result<String> {
+    let columns = column::stored(&source.parent)?;
+    Ok(format!(
+        "INSERT INTO {} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM ONLY {} WHERE {condition} ON CONFLICT DO NOTHING",
+        source.target.sql(),
+        source.parent.name.sql()
+    ))
 }
 
 /// Whether the table was rewritten or truncated, or changed without its changes being written down, so that the copy begins
@@ -105,33 +109,39 @@ pub fn apply(conversion: &Conversion, source: &Source, mut limit: i64) -> Result
 }
 
 fn apply_up_to(conversion: &Conversion, source: &Source, key: &[KeyColumn], limit: i64) -> Result<()> {
-    let (changes, target) = (name::of(conversion.changes)?.sql(), name::of(conversion.target)?.sql());
+    // What is applied is settled once: a change that is committed meanwhile may have a lower number.
+    let ids = format!(
+        "SELECT pg_catalog.array_agg(c.n) FROM (SELECT opdb_change AS n FROM {} ORDER BY 1 LIMIT {limit}) c",
+        name::of(conversion.changes)?.sql()
+    );
+    let statements = apply_sql(source, key, "opdb_change = ANY ($1)")?;
+    as_owner(&source.parent, BY_KEY, || {
+        let ids = spi::read_one_now(&ids, &[], |row| row.get::<Vec<i64>>(1))?.flatten();
+        let Some(ids) = ids else { return Ok(()) };
+        statements.iter().try_for_each(|sql| spi::write(sql, &[ids.clone().into()]).map(drop))
+    })
+}
+
+/// Copies those rows again whose changes were written down, as far as `condition` chooses them.
+pub fn apply_sql(source: &Source, key: &[KeyColumn], condition: &str) -> Result<[String; 3]> {
+    let (changes, target) = (source.changes.sql(), source.target.sql());
     let (stored, listed) = (column::stored_columns(&source.parent)?, Source::listed(key));
     let columns = stored.join(", ");
     let same = |row: &str| {
         let equal = |it: &KeyColumn| format!("{row}.{0} {1} k.{0}", it.name, it.equals);
         key.iter().map(equal).collect::<Vec<_>>().join(" AND ")
     };
-    // What is applied is settled once: a change that is committed meanwhile may have a lower number.
-    let ids = format!(
-        "SELECT pg_catalog.array_agg(c.n) FROM (SELECT opdb_change AS n FROM {changes} ORDER BY 1 LIMIT {limit}) c"
-    );
-    let keys = format!("(SELECT DISTINCT {listed} FROM {changes} WHERE opdb_change = ANY ($1)) k");
+    let keys = format!("(SELECT DISTINCT {listed} FROM {changes} WHERE {condition}) k");
     let of_rows = stored.iter().map(|column| format!("s.{column}")).collect::<Vec<_>>().join(", ");
-    let statements = [
+    Ok([
         format!("DELETE FROM {target} t USING {keys} WHERE {}", same("t")),
         format!(
             "INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {of_rows} FROM {keys} JOIN ONLY {} s ON {}",
             source.parent.name.sql(),
             same("s")
         ),
-        format!("DELETE FROM {changes} WHERE opdb_change = ANY ($1)"),
-    ];
-    as_owner(&source.parent, BY_KEY, || {
-        let ids = spi::read_one_now(&ids, &[], |row| row.get::<Vec<i64>>(1))?.flatten();
-        let Some(ids) = ids else { return Ok(()) };
-        statements.iter().try_for_each(|sql| spi::write(sql, &[ids.clone().into()]).map(drop))
-    })
+        format!("DELETE FROM {changes} WHERE {condition}"),
+    ])
 }
 
 /// Runs `work`, which changes nothing but the place of rows, as the table's owner.

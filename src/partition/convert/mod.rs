@@ -231,7 +231,7 @@ fn go_on(table: Regclass) -> Result<(State, Option<String>, Option<Failure>)> {
             conversion.failed(waits_for.as_deref())?;
             Ok((Conversion::get(conversion.target)?.state, waits_for, None))
         }
-        Err(failure) if matches!(failure.class().as_str(), "57" | "25") => Err(failure),
+        Err(failure) if failure.is_interrupt => Err(failure),
         Err(failure) if matches!(failure.sqlstate_text().as_str(), "55P03" | "40P01") => {
             conversion.failed(Some(&failure.message))?;
             Ok((conversion.state, Some(failure.message), None))

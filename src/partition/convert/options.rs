@@ -10,6 +10,9 @@ pub const HELP: &str = "Options are batch_rows (rows that are copied in one tran
     unique keys by the column), wait_seconds (how long to wait for others at a time, 60), and width, unit, storage and \
     analyze as for manage_partitions.";
 
+/// Those that manage_partitions does not have.
+pub const OWN: [&str; 3] = ["batch_rows", "weaker_keys", "wait_seconds"];
+
 pub struct ConvertOptions {
     /// Rows that are copied, and changes that are applied, in one transaction.
     pub batch_rows: i64,
@@ -27,8 +30,7 @@ impl ConvertOptions {
         let mut own = |option: &str| {
             rest.as_object_mut().and_then(|object| object.remove(option)).filter(|value| !value.is_null())
         };
-        let (batch_rows, weaker_keys, wait_seconds) =
-            (own("batch_rows"), own("weaker_keys"), own("wait_seconds"));
+        let [batch_rows, weaker_keys, wait_seconds] = OWN.map(&mut own);
         let partitions = Options::read(&rest)?;
         let of_retention = [
             partitions.archive_schema.is_some(),

@@ -1,10 +1,14 @@
 //! What a conversion would do, for a person to read.
 
+use pgrx::JsonB;
+
 use super::source::Source;
-use super::{Request, prepare, swap};
+use super::{Request, copy, options, prepare, swap};
 use crate::partition::manage;
+use crate::partition::recipe::{Recipe, Statement};
 use crate::pg::error::Result;
-use crate::pg::name;
+use crate::pg::name::{self, Qualified};
+use crate::pg::spi;
 
 pub struct Row {
     pub step: &'static str,
@@ -33,6 +37,8 @@ impl Row {
     }
 }
 
+/// Run in order, the statements do by hand what partition_table does, if nobody writes meanwhile.
+///
 /// Errors: those of partition_table.
 pub fn plan(request: &Request) -> Result<Vec<Row>> {
     let options = request.options()?;
@@ -41,8 +47,6 @@ pub fn plan(request: &Request) -> Result<Vec<Row>> {
     source.check()?;
     let wanted = request.wanted()?;
     manage::check(&wanted)?;
-    let leaves = prepare::leaves(&source.set(&wanted)?)?;
-    let (table, target) = (source.parent.name.sql(), source.target.sql());
     let mut rows: Vec<Row> =
         prepare::empty_table(&source)?.iter().map(|statement| Row::ddl("create", statement)).collect();
     if options.weaker_keys {
@@ -50,36 +54,42 @@ pub fn plan(request: &Request) -> Result<Vec<Row>> {
             "weaker_keys: unique keys without the column are widened by it, and unique only together with it";
         rows.push(Row::note("create", note.into()));
     }
-    for leaf in leaves {
-        let name = leaf.name.sql();
-        let ddl = format!(
-            "CREATE TABLE {name} (LIKE {target} INCLUDING ALL EXCLUDING IDENTITY);\nALTER TABLE {target} ATTACH PARTITION {name} FOR VALUES FROM ('{}') TO ('{}')",
-            leaf.lower, leaf.upper
-        );
-        rows.push(
-            Row::ddl("partition", ddl).with_note("with the privileges, policies and storage of the table"),
-        );
+    let leaves = prepare::leaves(&source.set(&wanted)?)?;
+    let storage = manage::storage_of(&wanted, Some(source.parent.table.0))?;
+    let recipe = Recipe::after(&source.parent, None, &storage)?.of_copy(&source.target);
+    let partitions = prepare::partitions(&source, &recipe, &leaves);
+    let joined =
+        |statements: &[Statement]| statements.iter().map(ToString::to_string).collect::<Vec<_>>().join(";\n");
+    rows.extend(partitions.iter().map(|(_, statements)| Row::ddl("partition", joined(statements))));
+    if let Some(default) = rows.pop() {
+        rows.push(default.with_note("takes rows that have no partition: NULL, infinite, far ahead"));
     }
-    let default = prepare::default_name(&source).sql();
-    let ddl = format!("ALTER TABLE {target} ATTACH PARTITION {default} DEFAULT");
-    rows.push(
-        Row::ddl("partition", ddl).with_note("takes rows that have no partition: NULL, infinite, far ahead"),
-    );
-    let lock = format!("SHARE ROW EXCLUSIVE on {table}");
-    let capture = prepare::capture(&source, &source.key()?);
-    rows.extend(capture.into_iter().map(|sql| Row::ddl("capture", sql).with_lock(lock.clone())));
-    rows.push(Row::note(
-        "copy",
-        format!("all rows, {} at a time, each time in a transaction", options.batch_rows),
-    ));
-    rows.push(Row::note("apply", "rows whose keys were written down meanwhile, until few are left".into()));
-    rows.extend(swap_rows(&source)?);
+    rows.extend(copy_rows(&source, options.batch_rows)?);
+    let names: Vec<Qualified> = partitions.into_iter().map(|(name, _)| name).collect();
+    rows.extend(swap_rows(&source, &names)?);
+    rows.extend(finish_rows(&source, &names)?);
+    rows.push(managed(request, &source)?);
     let note = format!("{} is kept: drop it when nobody needs it any more", source.old().sql());
     rows.push(Row::note("finish", note));
     Ok(rows)
 }
 
-fn swap_rows(source: &Source) -> Result<Vec<Row>> {
+fn copy_rows(source: &Source, batch: i64) -> Result<Vec<Row>> {
+    let lock = format!("SHARE ROW EXCLUSIVE on {}", source.parent.name.sql());
+    let key = source.key()?;
+    let capture = prepare::capture(source, &key);
+    let mut rows: Vec<Row> =
+        capture.into_iter().map(|sql| Row::ddl("capture", sql).with_lock(lock.clone())).collect();
+    let note = format!("about {batch} rows at a time, by their blocks, each time in a transaction");
+    rows.push(Row::ddl("copy", copy::copy_sql(source, "true")?).with_note(&note));
+    rows.push(Row::ddl("analyze", format!("ANALYZE {}", source.target.sql())));
+    let note = format!("of the rows that changed meanwhile, {batch} at a time, until few are left");
+    let apply = copy::apply_sql(source, &key, "true")?;
+    rows.extend(apply.into_iter().map(|sql| Row::ddl("apply", sql).with_note(&note)));
+    Ok(rows)
+}
+
+fn swap_rows(source: &Source, leaves: &[Qualified]) -> Result<Vec<Row>> {
     let mut locks = Vec::new();
     for (relation, mode) in swap::others(source)? {
         locks.push(format!("{} on {}", mode.name(), name::of(relation)?.sql()));
@@ -89,33 +99,47 @@ fn swap_rows(source: &Source) -> Result<Vec<Row>> {
         Row::note("swap", "one transaction; each lock is asked for in short turns".into())
             .with_lock(locks.join("; ")),
     ];
-    rows.extend(prepare::end_capture(source).into_iter().map(|sql| Row::ddl("swap", sql)));
-    rows.extend(source.statements()?.swap.into_iter().map(|sql| Row::ddl("swap", sql)));
-    rows.extend(source.dependents()?.into_iter().map(|it| Row::ddl("swap", it.statement)));
+    let dependents = source.dependents()?.into_iter().map(|it| it.statement);
+    let statements = prepare::end_capture(source).into_iter().chain(source.statements()?.swap);
+    rows.extend(statements.chain(dependents).map(|sql| Row::ddl("swap", sql)));
+    let keys = swap::leaf_keys(leaves, &swap::own_keys(source.parent.table)?);
+    rows.extend(keys.into_iter().map(|sql| Row::ddl("swap", sql).with_note("enforced from then on")));
+    Ok(rows)
+}
+
+fn finish_rows(source: &Source, leaves: &[Qualified]) -> Result<Vec<Row>> {
     let table = source.parent.name.sql();
+    let validate = |table: &Qualified, constraint: &str| {
+        let ddl = format!("ALTER TABLE {} VALIDATE CONSTRAINT {}", table.sql(), name::identifier(constraint));
+        Row::ddl("finish", ddl).with_lock(format!("SHARE UPDATE EXCLUSIVE on {}", table.sql()))
+    };
+    let mut rows = Vec::new();
     for key in swap::own_keys(source.parent.table)? {
-        let constraint = name::identifier(&key.name);
-        let add = format!("ADD CONSTRAINT {constraint} {}", key.definition);
-        rows.push(
-            Row::ddl("swap", format!("ALTER TABLE … {add} NOT VALID"))
-                .with_note("of each partition: enforced from then on"),
-        );
-        rows.push(
-            Row::ddl("finish", format!("ALTER TABLE … VALIDATE CONSTRAINT {constraint}"))
-                .with_lock("SHARE UPDATE EXCLUSIVE on a partition".into()),
-        );
-        rows.push(
-            Row::ddl("finish", format!("ALTER TABLE {table} {add}"))
-                .with_lock(format!("SHARE ROW EXCLUSIVE on {table} and the table that it refers to")),
-        );
+        rows.extend(leaves.iter().map(|leaf| validate(leaf, &key.name)));
+        let add =
+            format!("ALTER TABLE {table} ADD CONSTRAINT {} {}", name::identifier(&key.name), key.definition);
+        let lock = format!("SHARE ROW EXCLUSIVE on {table} and the table that it refers to");
+        rows.push(Row::ddl("finish", add).with_lock(lock));
     }
     for (other, constraint) in swap::other_keys(source.parent.table)? {
-        let ddl = format!(
-            "ALTER TABLE {} VALIDATE CONSTRAINT {}",
-            name::of(other)?.sql(),
-            name::identifier(&constraint)
-        );
-        rows.push(Row::ddl("finish", ddl).with_lock("SHARE UPDATE EXCLUSIVE".into()));
+        rows.push(validate(&name::of(other)?, &constraint));
     }
     Ok(rows)
+}
+
+fn managed(request: &Request, source: &Source) -> Result<Row> {
+    let mut options = request.options.clone();
+    if let Some(options) = options.as_object_mut() {
+        options.retain(|option, _| !options::OWN.contains(&option.as_str()));
+    }
+    let sql = "SELECT pg_catalog.format('SELECT opdb.manage_partitions(%L, every => %L, premake => %s, timezone => %L, options => %L)',
+                                        $1, $2, $3, $4, $5::text)";
+    let arguments = [
+        source.parent.name.sql().into(),
+        request.every.into(),
+        request.premake.into(),
+        request.timezone.as_str().into(),
+        JsonB(options).into(),
+    ];
+    Ok(Row::ddl("finish", spi::read_value::<String>(sql, &arguments)?.unwrap_or_default()))
 }

@@ -100,7 +100,7 @@ pub fn leaves(set: &Set) -> Result<Vec<Leaf>> {
     Ok(ranges.into_iter().filter_map(leaf).collect())
 }
 
-pub fn default_name(source: &Source) -> Qualified {
+fn default_name(source: &Source) -> Qualified {
     let own = &source.parent.name;
     let name = match own.name.len() {
         ..=55 => format!("{}_default", own.name),
@@ -123,24 +123,23 @@ pub fn empty_table(source: &Source) -> Result<Vec<Statement>> {
 }
 
 fn create(source: &Source, leaves: &[Leaf], storage: &[String]) -> Result<()> {
-    for statement in empty_table(source)? {
-        statement.run()?;
-    }
-    let target = target(source)?;
-    let recipe = Recipe::after(&Parent::get(target)?, None, storage)?;
-    for leaf in leaves {
-        for statement in recipe.create(&leaf.name) {
-            statement.run()?;
-        }
-        for statement in recipe.attach(&leaf.name, &leaf.lower, &leaf.upper)? {
-            statement.run()?;
-        }
-    }
-    let default = default_name(source);
-    for statement in recipe.create(&default).into_iter().chain(recipe.attach_default(&default)?) {
-        statement.run()?;
+    Statement::run_all(&empty_table(source)?)?;
+    let recipe = Recipe::after(&Parent::get(target(source)?)?, None, storage)?;
+    for (_, statements) in partitions(source, &recipe, leaves) {
+        Statement::run_all(&statements)?;
     }
     Ok(())
+}
+
+/// The statements that make each partition, the default one last.
+pub fn partitions(source: &Source, recipe: &Recipe, leaves: &[Leaf]) -> Vec<(Qualified, Vec<Statement>)> {
+    let made = |name: &Qualified, attached: Vec<Statement>| {
+        (name.clone(), recipe.create(name).into_iter().chain(attached).collect())
+    };
+    let default = default_name(source);
+    let of_leaf = |leaf: &Leaf| made(&leaf.name, recipe.attach(&leaf.name, &leaf.lower, &leaf.upper));
+    let of_default = made(&default, recipe.attach_default(&default));
+    leaves.iter().map(of_leaf).chain([of_default]).collect()
 }
 
 pub fn target(source: &Source) -> Result<Regclass> {

@@ -10,7 +10,7 @@ use super::{copy, prepare};
 use crate::partition::{manage, run};
 use crate::pg::error::Result;
 use crate::pg::lock::{self, Mode};
-use crate::pg::name::{self, identifier};
+use crate::pg::name::{self, Qualified, identifier};
 use crate::pg::types::Regclass;
 use crate::pg::{own, session, spi, subtransaction};
 
@@ -53,6 +53,7 @@ pub fn approach(conversion: &Conversion, source: &Source) -> Result<Option<Strin
             detail: None,
             hint: None,
             is_remote: false,
+            is_interrupt: false,
         }),
     });
     match attempt {
@@ -164,7 +165,7 @@ fn exchange(conversion: &Conversion, source: &Source) -> Result<()> {
     for dependent in dependents {
         run::as_owner(dependent.owner, || spi::write(&dependent.statement, &[]).map(drop))?;
     }
-    let leaf_keys = leaf_keys(conversion.target, &own_keys)?;
+    let leaf_keys = leaf_keys(&leaves(conversion.target)?, &own_keys);
     run::as_owner(owner, || run_all(&leaf_keys))?;
     follow(table, conversion.target)?;
     manage::register(conversion.target, &conversion.wanted()?)?;
@@ -203,21 +204,24 @@ pub fn other_keys(table: Regclass) -> Result<Vec<(Regclass, String)>> {
 }
 
 /// Each partition has the foreign keys by itself until they are proved: a partitioned table cannot have one that is not.
-fn leaf_keys(target: Regclass, keys: &[ForeignKey]) -> Result<Vec<String>> {
+pub fn leaf_keys(leaves: &[Qualified], keys: &[ForeignKey]) -> Vec<String> {
     if keys.is_empty() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let adds: Vec<String> = keys
         .iter()
         .map(|key| format!("ADD CONSTRAINT {} {} NOT VALID", identifier(&key.name), key.definition))
         .collect();
+    leaves.iter().map(|leaf| format!("ALTER TABLE {} {}", leaf.sql(), adds.join(", "))).collect()
+}
+
+fn leaves(target: Regclass) -> Result<Vec<Qualified>> {
     let leaves = spi::read_now(
         "SELECT inhrelid::pg_catalog.regclass FROM pg_catalog.pg_inherits WHERE inhparent = $1 ORDER BY 1",
         &[target.into()],
         |row| row.get::<Regclass>(1),
     )?;
-    let alter = |leaf| Ok(format!("ALTER TABLE {} {}", name::of(leaf)?.sql(), adds.join(", ")));
-    leaves.into_iter().flatten().map(alter).collect()
+    leaves.into_iter().flatten().map(name::of).collect()
 }
 
 /// What opdb keeps about the table goes with its name.

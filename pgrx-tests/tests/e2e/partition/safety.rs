@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{maintain, names, new_session, status};
-use crate::fixture::{execute, on_test, refused, role, rows, servers, text};
+use crate::fixture::{database, execute, on_test, refused, role, rows, servers, text};
 
 /// A stray of three days ago in the default partition of a table whose CHECK calls a function.
 fn table_with_code(owner: &str, body: &str) -> String {
@@ -315,4 +315,48 @@ fn no_code_of_an_owner_runs_while_foreign_keys_are_off() {
     let off = "SELECT count(*) FROM pg_trigger WHERE tgrelid = 't_default'::regclass AND tgenabled = 'D'";
     assert_eq!(text(&mut client, off), "0");
     assert_eq!(refused(&mut client, "DELETE FROM t WHERE id = 3").sqlstate, "23503");
+}
+
+#[test]
+fn an_owner_who_raises_a_cancel_ends_nobody_elses_run() {
+    let owner = role(&servers().test, &["opdb_operator"]);
+    let (mut client, _) = new_session();
+    let body = "IF pg_catalog.current_query() LIKE 'CALL%' THEN
+        RAISE SQLSTATE '57014' USING MESSAGE = 'cancelled, it says'; END IF;";
+    execute(&mut client, &table_with_code(&owner, body));
+    execute(
+        &mut client,
+        "CREATE TABLE z (at date NOT NULL) PARTITION BY RANGE (at); SELECT opdb.manage_partitions('z', premake => 0);
+         UPDATE opdb.partition_set SET premake = 1; UPDATE opdb.partition_state SET due_at = NULL",
+    );
+    maintain(&mut client);
+    let errors = "SELECT parent, last_status, last_error LIKE '%cancelled, it says%' FROM opdb.partition_status ORDER BY 1";
+    assert_eq!(rows(&mut client, errors), [["his.t", "failed", "t"], ["z", "done", "NULL"]]);
+    assert_eq!(names(&mut client, "z").len(), 2);
+    // A real one does.
+    execute(&mut client, "UPDATE opdb.partition_state SET due_at = NULL; SET statement_timeout = 1");
+    let sqlstate =
+        refused(&mut client, "SELECT opdb.run_partitions() FROM generate_series(1, 1000)").sqlstate;
+    assert_eq!(sqlstate, "57014");
+}
+
+#[test]
+fn rows_that_subscribers_would_lose_are_not_moved() {
+    let production = &servers().production;
+    let mut client = production.connect_as_superuser(&database(production)).unwrap();
+    execute(
+        &mut client,
+        "CREATE TABLE t (at date NOT NULL) PARTITION BY RANGE (at); CREATE TABLE t_default PARTITION OF t DEFAULT;
+         SELECT opdb.manage_partitions('t', premake => 0); INSERT INTO t VALUES (current_date - 3);
+         CREATE PUBLICATION inserts FOR TABLE t WITH (publish = 'insert'); CREATE PUBLICATION \"the rows\" FOR TABLE t",
+    );
+    let plan = "SELECT note FROM opdb.plan_partitions('t') WHERE action = 'move_rows'";
+    assert!(text(&mut client, plan).contains("\"the rows\""));
+    maintain(&mut client);
+    let error = "SELECT last_error FROM opdb.partition_status";
+    assert!(text(&mut client, error).contains("publication \"the rows\""), "{}", text(&mut client, error));
+    assert_eq!(text(&mut client, "SELECT count(*) FROM ONLY t_default"), "1");
+    execute(&mut client, "DROP PUBLICATION \"the rows\"");
+    maintain(&mut client);
+    assert_eq!(text(&mut client, "SELECT count(*) FROM ONLY t_default"), "0");
 }
