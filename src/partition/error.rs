@@ -40,8 +40,6 @@ pub enum PartitionError {
     UnknownAction(String),
     #[error("retention_action archive needs a place, and only archive has one")]
     ArchivePlace,
-    #[error("partition {partition} is copied, and transactions that began before would not see the copy")]
-    OlderTransactions { partition: String, blockers: String },
     #[error("the name {0} in the archive is taken")]
     ArchiveNameTaken(String),
     #[error("values of \"{column}\", of type {type_name}, end before the partition from {from} would")]
@@ -94,24 +92,6 @@ pub enum PartitionError {
     Changed(String),
     #[error("that is no task of partition_tasks")]
     NoTask,
-    #[error("{table} cannot have a partition on another server: {why}")]
-    NoForeignPartition { table: String, why: String },
-    #[error("{owner}, the owner of {table}, lacks {lacks} environment \"{environment}\"")]
-    OwnerCannotReach { table: String, owner: String, environment: String, lacks: &'static str },
-    #[error("environment \"{environment}\" has a table {table} that opdb did not make for this partition")]
-    NameTakenThere { environment: String, table: String },
-    #[error("the archived table {table} on environment \"{environment}\" has other rows than the partition")]
-    OtherRowsThere { environment: String, table: String },
-    #[error("environment \"{environment}\" has no {kind} {name}")]
-    MissingThere { environment: String, kind: &'static str, name: String },
-    #[error("environment \"{0}\" sorts texts otherwise than this database")]
-    SortsOtherwise(String),
-    #[error("partition {partition} was written to since it was copied to environment \"{environment}\"")]
-    WrittenSince { partition: String, environment: String },
-    #[error("partition {partition} is not copied to environment \"{environment}\" yet")]
-    NotShipped { partition: String, environment: String },
-    #[error("partition {0} is being written to")]
-    Written(String),
 }
 
 impl Report for PartitionError {
@@ -122,40 +102,28 @@ impl Report for PartitionError {
             | Self::SeveralColumns(_)
             | Self::OfExpression(_)
             | Self::NothingToHold(_) => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
-            Self::OwnCode { .. }
-            | Self::Published { .. }
-            | Self::UnsupportedType(..)
-            | Self::NoForeignPartition { .. }
-            | Self::SortsOtherwise(_) => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            Self::OwnCode { .. } | Self::Published { .. } | Self::UnsupportedType(..) => {
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED
+            }
             Self::Endless(_) | Self::InTheWay { .. } | Self::Unreadable { .. } => {
                 PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION
             }
-            Self::NotManaged(_)
-            | Self::UnknownPlace { .. }
-            | Self::NotOnHold(_)
-            | Self::MissingThere { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
-            Self::NotOwner(_) | Self::OwnerCannotReach { .. } => {
-                PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
+            Self::NotManaged(_) | Self::UnknownPlace { .. } | Self::NotOnHold(_) => {
+                PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT
             }
+            Self::NotOwner(_) => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             Self::NoColumn { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
-            Self::WrittenSince { .. } => PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
-            Self::NameTaken { .. }
-            | Self::ArchiveNameTaken(_)
-            | Self::NameTakenThere { .. }
-            | Self::OtherRowsThere { .. } => PgSqlErrorCode::ERRCODE_DUPLICATE_TABLE,
-            Self::OnHold { .. } | Self::Changed(_) | Self::NotShipped { .. } => {
+            Self::NameTaken { .. } | Self::ArchiveNameTaken(_) => PgSqlErrorCode::ERRCODE_DUPLICATE_TABLE,
+            Self::OnHold { .. } | Self::Changed(_) => {
                 PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
             }
-            Self::Locked { .. } | Self::Busy(_) | Self::Written(_) | Self::OlderTransactions { .. } => {
-                PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE
-            }
+            Self::Locked { .. } | Self::Busy(_) => PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
             _ => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::OlderTransactions { blockers, .. } => Some(blockers.clone()),
             Self::Locked { blockers, .. } if !blockers.is_empty() => Some(blockers.clone()),
             _ => None,
         }
@@ -218,7 +186,6 @@ impl Report for PartitionError {
             }
             Self::Busy(_) => "It does the same work; try again when it has ended.".into(),
             Self::Changed(_) => "SELECT * FROM opdb.plan_partitions() shows what is to be done now.".into(),
-            Self::OlderTransactions { .. } => "The next run goes on when they have ended.".into(),
             Self::ArchiveNameTaken(name) => format!("ALTER TABLE {name} RENAME TO …, or archive to another schema."),
             Self::KeyEnds { .. } => {
                 "Rows beyond the last partition have no place soon: ALTER the column's type to bigint.".into()
@@ -231,29 +198,6 @@ impl Report for PartitionError {
                 "Nothing was changed. A rule of a partition does not let all rows in; drop it, or move the rows by hand.".into()
             }
             Self::NoTask => "CALL opdb.run_partition_maintenance() does all that is to be done.".into(),
-            Self::NoForeignPartition { .. } => {
-                "Use archive_schema or archive_tablespace without archive_environment.".into()
-            }
-            Self::OwnerCannotReach { owner, environment, .. } => format!(
-                "GRANT opdb_operator TO {}; then, as that role, SELECT opdb.register_environment({}, …) with credentials.",
-                crate::pg::name::identifier(owner),
-                literal(environment)
-            ),
-            Self::NameTakenThere { .. } => "Rename it there, or give another archive_schema.".into(),
-            Self::OtherRowsThere { table, .. } => format!(
-                "opdb empties no table that may be in use. If none uses it, DROP TABLE {table} there; it is then copied again."
-            ),
-            Self::MissingThere { kind, name, .. } => format!("Create {kind} {name} there, just as it is here."),
-            Self::SortsOtherwise(_) => {
-                "Use a database there with the same locale, or give the table's columns a COLLATE that both have.".into()
-            }
-            Self::NotShipped { .. } => {
-                "SELECT * FROM opdb.partition_runs shows why; the next run tries again.".into()
-            }
-            Self::WrittenSince { .. } => "Nothing was changed; the next run copies it again.".into(),
-            Self::Written(_) => {
-                "Nothing was changed, and the next run tries again. Keep partitions longer if they are still written to.".into()
-            }
         })
     }
 }

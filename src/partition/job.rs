@@ -71,8 +71,8 @@ fn of_table(parent: Regclass) -> Result<Vec<String>> {
         |it: &Partition| format!("ALTER TABLE {parent} DETACH PARTITION {} FINALIZE", it.name.sql());
     let mut commands: Vec<String> = children.half_detached.iter().map(finalize).collect();
     for task in look.tasks(Phase::Retire)?.tasks {
-        let Task::Detach { partition } = task else { continue };
-        let partition = children.partitions.iter().find(|it| it.table.0.to_u32() == partition);
+        let Task::Detach(partition) = task else { continue };
+        let partition = children.partitions.iter().find(|it| it.table.0 == partition.into());
         let Some(partition) = partition else { continue };
         // Who only looks at the list detaches nothing.
         if process::is_background_worker() {

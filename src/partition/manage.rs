@@ -1,6 +1,6 @@
 //! Telling opdb which partitions to make and to retire.
 
-use opdb_core::partition::{Grid, Key, Range, Span, missing};
+use opdb_core::partition::{Grid, Key, Span, missing};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -308,15 +308,9 @@ fn since_start(set: &Set, children: &Children, others: &[Task], wanted: &Wanted)
         if let Some(obstacle) = in_the_way {
             return Err(task::obstacle(set, children, obstacle).failure);
         }
-        let task = Task::Create { lower: range.lower, upper: range.upper };
-        let is_others = others.iter().any(|other| match other {
-            Task::Create { lower, upper } | Task::Move { lower, upper } => {
-                Range { lower: *lower, upper: *upper } == range
-            }
-            _ => false,
-        });
+        let is_others = [Task::Create(range), Task::Move(range)].iter().any(|task| others.contains(task));
         if found.contains(&range) && !is_others {
-            tasks.push(task);
+            tasks.push(Task::Create(range));
         }
     }
     Ok(tasks)

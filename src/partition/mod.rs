@@ -18,7 +18,6 @@ mod recipe;
 mod retired;
 mod run;
 mod set;
-mod shipment;
 mod state;
 mod status;
 mod step;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use pgrx::pg_sys;
 
+use super::archive::shipment::Shipment;
 use super::children::Children;
 use super::error::PartitionError;
 use super::moving::Move;
 use super::parent::Parent;
 use super::retired::Still;
-use super::shipment::Shipment;
 use crate::pg::error::Result;
 use crate::pg::lock::Mode;
 use crate::pg::name::{Qualified, literal};

@@ -4,12 +4,12 @@ use opdb_core::partition::{Grid, Key, Range, Span, Unit};
 use opdb_core::zone::{Zone as _, first_instant};
 use pgrx::datum::Interval;
 
+use super::archive::shipment::Place;
 use super::children::Children;
 use super::column;
 use super::error::PartitionError;
 use super::manage::{self, Wanted};
 use super::parent::Parent;
-use super::shipment::Place;
 use crate::pg::error::Result;
 use crate::pg::spi;
 use crate::pg::types::Regclass;

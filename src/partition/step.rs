@@ -105,17 +105,17 @@ impl<'a> Steps<'a> {
     /// Errors: 55000 if what the task is about is not as it was, or on hold; 42P07 if a name is taken.
     pub fn step(&self, task: Task) -> Result<Step> {
         match task {
-            Task::Move { lower, upper } => self.move_rows(Range { lower, upper }),
-            Task::Create { lower, upper } => self.create(Range { lower, upper }),
-            Task::Forbid { lower, upper } => self.forbid(Range { lower, upper }),
-            Task::Validate { lower, upper } => self.validate(Range { lower, upper }),
-            Task::Allow { lower, upper } => self.allow(Range { lower, upper }),
+            Task::Move(range) => self.move_rows(range),
+            Task::Create(range) => self.create(range),
+            Task::Forbid(range) => self.forbid(range),
+            Task::Validate(range) => self.validate(range),
+            Task::Allow(range) => self.allow(range),
             Task::Analyze => Ok(self.analyze()),
-            Task::Finalize { partition } => self.finalize(partition.into()),
-            Task::Detach { partition } => self.detach(partition.into()),
-            Task::Finish { partition } => self.finish(partition.into()),
-            Task::Ship { partition } => archive::ship(self, partition.into()),
-            Task::Swap { partition } => archive::swap(self, partition.into()),
+            Task::Finalize(partition) => self.finalize(partition.into()),
+            Task::Detach(partition) => self.detach(partition.into()),
+            Task::Finish(partition) => self.finish(partition.into()),
+            Task::Ship(partition) => archive::ship(self, partition.into()),
+            Task::Swap(partition) => archive::swap(self, partition.into()),
         }
     }
 

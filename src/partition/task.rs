@@ -17,67 +17,60 @@ use crate::pg::{spi, subtransaction};
 /// At most so many ranges are emptied of strays in one run.
 const MOST_MOVED: usize = 31;
 
+/// A partition, or what was one, by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Numbered {
+    pub partition: u32,
+}
+
+impl From<pg_sys::Oid> for Numbered {
+    fn from(partition: pg_sys::Oid) -> Self {
+        Self { partition: partition.to_u32() }
+    }
+}
+
+impl From<Numbered> for pg_sys::Oid {
+    fn from(it: Numbered) -> Self {
+        it.partition.into()
+    }
+}
+
 /// One thing to do, in a transaction of its own. It says what, and not how: that is made when its turn comes, of what
 /// is there then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
     /// Makes the partition of a range together with the rows of it that are in the default partition.
-    Move {
-        lower: i64,
-        upper: i64,
-    },
+    Move(Range),
     /// Keeps rows of a range out of the default partition from now on.
-    Forbid {
-        lower: i64,
-        upper: i64,
-    },
+    Forbid(Range),
     /// Proves that there are none.
-    Validate {
-        lower: i64,
-        upper: i64,
-    },
-    Create {
-        lower: i64,
-        upper: i64,
-    },
+    Validate(Range),
+    Create(Range),
     /// Lets rows into the default partition again.
-    Allow {
-        lower: i64,
-        upper: i64,
-    },
+    Allow(Range),
     Analyze,
     /// Ends a DETACH CONCURRENTLY that was interrupted.
-    Finalize {
-        partition: u32,
-    },
-    Detach {
-        partition: u32,
-    },
+    Finalize(Numbered),
+    Detach(Numbered),
     /// Drops or archives what was detached.
-    Finish {
-        partition: u32,
-    },
+    Finish(Numbered),
     /// Copies the rows of a partition to another server.
-    Ship {
-        partition: u32,
-    },
+    Ship(Numbered),
     /// Puts a foreign table in its place.
-    Swap {
-        partition: u32,
-    },
+    Swap(Numbered),
 }
 
 impl Task {
     pub fn action(self) -> &'static str {
         match self {
-            Self::Move { .. } => "move_rows",
-            Self::Forbid { .. } | Self::Validate { .. } | Self::Allow { .. } => "check",
-            Self::Create { .. } => "create",
+            Self::Move(_) => "move_rows",
+            Self::Forbid(_) | Self::Validate(_) | Self::Allow(_) => "check",
+            Self::Create(_) => "create",
             Self::Analyze => "analyze",
-            Self::Finalize { .. } | Self::Detach { .. } => "detach",
-            Self::Finish { .. } => "finish",
-            Self::Ship { .. } | Self::Swap { .. } => "archive",
+            Self::Finalize(_) | Self::Detach(_) => "detach",
+            Self::Finish(_) => "finish",
+            Self::Ship(_) | Self::Swap(_) => "archive",
         }
     }
 }
@@ -168,8 +161,7 @@ impl<'a> Look<'a> {
         ranges.retain(|range| range.upper > cutoff && is_in_key(range));
         let moved = self.to_move(&ranges);
         ranges.retain(|range| !moved.contains(range));
-        let mut tasks: Vec<Task> =
-            moved.iter().map(|it| Task::Move { lower: it.lower, upper: it.upper }).collect();
+        let mut tasks: Vec<Task> = moved.iter().copied().map(Task::Move).collect();
         self.create(&ranges, &moved, &mut tasks)?;
         if set.analyze && (is_creation(&tasks) || must_analyze(set)?) {
             tasks.push(Task::Analyze);
@@ -218,14 +210,13 @@ impl<'a> Look<'a> {
     }
 
     fn create(&self, ranges: &[Range], moved: &[Range], tasks: &mut Vec<Task>) -> Result<()> {
-        let creation = |range: &Range| Task::Create { lower: range.lower, upper: range.upper };
         let Some(default) = &self.children.default else {
-            tasks.extend(ranges.iter().map(creation));
+            tasks.extend(ranges.iter().copied().map(Task::Create));
             return Ok(());
         };
         // While a CHECK is there, rows of its ranges are refused: it is only for those that nobody needs yet.
         let (ahead, now): (Vec<Range>, Vec<Range>) = ranges.iter().partition(|range| range.lower > self.now);
-        tasks.extend(now.iter().map(creation));
+        tasks.extend(now.iter().copied().map(Task::Create));
         let there = Ahead::all(default)?;
         let hull = ahead.iter().copied().reduce(|one, other| Range {
             lower: one.lower.min(other.lower),
@@ -247,16 +238,16 @@ impl<'a> Look<'a> {
         if let Some(hull) = wanted {
             let of = serving.and_then(|ahead| ahead.range).unwrap_or(hull);
             if serving.is_none() {
-                tasks.push(Task::Forbid { lower: of.lower, upper: of.upper });
+                tasks.push(Task::Forbid(of));
             }
             if !serving.is_some_and(|ahead| ahead.is_validated) {
-                tasks.push(Task::Validate { lower: of.lower, upper: of.upper });
+                tasks.push(Task::Validate(of));
             }
         }
-        tasks.extend(ahead.iter().map(creation));
+        tasks.extend(ahead.iter().copied().map(Task::Create));
         let made = wanted.filter(|_| serving.is_none());
         let left = there.iter().filter_map(|ahead| ahead.range).chain(made);
-        tasks.extend(left.map(|it| Task::Allow { lower: it.lower, upper: it.upper }));
+        tasks.extend(left.map(Task::Allow));
         Ok(())
     }
 
@@ -264,10 +255,10 @@ impl<'a> Look<'a> {
         let mut tasks = Vec::new();
         let registered = retired::registered(&self.set.parent)?;
         for pending in &self.children.half_detached {
-            let partition = pending.table.0.to_u32();
-            tasks.push(Task::Finalize { partition });
+            let partition = Numbered::from(pending.table.0);
+            tasks.push(Task::Finalize(partition));
             // Unless it is somebody else's whose DETACH was interrupted.
-            tasks.extend(registered.contains(&pending.table.0).then_some(Task::Finish { partition }));
+            tasks.extend(registered.contains(&pending.table.0).then_some(Task::Finish(partition)));
         }
         let mut obstacles = Vec::new();
         let cutoff = self.cutoff()?;
@@ -291,28 +282,27 @@ impl<'a> Look<'a> {
         }
         let unfinished = Retired::unfinished(&self.set.parent)?;
         let due = unfinished.iter().filter(|it| it.is_expired(self.set.key, cutoff));
-        tasks.extend(due.map(|it| Task::Finish { partition: it.partition.to_u32() }));
+        tasks.extend(due.map(|it| Task::Finish(it.partition.into())));
         Ok(Tasks { tasks, obstacles })
     }
 
     fn retire(&self, expired: &Partition, tasks: &mut Vec<Task>) -> Result<()> {
-        let partition = expired.table.0.to_u32();
+        let partition = Numbered::from(expired.table.0);
         match self.set.retention.as_ref().map(|it| &it.action) {
             Some(RetentionAction::Archive(Archive::Environment(_))) => {
-                tasks.push(Task::Ship { partition });
-                let Range { lower, upper } = expired.range;
+                tasks.push(Task::Ship(partition));
                 let has_bounds = self.set.bounds(expired.range, self.children.uuid_rest).is_some();
                 // The foreign table is attached anew: a default partition would be scanned.
                 let is_large = self.children.default.as_ref().map(stray::is_large).transpose()? == Some(true);
                 if !(is_large && has_bounds) {
-                    tasks.push(Task::Swap { partition });
+                    tasks.push(Task::Swap(partition));
                     return Ok(());
                 }
-                tasks.extend([Task::Forbid { lower, upper }, Task::Validate { lower, upper }]);
-                tasks.extend([Task::Swap { partition }, Task::Allow { lower, upper }]);
+                tasks.extend([Task::Forbid(expired.range), Task::Validate(expired.range)]);
+                tasks.extend([Task::Swap(partition), Task::Allow(expired.range)]);
             }
-            Some(RetentionAction::Detach) | None => tasks.push(Task::Detach { partition }),
-            Some(_) => tasks.extend([Task::Detach { partition }, Task::Finish { partition }]),
+            Some(RetentionAction::Detach) | None => tasks.push(Task::Detach(partition)),
+            Some(_) => tasks.extend([Task::Detach(partition), Task::Finish(partition)]),
         }
         Ok(())
     }
@@ -357,7 +347,7 @@ pub fn obstacle(set: &Set, children: &Children, it: InTheWay) -> Obstacle {
 }
 
 fn is_creation(tasks: &[Task]) -> bool {
-    tasks.iter().any(|task| matches!(task, Task::Create { .. } | Task::Move { .. }))
+    tasks.iter().any(|task| matches!(task, Task::Create(_) | Task::Move(_)))
 }
 
 fn must_analyze(set: &Set) -> Result<bool> {

@@ -102,22 +102,17 @@ fn one_turn(relation: Regclass, mode: Mode) -> Result<bool> {
 const PARTITIONED_TABLE: pg_sys::Oid = pg_sys::Oid::from_u32(3350);
 
 /// The making and retiring of a table's partitions, which one transaction at a time does. It is a lock that no role can
-/// take by SQL, as it could an advisory one.
+/// take by SQL, as it could an advisory one. Waits for it as long as it takes.
 #[allow(unsafe_code)]
-fn take_partitions(parent: Regclass) {
+pub fn partitions(parent: Regclass) {
     let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
     // SAFETY: as in `take`.
     unsafe { pg_sys::LockDatabaseObject(PARTITIONED_TABLE, parent.0, 0, mode) };
 }
 
-/// Waits for it as long as it takes.
-pub fn partitions(parent: Regclass) {
-    take_partitions(parent);
-}
-
 /// False if it was not to be had within `limit`.
 pub fn partitions_within(parent: Regclass, limit: Duration) -> Result<bool> {
-    within(limit, || take_partitions(parent))
+    within(limit, || partitions(parent))
 }
 
 /// Whether `take`, which waits for one lock, got it in time.

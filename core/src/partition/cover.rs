@@ -1,10 +1,12 @@
 //! What partitions cover, and what they do not.
 
+use serde::{Deserialize, Serialize};
+
 use super::Grid;
 use crate::zone::Zone;
 
 /// From `lower` up to, and without, `upper`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Range {
     pub lower: i64,
     pub upper: i64,

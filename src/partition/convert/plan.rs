@@ -2,8 +2,9 @@
 
 use pgrx::JsonB;
 
+use super::course::Request;
 use super::source::Source;
-use super::{Request, copy, options, prepare, swap};
+use super::{copy, options, prepare, swap};
 use crate::partition::manage;
 use crate::partition::recipe::{Recipe, Statement};
 use crate::pg::error::Result;

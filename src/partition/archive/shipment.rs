@@ -1,9 +1,9 @@
 //! The rows of a partition on another server: how they get there, and whether they are the same.
 
-use super::children::Partition;
-use super::column;
-use super::error::PartitionError;
-use super::parent::Parent;
+use super::error::ArchiveError;
+use crate::partition::children::Partition;
+use crate::partition::column;
+use crate::partition::parent::Parent;
 use crate::pg::error::Result;
 use crate::pg::name::{Qualified, identifier, literal};
 use crate::pg::remote::{self, Remote};
@@ -130,7 +130,7 @@ impl Shipment {
             return Ok(true);
         }
         if is_finished {
-            return Err(PartitionError::OtherRowsThere {
+            return Err(ArchiveError::OtherRowsThere {
                 environment: self.environment.clone(),
                 table: self.there.sql(),
             }
@@ -149,7 +149,7 @@ impl Shipment {
         self.connected(|remote| {
             if matches!(self.found(remote)?, Found::Nothing) {
                 let (partition, environment) = (self.here.sql(), self.environment.clone());
-                return Err(PartitionError::NotShipped { partition, environment }.into());
+                return Err(ArchiveError::NotShipped { partition, environment }.into());
             }
             remote.execute(&format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", self.there.sql()))?;
             self.found(remote)?;
@@ -172,7 +172,7 @@ impl Shipment {
               AND l.relation IN (SELECT relid FROM pg_catalog.pg_partition_tree($1)))";
         let waits = spi::read_one_now(sql, &[self.partition.into()], |row| row.get::<bool>(1))?;
         match waits.flatten() {
-            Some(true) => Err(PartitionError::Written(self.here.sql()).into()),
+            Some(true) => Err(ArchiveError::Written(self.here.sql()).into()),
             _ => Ok(()),
         }
     }
@@ -217,7 +217,7 @@ impl Shipment {
         match comment.strip_prefix(&self.mark) {
             Some("") => Ok(Found::Finished),
             Some(UNFINISHED) => Ok(Found::Unfinished),
-            _ => Err(PartitionError::NameTakenThere {
+            _ => Err(ArchiveError::NameTakenThere {
                 environment: self.environment.clone(),
                 table: self.there.sql(),
             }
@@ -330,7 +330,7 @@ impl Shipment {
     }
 
     fn differs(&self) -> crate::pg::error::Failure {
-        PartitionError::WrittenSince { partition: self.here.sql(), environment: self.environment.clone() }
+        ArchiveError::WrittenSince { partition: self.here.sql(), environment: self.environment.clone() }
             .into()
     }
 
@@ -346,7 +346,7 @@ impl Shipment {
         if remote.query_row(LOCALE, 1)?.pop().flatten() == here {
             return Ok(());
         }
-        Err(PartitionError::SortsOtherwise(self.environment.clone()).into())
+        Err(ArchiveError::SortsOtherwise(self.environment.clone()).into())
     }
 
     fn check_names(
@@ -363,7 +363,7 @@ impl Shipment {
         match remote.query(&sql, 1)?.pop().and_then(|mut row| row.pop().flatten()) {
             Some(name) => {
                 let environment = self.environment.clone();
-                Err(PartitionError::MissingThere { environment, kind, name }.into())
+                Err(ArchiveError::MissingThere { environment, kind, name }.into())
             }
             None => Ok(()),
         }

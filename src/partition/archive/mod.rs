@@ -5,21 +5,24 @@
 //! Everything is done as the table's owner, with the owner's credentials: whoever runs maintenance lends the owner
 //! nothing.
 
+mod error;
+pub mod shipment;
+
 use pgrx::pg_sys;
 
 use super::children::Partition;
-use super::error::PartitionError;
 use super::parent::Parent;
 use super::recipe::Statement;
 use super::retired::{self, Still};
 use super::set::{Archive, RetentionAction};
-use super::shipment::{Place, Shipment};
 use super::step::{Step, Steps, Then, lock, on_default};
 use crate::pg::error::Result;
 use crate::pg::lock::Mode;
 use crate::pg::name::{self, Qualified};
 use crate::pg::types::Regclass;
 use crate::pg::{own, spi};
+use error::ArchiveError;
+use shipment::{Place, Shipment};
 
 /// Errors: 0A000 if no partition of the table can be a foreign table, 42501 if the table's owner cannot use the
 /// environment.
@@ -39,7 +42,7 @@ pub fn check(parent: &Parent, environment: &str) -> Result<()> {
         |row| row.get::<String>(1),
     )?;
     match why.flatten() {
-        Some(why) => Err(PartitionError::NoForeignPartition { table: parent.name.sql(), why }.into()),
+        Some(why) => Err(ArchiveError::NoForeignPartition { table: parent.name.sql(), why }.into()),
         None => check_owner(parent, environment),
     }
 }
@@ -61,7 +64,7 @@ fn check_owner(parent: &Parent, environment: &str) -> Result<()> {
     )?;
     match found {
         Some((_, Some(true), Some(true))) | None => Ok(()),
-        Some((owner, may_use, _)) => Err(PartitionError::OwnerCannotReach {
+        Some((owner, may_use, _)) => Err(ArchiveError::OwnerCannotReach {
             table: parent.name.sql(),
             owner,
             environment: environment.to_owned(),
@@ -94,7 +97,7 @@ pub fn swap(steps: &Steps, partition: pg_sys::Oid) -> Result<Step> {
     // An environment that could not be reached a moment ago is not asked again.
     if !steps.is_plan && retired::shipped_at(partition)?.is_none() {
         let environment = place.environment;
-        return Err(PartitionError::NotShipped { partition: expired.name.sql(), environment }.into());
+        return Err(ArchiveError::NotShipped { partition: expired.name.sql(), environment }.into());
     }
     if !steps.is_plan {
         check_older_transactions(&expired)?;
@@ -143,7 +146,7 @@ fn check_older_transactions(partition: &Partition) -> Result<()> {
     })?;
     match older.flatten() {
         Some(blockers) => {
-            Err(PartitionError::OlderTransactions { partition: partition.name.sql(), blockers }.into())
+            Err(ArchiveError::OlderTransactions { partition: partition.name.sql(), blockers }.into())
         }
         None => Ok(()),
     }
