@@ -101,7 +101,7 @@ impl Children {
 
 fn read(parent: Regclass) -> Result<Vec<Row>> {
     // A bound has no columns; told whose it is, the server would lock the partition to print it.
-    let rows = spi::read_now(
+    spi::read_now(
         "SELECT c.oid::pg_catalog.regclass, n.nspname::text, c.relname::text,
                 pg_catalog.pg_get_expr(c.relpartbound, 0), c.relkind::text, i.inhdetachpending, c.relowner
          FROM pg_catalog.pg_inherits i
@@ -110,18 +110,16 @@ fn read(parent: Regclass) -> Result<Vec<Row>> {
          WHERE i.inhparent = $1",
         &[parent.into()],
         |row| {
-            let text = |column| Ok::<_, pgrx::spi::SpiError>(row.get::<String>(column)?.unwrap_or_default());
-            Ok(row.get::<Regclass>(1)?.zip(Some(Row {
-                table: Regclass(pg_sys::InvalidOid),
-                name: Qualified { schema: text(2)?, name: text(3)? },
-                bound: text(4)?,
-                kind: text(5)?,
-                is_half_detached: row.get::<bool>(6)? == Some(true),
-                owner: row.get::<pg_sys::Oid>(7)?.unwrap_or(pg_sys::InvalidOid),
-            })))
+            Ok(Row {
+                table: spi::known(&row, 1)?,
+                name: Qualified { schema: spi::known(&row, 2)?, name: spi::known(&row, 3)? },
+                bound: row.get::<String>(4)?.unwrap_or_default(),
+                kind: spi::known(&row, 5)?,
+                is_half_detached: spi::known(&row, 6)?,
+                owner: spi::known(&row, 7)?,
+            })
         },
-    )?;
-    Ok(rows.into_iter().flatten().map(|(table, row)| Row { table, ..row }).collect())
+    )
 }
 
 /// The two ends of `FOR VALUES FROM (…) TO (…)`, without quotes.

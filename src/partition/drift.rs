@@ -22,12 +22,13 @@ pub fn find(parent: Option<Regclass>) -> Result<Vec<Drift>> {
             return Err(PartitionError::NotManaged(name::of(parent)?.sql()).into());
         }
     }
-    let rows = spi::read(include_str!("../../sql/partition/drift.sql"), &[parent.into()], |row| {
-        let text = |column| Ok::<_, pgrx::spi::SpiError>(row.get::<String>(column)?.unwrap_or_default());
-        Ok(row.get::<Regclass>(1)?.map(|parent| (parent, text(2), text(3), text(4), text(5))))
-    })?;
-    let drift = |(parent, partition, aspect, detail, ddl): (Regclass, _, _, _, _)| {
-        Ok(Drift { parent, partition: partition?, aspect: aspect?, detail: detail?, ddl: ddl? })
-    };
-    rows.into_iter().flatten().map(drift).collect()
+    spi::read(include_str!("../../sql/partition/drift.sql"), &[parent.into()], |row| {
+        Ok(Drift {
+            parent: spi::known(&row, 1)?,
+            partition: spi::known(&row, 2)?,
+            aspect: spi::known(&row, 3)?,
+            detail: spi::known(&row, 4)?,
+            ddl: spi::known(&row, 5)?,
+        })
+    })
 }

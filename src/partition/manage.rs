@@ -122,10 +122,7 @@ fn check_retention(key: Key, wanted: &Wanted) -> Result<()> {
     let compared = spi::read_one(
         "SELECT $1 > interval '0', $1 >= $2, $1::text, $2::text",
         &[retention.into(), wanted.every.into()],
-        |row| {
-            let text = |column| Ok::<_, pgrx::spi::SpiError>(row.get::<String>(column)?.unwrap_or_default());
-            Ok((row.get::<bool>(1)?, row.get::<bool>(2)?, text(3)?, text(4)?))
-        },
+        |row| Ok((row.get::<bool>(1)?, row.get::<bool>(2)?, spi::known(&row, 3)?, spi::known(&row, 4)?)),
     )?;
     match compared {
         Some((Some(true), Some(true), ..)) | None => Ok(()),

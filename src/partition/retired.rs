@@ -116,7 +116,7 @@ impl Retired {
     /// Those that are detached and wait for being dropped or archived. A table that was attached again, or got another
     /// name, is somebody's and none of these.
     pub fn unfinished(parent: &Parent) -> Result<Vec<Self>> {
-        let rows = spi::read_now(
+        spi::read_now(
             "SELECT r.partition, n.nspname::text, c.relname::text, r.lower_bound, r.upper_bound
              FROM opdb.retired_partition r
              JOIN pg_catalog.pg_class c ON c.oid = r.partition AND NOT c.relispartition
@@ -126,22 +126,14 @@ impl Retired {
              ORDER BY r.retired_at, r.partition",
             &[parent.table.into()],
             |row| {
-                let text =
-                    |column| Ok::<_, pgrx::spi::SpiError>(row.get::<String>(column)?.unwrap_or_default());
-                Ok(row
-                    .get::<pg_sys::Oid>(1)?
-                    .map(|partition| (partition, text(2), text(3), text(4), text(5))))
+                Ok(Self {
+                    partition: spi::known(&row, 1)?,
+                    name: Qualified { schema: spi::known(&row, 2)?, name: spi::known(&row, 3)? },
+                    lower: spi::known(&row, 4)?,
+                    upper: spi::known(&row, 5)?,
+                })
             },
-        )?;
-        let retired = rows.into_iter().flatten().map(|(partition, schema, name, lower, upper)| {
-            Ok(Self {
-                partition,
-                name: Qualified { schema: schema?, name: name? },
-                lower: lower?,
-                upper: upper?,
-            })
-        });
-        retired.collect()
+        )
     }
 
     pub fn get(parent: &Parent, partition: pg_sys::Oid) -> Result<Self> {

@@ -104,6 +104,11 @@ pub fn read_value<'a, T: pgrx::IntoDatum + pgrx::FromDatum>(
     Ok(read_one(sql, args, |row| row.get::<T>(1))?.flatten())
 }
 
+/// A column of a row that is never NULL.
+pub fn known<T: pgrx::IntoDatum + pgrx::FromDatum>(row: &SpiHeapTupleData, column: usize) -> spi::Result<T> {
+    row.get::<T>(column)?.ok_or(spi::SpiError::InvalidPosition)
+}
+
 /// Runs a statement that writes; returns how many rows it touched.
 pub fn write<'a>(sql: &str, args: &[DatumWithOid<'a>]) -> Result<usize> {
     check_writable()?;

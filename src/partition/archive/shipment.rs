@@ -426,17 +426,14 @@ fn columns(partition: Regclass) -> Result<Vec<Column>> {
          ORDER BY a.attnum",
         &[partition.into(), pgrx::pg_sys::Oid::from(DEFAULT_COLLATION).into()],
         |row| {
-            let text =
-                |column| Ok::<_, pgrx::spi::SpiError>(row.get::<String>(column)?.unwrap_or_default());
-            let flag = |column| Ok::<_, pgrx::spi::SpiError>(row.get::<bool>(column)? == Some(true));
             Ok(Column {
-                name: text(1)?,
-                type_name: text(2)?,
-                bare_type: text(3)?,
+                name: spi::known(&row, 1)?,
+                type_name: spi::known(&row, 2)?,
+                bare_type: spi::known(&row, 3)?,
                 collation: row.get::<String>(4)?,
-                is_not_null: flag(5)?,
-                sorts_as_database: flag(6)?,
-                is_generated: flag(7)?,
+                is_not_null: spi::known(&row, 5)?,
+                sorts_as_database: row.get::<bool>(6)? == Some(true),
+                is_generated: spi::known(&row, 7)?,
             })
         },
     )

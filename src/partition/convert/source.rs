@@ -126,7 +126,7 @@ impl Source {
 
     /// The columns that identify a row: of the primary key, or of the shortest unique index without NULLs.
     pub fn key(&self) -> Result<Vec<KeyColumn>> {
-        let columns = spi::read_now(
+        spi::read_now(
             "SELECT pg_catalog.quote_ident(a.attname),
                     pg_catalog.format_type(a.atttypid, a.atttypmod)
                         || coalesce((SELECT pg_catalog.format(' COLLATE %I.%I', n.nspname, l.collname) FROM pg_catalog.pg_collation l
@@ -148,11 +148,13 @@ impl Source {
              WHERE k.place <= i.indnkeyatts ORDER BY k.place",
             &[self.parent.table.into()],
             |row| {
-                let text = |column| Ok::<_, pgrx::spi::SpiError>(row.get::<String>(column)?.unwrap_or_default());
-                Ok(KeyColumn { name: text(1)?, definition: text(2)?, equals: text(3)? })
+                Ok(KeyColumn {
+                    name: spi::known(&row, 1)?,
+                    definition: spi::known(&row, 2)?,
+                    equals: spi::known(&row, 3)?,
+                })
             },
-        )?;
-        Ok(columns)
+        )
     }
 
     /// Views and SQL functions that name the table.

@@ -65,40 +65,31 @@ pub struct File {
 impl Conversion {
     /// Of a table, by what it was or by what it is now.
     pub fn find(table: Regclass) -> Result<Option<Self>> {
-        let row = spi::read_one_now(
+        spi::read_one_now(
             "SELECT source, target, changes, state, key_column::text, every, premake, timezone, options, definition, file,
                     blocks, next_block
              FROM opdb.partition_conversion WHERE $1 IN (source, target)",
             &[table.into()],
             |row| {
-                let text = |column| Ok::<_, pgrx::spi::SpiError>(row.get::<String>(column)?.unwrap_or_default());
-                let relation = |column| {
-                    let relation = row.get::<Regclass>(column)?;
-                    Ok::<_, pgrx::spi::SpiError>(relation.unwrap_or(Regclass(pgrx::pg_sys::InvalidOid)))
-                };
-                let state = text(4)?;
-                Ok(State::ALL.into_iter().find(|it| it.name() == state).zip(row.get::<Interval>(6)?).map(
-                    |(state, every)| {
-                        Ok::<_, pgrx::spi::SpiError>(Self {
-                            source: relation(1)?,
-                            target: relation(2)?,
-                            changes: relation(3)?,
-                            state,
-                            column: text(5)?,
-                            every,
-                            premake: row.get(7)?.unwrap_or_default(),
-                            timezone: text(8)?,
-                            options: row.get::<JsonB>(9)?.map(|it| it.0).unwrap_or_default(),
-                            definition: text(10)?,
-                            file: row.get::<pgrx::pg_sys::Oid>(11)?.map(|it| it.to_u32()).unwrap_or_default(),
-                            blocks: row.get(12)?.unwrap_or_default(),
-                            next_block: row.get(13)?.unwrap_or_default(),
-                        })
-                    },
-                ))
+                let state = spi::known::<String>(&row, 4)?;
+                let state = State::ALL.into_iter().find(|it| it.name() == state);
+                Ok(Self {
+                    source: spi::known(&row, 1)?,
+                    target: spi::known(&row, 2)?,
+                    changes: spi::known(&row, 3)?,
+                    state: state.ok_or(pgrx::spi::SpiError::InvalidPosition)?,
+                    column: spi::known(&row, 5)?,
+                    every: spi::known(&row, 6)?,
+                    premake: spi::known(&row, 7)?,
+                    timezone: spi::known(&row, 8)?,
+                    options: spi::known::<JsonB>(&row, 9)?.0,
+                    definition: spi::known(&row, 10)?,
+                    file: spi::known::<pgrx::pg_sys::Oid>(&row, 11)?.to_u32(),
+                    blocks: spi::known(&row, 12)?,
+                    next_block: spi::known(&row, 13)?,
+                })
             },
-        )?;
-        Ok(row.flatten().transpose()?)
+        )
     }
 
     /// Errors: 42704 if it is not being converted, and never was.

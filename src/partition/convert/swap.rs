@@ -183,11 +183,7 @@ pub fn own_keys(table: Regclass) -> Result<Vec<ForeignKey>> {
             "SELECT conname::text, pg_catalog.pg_get_constraintdef(oid) FROM pg_catalog.pg_constraint
              WHERE conrelid = $1 AND contype = 'f' ORDER BY conname",
             &[table.into()],
-            |row| {
-                let text =
-                    |column| Ok::<_, pgrx::spi::SpiError>(row.get::<String>(column)?.unwrap_or_default());
-                Ok(ForeignKey { name: text(1)?, definition: text(2)? })
-            },
+            |row| Ok(ForeignKey { name: spi::known(&row, 1)?, definition: spi::known(&row, 2)? }),
         )
     })
 }
