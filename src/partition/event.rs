@@ -13,7 +13,7 @@ use super::state;
 use crate::pg::error::{Failure, Result};
 use crate::pg::name::{MAX_IDENTIFIER_BYTES, Qualified};
 use crate::pg::types::Regclass;
-use crate::pg::{lock, spi, subtransaction};
+use crate::pg::{lock, partition, spi, subtransaction};
 
 /// What became of the partitions that were missing.
 #[derive(Default)]
@@ -47,7 +47,7 @@ pub fn create_for<'a>(
 ) -> Result<Created> {
     let mut created = Created::default();
     let places = places(moments, args)?;
-    if places.is_empty() {
+    if places.is_empty() || partition::holds_all(parent, &places)? {
         return Ok(created);
     }
     let set = match Set::find(parent, None)? {

@@ -33,7 +33,9 @@ impl Failure {
             detail: report.detail().map(str::to_owned),
             hint: report.hint().map(str::to_owned),
             is_remote: false,
-            is_interrupt: report.function_name() == Some("ProcessInterrupts"),
+            // A lock_timeout is found out there, too, and only fails.
+            is_interrupt: report.function_name() == Some("ProcessInterrupts")
+                && sqlstate_text(report.sql_error_code() as i32).starts_with("57"),
         }
     }
 

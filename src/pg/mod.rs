@@ -10,6 +10,7 @@ pub mod memory;
 pub mod name;
 pub mod own;
 pub mod pages;
+pub mod partition;
 pub mod planning;
 pub mod process;
 pub mod relation;

@@ -18,5 +18,13 @@ pub fn to_sql(instant: i64) -> Option<TimestampWithTimeZone> {
 }
 
 pub fn from_sql(timestamp: TimestampWithTimeZone) -> i64 {
-    pg_sys::TimestampTz::from(timestamp).saturating_add(EPOCHS_APART)
+    of_server(timestamp.into())
+}
+
+/// Of what the server counts. Infinities stay the first and the last of all.
+pub fn of_server(timestamp: pg_sys::TimestampTz) -> i64 {
+    match timestamp {
+        i64::MIN => i64::MIN,
+        _ => timestamp.saturating_add(EPOCHS_APART),
+    }
 }

@@ -122,7 +122,8 @@ fn options_of_a_table_change_its_thresholds() {
         &mut client,
         "ALTER TABLE own SET (autovacuum_vacuum_threshold = 9, autovacuum_vacuum_scale_factor = 0.001,
                               autovacuum_analyze_threshold = 100000);
-         ALTER TABLE toast_of_own SET (toast.autovacuum_vacuum_threshold = 3, toast.autovacuum_vacuum_scale_factor = 0)",
+         ALTER TABLE toast_of_own SET (toast.autovacuum_enabled = false, toast.autovacuum_vacuum_threshold = 3,
+                                       toast.autovacuum_vacuum_scale_factor = 0)",
     );
     change(&mut client, "DELETE FROM usual WHERE id <= 11; DELETE FROM own WHERE id <= 11");
     assert!(!is_due(&mut client, "usual"));

@@ -1,7 +1,5 @@
 //! Who is in the way, and for how long.
 
-use std::time::{Duration, Instant};
-
 use opdb_e2e::cluster::Cluster;
 use postgres::Client;
 
@@ -148,9 +146,7 @@ fn a_locked_table_is_marked_and_nothing_waits() {
     execute(&mut other, "BEGIN; LOCK TABLE busy IN SHARE UPDATE EXCLUSIVE MODE; LOCK TABLE closed");
     let pid = text(&mut other, "SELECT pg_backend_pid()");
     execute(&mut client, "SET statement_timeout = '10s'");
-    let started = Instant::now();
     let closed = due(&mut client, "closed");
-    assert!(started.elapsed() < Duration::from_secs(5));
     let holder = format!("AccessExclusiveLock held by backend {pid}, user postgres");
     assert!(closed.blocked_by.starts_with(&holder), "{}", closed.blocked_by);
     assert!(closed.reason.contains("not measured: locked"), "{}", closed.reason);
