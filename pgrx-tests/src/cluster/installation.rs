@@ -2,11 +2,24 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{self, Command};
+use std::sync::Once;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
 
 use super::command;
+
+/// Many times what the slowest of them takes on a busy machine.
+const TESTS_END_WITHIN: Duration = Duration::from_secs(25 * 60);
+
+fn end_what_hangs() {
+    thread::sleep(TESTS_END_WITHIN);
+    eprintln!("tests still run after {} minutes: one of them hangs", TESTS_END_WITHIN.as_secs() / 60);
+    // Whoever watches over the servers stops them when this process is gone.
+    process::exit(124);
+}
 
 /// Where an installed PostgreSQL keeps its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +56,11 @@ impl Installation {
         Ok(installation)
     }
 
-    /// The PostgreSQL whose `pg_config` the variable `PG_CONFIG` names, or else the first on `PATH`.
+    /// The PostgreSQL whose `pg_config` the variable `PG_CONFIG` names, or else the first on `PATH`. For tests: one that
+    /// hangs ends its process after [`TESTS_END_WITHIN`], instead of being waited for.
     pub fn from_env() -> anyhow::Result<Self> {
+        static DEADLINE: Once = Once::new();
+        DEADLINE.call_once(|| drop(thread::spawn(end_what_hangs)));
         let pg_config = env::var_os("PG_CONFIG").unwrap_or_else(|| "pg_config".into());
         Self::from_pg_config(Path::new(&pg_config)).context(
             "no PostgreSQL to work with: set PG_CONFIG to the pg_config of the PostgreSQL to use, \
