@@ -57,7 +57,7 @@ impl Installation {
     }
 
     /// The PostgreSQL whose `pg_config` the variable `PG_CONFIG` names, or else the first on `PATH`. For tests: one that
-    /// hangs ends its process after [`TESTS_END_WITHIN`], instead of being waited for.
+    /// hangs ends its process after 25 minutes, instead of being waited for.
     pub fn from_env() -> anyhow::Result<Self> {
         static DEADLINE: Once = Once::new();
         DEADLINE.call_once(|| drop(thread::spawn(end_what_hangs)));
