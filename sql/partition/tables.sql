@@ -101,6 +101,8 @@ CREATE TABLE opdb.partition_conversion (
     file           oid NOT NULL,
     blocks         bigint NOT NULL,
     next_block     bigint NOT NULL DEFAULT 0,
+    -- The triggers that write changes down: others, or altered ones, may have missed some.
+    captured       text,
     rows_estimated bigint NOT NULL,
     rows_copied    bigint NOT NULL DEFAULT 0,
     copied_at      timestamptz,

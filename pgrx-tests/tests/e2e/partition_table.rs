@@ -558,12 +558,19 @@ fn a_load_that_switches_triggers_off_is_not_lost() {
     );
     execute(&mut client, "SELECT opdb.continue_partition_table('l')");
     execute(&mut client, "SELECT opdb.continue_partition_table('l')");
-    execute(
-        &mut client,
-        "BEGIN; ALTER TABLE l DISABLE TRIGGER USER; INSERT INTO l SELECT i, now() FROM generate_series(101, 150) i;
-         DELETE FROM l WHERE id <= 10; ALTER TABLE l ENABLE TRIGGER USER; COMMIT",
-    );
+    let load = |client: &mut Client, first: i32, after: &str| {
+        let sql = format!(
+            "BEGIN; ALTER TABLE l DISABLE TRIGGER USER; INSERT INTO l SELECT i, now() FROM generate_series({first}, {first} + 49) i;
+             DELETE FROM l WHERE id <= {first} / 10; ALTER TABLE l ENABLE TRIGGER USER; {after}; COMMIT"
+        );
+        execute(client, &sql);
+    };
+    load(&mut client, 101, "");
+    execute(&mut client, "SELECT opdb.continue_partition_table('l')");
+    // Nor if they are as they were.
+    let always = ["insert", "update", "delete"].map(|it| format!("ENABLE ALWAYS TRIGGER opdb_capture_{it}"));
+    load(&mut client, 151, &format!("ALTER TABLE l {}", always.join(", ")));
     execute(&mut client, "CALL opdb.partition_table('l', 'at')");
     let found = "SELECT count(*) || ' ' || min(id) || (SELECT relkind::text FROM pg_class WHERE oid = 'l'::regclass) FROM l";
-    assert_eq!(text(&mut client, found), "140 11p");
+    assert_eq!(text(&mut client, found), "185 16p");
 }

@@ -50,17 +50,20 @@ pub fn copy_sql(source: &Source, condition: &str) -> Result<String> {
 /// Whether the table was rewritten or truncated, or changed without its changes being written down, so that the copy begins
 /// anew.
 pub fn restarted(conversion: &Conversion, source: &Source) -> Result<bool> {
-    let is_captured = prepare::is_captured(conversion.source)?;
-    if is_captured && prepare::file(conversion.source)?.number == conversion.file {
+    let mut captured = prepare::captured(conversion.source)?;
+    if conversion.is_captured(captured.as_deref())
+        && prepare::file(conversion.source)?.number == conversion.file
+    {
         return Ok(false);
     }
-    if !is_captured {
+    if captured.is_none() {
         prepare::capture_again(source)?;
+        captured = prepare::captured(conversion.source)?;
     }
     let file = prepare::file(conversion.source)?;
     let truncate = format!("TRUNCATE {}", name::of(conversion.target)?.sql());
     as_owner(&source.parent, &[], || spi::write(&truncate, &[]))?;
-    conversion.restart(file)?;
+    conversion.restart(file, captured.as_deref())?;
     Ok(true)
 }
 

@@ -5,7 +5,7 @@ use opdb_core::partition::{Range, name};
 use super::error::ConvertError;
 use super::options::ConvertOptions;
 use super::source::{KeyColumn, Source};
-use super::state::{self, File};
+use super::state::{self, Begun, File};
 use crate::partition::error::PartitionError;
 use crate::partition::manage::{self, Wanted};
 use crate::partition::parent::Parent;
@@ -65,7 +65,8 @@ pub fn prepare(
     run::as_owner(source.parent.owner, || {
         capture(source, &key).iter().try_for_each(|sql| spi::write(sql, &[]).map(drop))
     })?;
-    state::begin(source, wanted, stored, &definition, state::file_of(table)?)
+    let begun = Begun { definition, captured: captured(table)?, file: state::file_of(table)? };
+    state::begin(source, wanted, stored, &begun)
 }
 
 /// Where a rewritten table is copied from.
@@ -192,14 +193,15 @@ END",
     statements
 }
 
-/// Whether everything that changes is written down. A load that switches triggers off and on again leaves them on for
-/// sessions of its kind only, and its rows unseen.
-pub fn is_captured(source: Regclass) -> Result<bool> {
-    let sql = "SELECT count(*) = 3 FROM pg_catalog.pg_trigger
-               WHERE tgrelid = $1 AND tgname = ANY ($2) AND tgenabled = 'A'";
+/// What writes changes down, as it is now; None if something of it is missing or switched off. It is another value when
+/// anything was altered meanwhile, even if it is as before: a load may have switched the triggers off and on again.
+pub fn captured(source: Regclass) -> Result<Option<String>> {
+    let sql =
+        "SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', t.oid, t.xmin, f.xmin), ',' ORDER BY t.oid)
+               FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid
+               WHERE t.tgrelid = $1 AND t.tgname = ANY ($2) AND t.tgenabled = 'A' HAVING count(*) = 3";
     let names: Vec<String> = EVENTS.into_iter().map(|(event, _)| trigger_name(event)).collect();
-    Ok(spi::read_one_now(sql, &[source.into(), names.into()], |row| row.get::<bool>(1))?.flatten()
-        == Some(true))
+    Ok(spi::read_one_now(sql, &[source.into(), names.into()], |row| row.get::<String>(1))?.flatten())
 }
 
 /// Has changes written down again, from now on.

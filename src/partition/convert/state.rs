@@ -52,6 +52,8 @@ pub struct Conversion {
     pub file: u32,
     pub blocks: i64,
     pub next_block: i64,
+    /// What writes changes down, since the copy began.
+    pub captured: Option<String>,
 }
 
 /// What is being copied.
@@ -62,12 +64,19 @@ pub struct File {
     pub blocks: i64,
 }
 
+/// The old table when its copy begins.
+pub struct Begun {
+    pub definition: String,
+    pub captured: Option<String>,
+    pub file: File,
+}
+
 impl Conversion {
     /// Of a table, by what it was or by what it is now.
     pub fn find(table: Regclass) -> Result<Option<Self>> {
         spi::read_one_now(
             "SELECT source, target, changes, state, key_column::text, every, premake, timezone, options, definition, file,
-                    blocks, next_block
+                    blocks, next_block, captured
              FROM opdb.partition_conversion WHERE $1 IN (source, target)",
             &[table.into()],
             |row| {
@@ -87,6 +96,7 @@ impl Conversion {
                     file: spi::known::<pgrx::pg_sys::Oid>(&row, 11)?.to_u32(),
                     blocks: spi::known(&row, 12)?,
                     next_block: spi::known(&row, 13)?,
+                    captured: row.get(14)?,
                 })
             },
         )
@@ -146,13 +156,23 @@ impl Conversion {
         .map(drop)
     }
 
+    /// Whether all that changed since the copy began was written down, by what is there `now`.
+    pub fn is_captured(&self, now: Option<&str>) -> bool {
+        now.is_some() && now == self.captured.as_deref()
+    }
+
     /// From the first block on, of a file that took the place of the one that was copied.
-    pub fn restart(&self, file: File) -> Result<()> {
+    pub fn restart(&self, file: File, captured: Option<&str>) -> Result<()> {
         own::write(
             "UPDATE opdb.partition_conversion SET state = 'copying', next_block = 0, rows_copied = 0, copied_at = NULL, file = $2,
-                 blocks = $3, updated_at = pg_catalog.clock_timestamp()
+                 blocks = $3, captured = $4, updated_at = pg_catalog.clock_timestamp()
              WHERE source = $1",
-            &[self.source.into(), pgrx::pg_sys::Oid::from(file.number).into(), file.blocks.into()],
+            &[
+                self.source.into(),
+                pgrx::pg_sys::Oid::from(file.number).into(),
+                file.blocks.into(),
+                captured.into(),
+            ],
         )
         .map(drop)
     }
@@ -204,13 +224,7 @@ pub fn file_of(table: Regclass) -> Result<File> {
 }
 
 /// Writes down a conversion that begins.
-pub fn begin(
-    source: &Source,
-    wanted: &Wanted,
-    options: &serde_json::Value,
-    definition: &str,
-    file: File,
-) -> Result<()> {
+pub fn begin(source: &Source, wanted: &Wanted, options: &serde_json::Value, begun: &Begun) -> Result<()> {
     // Of tables that were dropped since.
     own::write(
         "DELETE FROM opdb.partition_conversion p
@@ -219,8 +233,8 @@ pub fn begin(
     )?;
     own::write(
         "INSERT INTO opdb.partition_conversion (source, target, changes, state, key_column, every, premake, timezone, options,
-             definition, file, blocks, rows_estimated)
-         SELECT $1, pg_catalog.to_regclass($2), pg_catalog.to_regclass($3), 'copying', $4, $5, $6, $7, $8, $9, $10, $11,
+             definition, file, blocks, captured, rows_estimated)
+         SELECT $1, pg_catalog.to_regclass($2), pg_catalog.to_regclass($3), 'copying', $4, $5, $6, $7, $8, $9, $10, $11, $12,
              greatest(0, c.reltuples * $11 / greatest(c.relpages, 1))::bigint
          FROM pg_catalog.pg_class c WHERE c.oid = $1",
         &[
@@ -232,9 +246,10 @@ pub fn begin(
             wanted.premake.into(),
             wanted.timezone.as_str().into(),
             JsonB(options.clone()).into(),
-            definition.into(),
-            pgrx::pg_sys::Oid::from(file.number).into(),
-            file.blocks.into(),
+            begun.definition.as_str().into(),
+            pgrx::pg_sys::Oid::from(begun.file.number).into(),
+            begun.file.blocks.into(),
+            begun.captured.as_deref().into(),
         ],
     )
     .map(drop)

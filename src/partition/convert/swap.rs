@@ -93,7 +93,7 @@ fn attempt(conversion: &Conversion, source: &Source) -> Result<Attempt> {
     if prepare::file(conversion.source)?.number != conversion.file {
         return Ok(Attempt::Waits("the table was rewritten".into()));
     }
-    if !prepare::is_captured(conversion.source)? {
+    if !conversion.is_captured(prepare::captured(conversion.source)?.as_deref()) {
         return Ok(Attempt::Waits("the triggers that write changes down were switched off".into()));
     }
     if let Some(holder) = snapshots(conversion.source, true)? {
