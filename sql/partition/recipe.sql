@@ -21,7 +21,7 @@ WITH parent AS (
     SELECT x.relname, i.indexrelid, k.oid AS constraint, k.conname, pg_catalog.pg_get_indexdef(i.indexrelid) AS text,
            CASE WHEN i.indisunique THEN 'CREATE UNIQUE INDEX ' ELSE 'CREATE INDEX ' END AS command,
            -- What only LIKE brings, and what the owner may have lost the right to name.
-           x.reltablespace <> 0
+           x.reltablespace <> 0 OR k.oid IS NOT NULL AND x.reloptions IS NOT NULL
            OR EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = x.oid
                       AND d.refclassid <> 'pg_catalog.pg_class'::regclass AND d.refclassid <> 'pg_catalog.pg_constraint'::regclass
                       AND d.refobjid >= 16384)
@@ -109,13 +109,18 @@ WITH parent AS (
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = i.indexrelid AND k.conrelid = m.oid)
     UNION ALL
     SELECT 13, k.conname, 'ALTER TABLE ', ' ADD ' || pg_catalog.pg_get_constraintdef(k.oid)
+           || CASE WHEN k.contype <> 'x' AND NOT k.condeferrable AND x.reloptions IS NOT NULL
+                   THEN ' WITH (' || pg_catalog.array_to_string(x.reloptions, ', ') || ')' ELSE '' END
     FROM model m JOIN pg_catalog.pg_constraint k ON k.conrelid = m.oid AND k.contype IN ('p', 'u', 'x')
+    JOIN pg_catalog.pg_class x ON x.oid = k.conindid
     WHERE m.relkind = 'r' AND k.conparentid = 0
     UNION ALL
     -- ATTACH takes it for the table's own. One to the table itself may need rows of this very partition.
     SELECT 14, k.conname, 'ALTER TABLE ', pg_catalog.format(' ADD CONSTRAINT %I %s', k.conname, pg_catalog.pg_get_constraintdef(k.oid))
     FROM parent p JOIN pg_catalog.pg_constraint k ON k.conrelid = p.oid AND k.contype = 'f' AND k.confrelid <> p.oid
-    JOIN pg_catalog.pg_class r ON r.oid = k.confrelid
+    -- One to a partitioned table stands there once more for each of its partitions.
+    JOIN pg_catalog.pg_class r ON r.oid = k.confrelid AND r.relkind = 'r' AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_constraint w WHERE w.oid = k.conparentid AND w.conrelid = k.conrelid)
     WHERE $4 AND pg_catalog.has_table_privilege(p.relowner, r.oid, 'REFERENCES')
       AND pg_catalog.has_schema_privilege(p.relowner, r.relnamespace, 'USAGE')
     UNION ALL

@@ -16,6 +16,8 @@ DECLARE
     tasks     jsonb[];
     task      jsonb;
     others    integer;
+    attempts  integer;
+    blocked   boolean;
 BEGIN
     SELECT pg_catalog.array_agg(d.parent ORDER BY d.parent) FILTER (WHERE d.is_callers),
            pg_catalog.count(*) FILTER (WHERE NOT d.is_callers)
@@ -26,6 +28,7 @@ BEGIN
     FOREACH phase IN ARRAY CASE WHEN retire THEN ARRAY['create', 'retire'] ELSE ARRAY['create'] END LOOP
         FOREACH parent IN ARRAY coalesce(tables, '{}') LOOP
             tasks := '{}';
+            blocked := false;
             FOR planned IN SELECT * FROM opdb.partition_tasks(parent, phase) LOOP
                 IF planned.task IS NOT NULL THEN
                     tasks := pg_catalog.array_append(tasks, planned.task);
@@ -35,13 +38,18 @@ BEGIN
             END LOOP;
             COMMIT;
             FOREACH task IN ARRAY tasks LOOP
-                FOR attempt IN 1 .. 3 LOOP
-                    SELECT * INTO outcome FROM opdb.run_partition_task(parent, task, attempt OPERATOR(pg_catalog.<) 3);
+                -- Whoever was in the way of one move would be in the way of the others, and writers would wait for each.
+                CONTINUE WHEN blocked AND task OPERATOR(pg_catalog.?) 'move';
+                -- As long as rows are refused, it is not given up soon.
+                attempts := CASE WHEN task OPERATOR(pg_catalog.?) 'allow' THEN 60 ELSE 3 END;
+                FOR attempt IN 1 .. attempts LOOP
+                    SELECT * INTO outcome FROM opdb.run_partition_task(parent, task, attempt OPERATOR(pg_catalog.<) attempts);
                     COMMIT;
-                    EXIT WHEN attempt OPERATOR(pg_catalog.=) 3 OR NOT outcome.passing;
+                    EXIT WHEN attempt OPERATOR(pg_catalog.=) attempts OR NOT outcome.passing;
                     -- Whoever was in the way may be gone soon; two runs do not come back together.
                     PERFORM pg_catalog.pg_sleep(pg_catalog.float8pl(0.1, pg_catalog.float8mul(0.4, pg_catalog.random())));
                 END LOOP;
+                blocked := blocked OR outcome.passing AND task OPERATOR(pg_catalog.?) 'move';
                 IF outcome.status OPERATOR(pg_catalog.=) 'failed' THEN
                     error := error OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(parent::pg_catalog.oid::text, outcome.detail);
                     blockers := blockers OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(parent::pg_catalog.oid::text, outcome.blockers);

@@ -40,8 +40,8 @@ pub enum PartitionError {
     UnknownAction(String),
     #[error("retention_action archive needs a place, and only archive has one")]
     ArchivePlace,
-    #[error("the name {0} in the archive is taken")]
-    ArchiveNameTaken(String),
+    #[error("partition {partition} is not detached, as it could not be {done}: {}", why.join("; "))]
+    NotToBeFinished { partition: String, done: &'static str, why: Vec<String> },
     #[error("values of \"{column}\", of type {type_name}, end before the partition from {from} would")]
     KeyEnds { column: String, type_name: String, from: String },
     #[error("start_at is infinite")]
@@ -81,7 +81,7 @@ pub enum PartitionError {
     )]
     OwnCode { default: String, what: String },
     #[error(
-        "rows cannot be moved out of {default}: publication {publication} would tell its subscribers that they are deleted"
+        "rows cannot be moved out of {default}: publication {publication} would tell its subscribers that they are gone, or new"
     )]
     Published { default: String, publication: String },
     #[error("{taken} rows were taken out of the default partition and {put} came to their place")]
@@ -113,7 +113,8 @@ impl Report for PartitionError {
             }
             Self::NotOwner(_) => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             Self::NoColumn { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
-            Self::NameTaken { .. } | Self::ArchiveNameTaken(_) => PgSqlErrorCode::ERRCODE_DUPLICATE_TABLE,
+            Self::NameTaken { .. } => PgSqlErrorCode::ERRCODE_DUPLICATE_TABLE,
+            Self::NotToBeFinished { .. } => PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
             Self::OnHold { .. } | Self::Changed(_) => {
                 PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
             }
@@ -186,7 +187,9 @@ impl Report for PartitionError {
             }
             Self::Busy(_) => "It does the same work; try again when it has ended.".into(),
             Self::Changed(_) => "SELECT * FROM opdb.plan_partitions() shows what is to be done now.".into(),
-            Self::ArchiveNameTaken(name) => format!("ALTER TABLE {name} RENAME TO …, or archive to another schema."),
+            Self::NotToBeFinished { .. } => {
+                "Its rows stay in the table until that is changed; or choose another retention_action or place.".into()
+            }
             Self::KeyEnds { .. } => {
                 "Rows beyond the last partition have no place soon: ALTER the column's type to bigint.".into()
             }

@@ -17,6 +17,10 @@ const NAME: &str = "opdb partitions";
 const COMMANDS: &str = "SELECT command FROM opdb.partition_commands()";
 const CALL: &str = "CALL opdb.run_partition_maintenance()";
 const CREATE_ONLY: &str = "CALL opdb.run_partition_maintenance(false)";
+/// A reader that does not end keeps no other table, and no later run, waiting: what is half detached then is finalized by
+/// the next one.
+const NOT_FOR_EVER: &str = "SET lock_timeout = '10s'";
+const AS_BEFORE: &str = "RESET lock_timeout";
 
 pub fn add(schedule: &str, timezone: &str, options: Value) -> Result<()> {
     let Value::Object(mut options) = options else {
@@ -40,15 +44,19 @@ pub fn add(schedule: &str, timezone: &str, options: Value) -> Result<()> {
 
 /// Creation first; then what can be detached without a lock that keeps anybody waiting; then the rest.
 pub fn commands() -> Result<Vec<String>> {
-    let mut commands = vec![CREATE_ONLY.to_owned()];
+    let mut detaching = Vec::new();
     for parent in plan::managed()? {
         // One that cannot be looked at is told by the CALL.
         if let Ok(found) = subtransaction::run(|| of_table(parent)) {
-            commands.extend(found);
+            detaching.extend(found);
         }
     }
-    commands.push(CALL.to_owned());
-    Ok(commands)
+    if !detaching.is_empty() {
+        detaching.insert(0, NOT_FOR_EVER.to_owned());
+        detaching.push(AS_BEFORE.to_owned());
+    }
+    let whole = [CREATE_ONLY.to_owned()].into_iter().chain(detaching).chain([CALL.to_owned()]);
+    Ok(whole.collect())
 }
 
 /// The server detaches concurrently only where there is no default partition, and one partition of a table at a time.
@@ -74,6 +82,11 @@ fn of_table(parent: Regclass) -> Result<Vec<String>> {
         let Task::Detach(partition) = task else { continue };
         let partition = children.partitions.iter().find(|it| it.table.0 == partition.into());
         let Some(partition) = partition else { continue };
+        let action_to_come = set.retention.as_ref().map(|it| &it.action);
+        // The CALL detaches those with a CHECK of their own, and tells of those that could not be dropped.
+        if has_own_check(partition.table)? || retired::check_finish(partition, action_to_come).is_err() {
+            continue;
+        }
         // Who only looks at the list detaches nothing.
         if process::is_background_worker() {
             retired::register(&set.parent, partition, action, "detaching")?;
@@ -81,6 +94,13 @@ fn of_table(parent: Regclass) -> Result<Vec<String>> {
         commands.push(format!("ALTER TABLE {parent} DETACH PARTITION {} CONCURRENTLY", partition.name.sql()));
     }
     Ok(commands)
+}
+
+/// What the server adds to a partition that it detaches concurrently, and to no other, would not show beside it.
+fn has_own_check(partition: Regclass) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint
+                              WHERE conrelid = $1 AND contype = 'c' AND coninhcount = 0)";
+    Ok(spi::read_one_now(sql, &[partition.into()], |row| row.get::<bool>(1))?.flatten() == Some(true))
 }
 
 /// Rows that are referenced keep a partition; the server looks for them under a lock.

@@ -161,6 +161,12 @@ fn check_place(parent: &Parent, archive: &Archive) -> Result<()> {
     match archive {
         Archive::Here { schema, tablespace } => {
             if let Some(schema) = schema {
+                if *schema == parent.name.schema {
+                    let needs = "another schema than the table's";
+                    return Err(
+                        PartitionError::InvalidOption { option: "archive_schema".into(), needs }.into()
+                    );
+                }
                 exists(
                     "schema",
                     "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)",

@@ -1,11 +1,13 @@
 //! What would be done, for a person to read.
 
+use std::time::Duration;
+
 use pgrx::datum::TimestampWithTimeZone;
 
-use super::run::Outcome;
+use super::run::{self, Outcome};
 use super::set::Set;
 use super::step::Steps;
-use super::task::{Look, Phase};
+use super::task::{Look, Phase, Task};
 use crate::pg::error::{Failure, Result};
 use crate::pg::types::Regclass;
 use crate::pg::{spi, subtransaction};
@@ -48,13 +50,20 @@ pub fn managed() -> Result<Vec<Regclass>> {
 }
 
 fn of(parent: Regclass, phase: Phase, at: Option<TimestampWithTimeZone>) -> Result<Vec<Row>> {
+    run::check_readable(parent, Duration::ZERO)?;
     let set = Set::get(parent, at)?;
     let children = set.children()?;
     let look = Look::at(&set, &children, phase)?;
     let tasks = look.tasks(phase)?;
     let steps = Steps::planned(&look);
-    let mut rows = Vec::new();
+    let (mut rows, mut stuck) = (Vec::new(), None);
     for task in tasks.tasks {
+        // What is not detached is not finished either.
+        if let Task::Finish(partition) = task
+            && stuck == Some(partition)
+        {
+            continue;
+        }
         rows.push(match steps.step(task) {
             Ok(step) => Row {
                 parent,
@@ -66,7 +75,10 @@ fn of(parent: Regclass, phase: Phase, at: Option<TimestampWithTimeZone>) -> Resu
                 lock: Some(step.lock()).filter(|lock| !lock.is_empty()),
                 note: step.note,
             },
-            Err(failure) => failed(parent, task.action(), &failure),
+            Err(failure) => {
+                stuck = task.partition();
+                Row { partition: task.partition_name(), ..failed(parent, task.action(), &failure) }
+            }
         });
     }
     rows.extend(tasks.obstacles.into_iter().map(|obstacle| {

@@ -8,10 +8,11 @@ use pgrx::pg_sys;
 use super::children::Partition;
 use super::error::PartitionError;
 use super::parent::Parent;
+use super::set::{Archive, RetentionAction};
 use crate::pg::error::{Failure, Result};
 use crate::pg::name::Qualified;
 use crate::pg::types::Regclass;
-use crate::pg::{name, own, spi};
+use crate::pg::{name, own, session, spi};
 
 /// A table that was a partition, and what is still to be done with it.
 pub struct Retired {
@@ -49,6 +50,26 @@ pub fn check_hold(parent: &Parent, relation: pg_sys::Oid, relation_name: &Qualif
     match holds(parent, &[relation])?.remove(&relation) {
         Some(reason) => Err(PartitionError::OnHold { relation: relation_name.sql(), reason }.into()),
         None => Ok(()),
+    }
+}
+
+/// Before it is detached: what could not be dropped or archived then stays where it is.
+///
+/// Errors: 2BP01 with every reason.
+pub fn check_finish(partition: &Partition, action: Option<&RetentionAction>) -> Result<()> {
+    let (done, schema, tablespace) = match action {
+        Some(RetentionAction::Drop) => ("dropped", None, None),
+        Some(RetentionAction::Archive(Archive::Here { schema, tablespace })) => {
+            ("archived", schema.as_deref(), tablespace.as_deref())
+        }
+        _ => return Ok(()),
+    };
+    let sql = include_str!("../../sql/partition/finish_obstacles.sql");
+    let args = [partition.table.into(), (done == "dropped").into(), schema.into(), tablespace.into()];
+    let why = session::pinned(|| spi::read_now(sql, &args, |row| spi::known::<String>(&row, 1)))?;
+    match why.is_empty() {
+        true => Ok(()),
+        false => Err(PartitionError::NotToBeFinished { partition: partition.name.sql(), done, why }.into()),
     }
 }
 
@@ -161,14 +182,16 @@ impl Retired {
     }
 }
 
-/// Remembers that `partition` is being retired, before it is, or has been.
+/// Remembers that `partition` is being retired, before it is, or has been. Of one that is to be detached concurrently the
+/// detail says which CHECKs it had before: the server adds one then, with its bounds.
 pub fn register(parent: &Parent, partition: &Partition, action: &str, state: &str) -> Result<()> {
     own::write(
-        "INSERT INTO opdb.retired_partition AS r (partition, parent, name, lower_bound, upper_bound, action, state)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)
+        "INSERT INTO opdb.retired_partition AS r (partition, parent, name, lower_bound, upper_bound, action, state, detail)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, CASE $7 WHEN 'detaching' THEN pg_catalog.concat(
+             (SELECT pg_catalog.array_agg(k.oid) FROM pg_catalog.pg_constraint k WHERE k.conrelid = $1 AND k.contype = 'c')) END)
          ON CONFLICT (partition) DO UPDATE SET parent = excluded.parent, name = excluded.name,
              lower_bound = excluded.lower_bound, upper_bound = excluded.upper_bound, action = excluded.action,
-             state = excluded.state, detail = NULL,
+             state = excluded.state, detail = excluded.detail,
              retired_at = CASE WHEN r.state = 'shipped' AND excluded.state = 'shipped' THEN r.retired_at
                                ELSE excluded.retired_at END",
         &[
@@ -206,12 +229,16 @@ pub fn leave_alone(parent: Regclass, unless: Option<&str>) -> Result<()> {
 /// Forgets partitions that were to be detached and are not: whoever detaches one now may want to keep it. And those
 /// that are gone.
 pub fn tidy(parent: &Parent) -> Result<()> {
-    // What a job has detached meanwhile is written down as what runs themselves detach.
+    // What a job has detached meanwhile is written down as what runs themselves detach. What somebody has detached who
+    // was faster has no new CHECK, and stays.
     own::write(
         "WITH detached AS (
-             UPDATE opdb.retired_partition r SET state = CASE r.action WHEN 'detach' THEN 'done' ELSE 'detached' END
+             UPDATE opdb.retired_partition r
+             SET state = CASE r.action WHEN 'detach' THEN 'done' ELSE 'detached' END, detail = NULL
              FROM pg_catalog.pg_class c
              WHERE r.parent = $1 AND r.state = 'detaching' AND c.oid = r.partition AND NOT c.relispartition
+               AND EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'c'
+                           AND k.oid <> ALL (coalesce(nullif(r.detail, ''), '{}')::pg_catalog.oid[]))
              RETURNING r.*)
          INSERT INTO opdb.partition_run (parent, action, partition, lower_bound, upper_bound, status, detail, started_at, duration_ms)
          SELECT parent, 'detach', name, lower_bound, upper_bound, 'done', 'concurrently', retired_at,
@@ -222,8 +249,8 @@ pub fn tidy(parent: &Parent) -> Result<()> {
     own::write(
         "DELETE FROM opdb.retired_partition r
          WHERE r.parent = $1 AND r.state <> 'done'
-           AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c
-                           WHERE c.oid = r.partition AND c.relispartition = (r.state = 'shipped'))
+           AND (r.state = 'detaching' OR NOT EXISTS (SELECT FROM pg_catalog.pg_class c
+                           WHERE c.oid = r.partition AND c.relispartition = (r.state = 'shipped')))
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = r.partition AND i.inhdetachpending)",
         &[parent.table.into()],
     )

@@ -1,7 +1,7 @@
 //! Doing what is planned: each step by itself, what came of it written down.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pgrx::PgSqlErrorCode;
 
@@ -186,7 +186,7 @@ pub fn planned(parent: Regclass, phase: Phase) -> Result<Planned> {
 /// Does one thing, or leaves everything as it was.
 pub fn one(parent: Regclass, task: Task) -> Result<Outcome> {
     let begun = Instant::now();
-    let mut outcome = Outcome::done(task.action());
+    let mut outcome = Outcome { partition: task.partition_name(), ..Outcome::done(task.action()) };
     let result = subtransaction::run(|| attempt(parent, task, &mut outcome));
     outcome = match result {
         Ok(()) => outcome,
@@ -215,19 +215,49 @@ fn attempt(parent: Regclass, task: Task, outcome: &mut Outcome) -> Result<()> {
 /// Errors: whatever kept one of them from being done.
 pub fn attempt_all(parent: Regclass, tasks: &[Task], mut begin: impl FnMut(&Step)) -> Result<()> {
     alone(parent)?;
+    let timeout = LOCK_TIMEOUT.as_millis().to_string();
+    session::pinned_with(&[("lock_timeout", &timeout)], || {
+        if let Some(first) = tasks.first() {
+            lock_for(parent, *first, &mut begin)?;
+        }
+        let set = Set::get(parent, None)?;
+        set.parent.check_owner()?;
+        let children = set.children()?;
+        // Strays are counted for a person who reads the plan.
+        let look = Look::without_strays(&set, &children)?;
+        let steps = Steps::of(&look);
+        for task in tasks {
+            let step = steps.step(*task)?;
+            begin(&step);
+            carry_out(&set, &step)?;
+            note(&set, step.then)?;
+        }
+        Ok(())
+    })
+}
+
+/// Nobody is waited for without a limit, nor without saying for whom: the server prints definitions of a table under a lock.
+///
+/// Errors: 55P03 if somebody keeps readers away for longer than `limit`.
+pub fn check_readable(parent: Regclass, limit: Duration) -> Result<()> {
+    if lock::is_readable_within(parent, limit)? {
+        return Ok(());
+    }
+    let (relation, blockers) = (crate::pg::name::of(parent)?.sql(), lock::holders(parent)?);
+    Err(PartitionError::Locked { relation, seconds: limit.as_secs(), blockers }.into())
+}
+
+/// Takes the locks that a task begins with. What it does is made of what is there then: while a lock is waited for, others
+/// may alter the table.
+fn lock_for(parent: Regclass, task: Task, begin: &mut impl FnMut(&Step)) -> Result<()> {
+    check_readable(parent, LOCK_TIMEOUT)?;
     let set = Set::get(parent, None)?;
     set.parent.check_owner()?;
     let children = set.children()?;
-    // Strays are counted for a person who reads the plan.
     let look = Look::without_strays(&set, &children)?;
-    let steps = Steps::of(&look);
-    for task in tasks {
-        let step = steps.step(*task)?;
-        begin(&step);
-        carry_out(&set, &step)?;
-        note(&set, step.then)?;
-    }
-    Ok(())
+    let step = Steps::of(&look).step(task)?;
+    begin(&step);
+    step.statements.iter().take_while(|it| it.is_lock()).try_for_each(Statement::run)
 }
 
 /// Another run, or a person, was faster; or a hold was placed meanwhile.

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::children::Children;
 use super::plan;
 use super::set::Set;
-use super::stray::{self, Strays};
+use super::stray::{self, Ahead, Strays};
 use super::task::Look;
 use crate::pg::error::Result;
 use crate::pg::types::Regclass;
-use crate::pg::{session, subtransaction, time};
+use crate::pg::{name, session, subtransaction, time};
 
 /// So many gaps, misfits and days of strays are listed.
 const MOST_LISTED: usize = 100;
@@ -71,7 +71,22 @@ fn look(parent: Regclass) -> Result<Overview> {
         Ok(strays) => add_strays(&mut overview, &set, &children, strays),
         Err(failure) => overview.note = Some(failure.message),
     }
+    overview.note = refused(&set, &children)?.or(overview.note);
     Ok(overview)
+}
+
+/// What a CHECK that a run has left keeps out.
+fn refused(set: &Set, children: &Children) -> Result<Option<String>> {
+    let Some(default) = &children.default else { return Ok(None) };
+    let refused = Ahead::all(default)?.into_iter().filter_map(|ahead| ahead.range).map(|range| {
+        let check = name::identifier(Ahead::name_for(range));
+        format!(
+            "rows from {} are refused: a run has left CHECK {check} on {}, which the next one drops",
+            shown(set, children, range),
+            default.name.sql()
+        )
+    });
+    Ok(refused.reduce(|one, other| format!("{one}; {other}")))
 }
 
 fn add_strays(overview: &mut Overview, set: &Set, children: &Children, strays: Option<Strays>) {

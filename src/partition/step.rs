@@ -87,14 +87,14 @@ pub struct Steps<'a> {
     /// Whether what earlier steps will have done counts as done.
     pub is_plan: bool,
     recipe: OnceCell<Recipe>,
-    /// The locks on what the table refers to.
-    referenced: OnceCell<Vec<Statement>>,
+    /// The locks on tables that foreign keys connect with this one.
+    connected: OnceCell<Vec<Statement>>,
 }
 
 impl<'a> Steps<'a> {
     /// For steps that are carried out now.
     pub fn of(look: &'a Look<'a>) -> Self {
-        Self { look, is_plan: false, recipe: OnceCell::new(), referenced: OnceCell::new() }
+        Self { look, is_plan: false, recipe: OnceCell::new(), connected: OnceCell::new() }
     }
 
     /// For all steps of a plan.
@@ -155,12 +155,12 @@ impl<'a> Steps<'a> {
         let alter = |what: &str| Statement::Sql(format!("ALTER TABLE {} {what}", partition.sql()));
         let column = identifier(&parent.column.name);
         let within = column::within(parent, &lower, &upper);
-        let mut statements = vec![on_parent(Mode::ShareRow)];
-        statements.extend(self.parent_locks(Mode::ShareUpdate)?);
+        // Nobody holds a lock on a row that moves, which would have to be waited for.
+        let mut statements = self.parent_locks(Mode::Exclusive)?;
+        statements.push(on_default(default, Mode::Exclusive));
         statements.extend(recipe.before_rows(&partition));
         // That each row fits is checked on its way, and not looked for again when it is attached.
         statements.push(alter(&format!("ADD CONSTRAINT {WITHIN} CHECK ({column} IS NOT NULL AND {within})")));
-        statements.push(on_default(default, Mode::ShareRow));
         let moved = Move::of(default, &partition, &column::stored(parent)?, &within)?;
         statements.push(Statement::Move(moved));
         statements.extend(recipe.after_rows(&partition));
@@ -272,11 +272,7 @@ impl<'a> Steps<'a> {
         let expired = expired.ok_or_else(|| retired::changed(partition))?;
         retired::check_hold(&set.parent, partition, &expired.name)?;
         let action = set.retention.as_ref().map_or("detach", |it| it.action.name());
-        if let Some(RetentionAction::Archive(Archive::Here { schema: Some(schema), .. })) =
-            set.retention.as_ref().map(|it| &it.action)
-        {
-            check_archive(&expired.name, schema)?;
-        }
+        retired::check_finish(expired, set.retention.as_ref().map(|it| &it.action))?;
         let name = expired.name.sql();
         let statement = format!("ALTER TABLE {} DETACH PARTITION {name}", set.parent.name.sql());
         let mut statements = self.parent_locks(Mode::Access)?;
@@ -323,7 +319,7 @@ impl<'a> Steps<'a> {
         };
         let (lower, upper) = (retired.lower.clone(), retired.upper.clone());
         let mut all = match action {
-            "drop" => self.referenced_tables(Regclass(partition), Mode::Access)?,
+            "drop" => self.connected_tables(Regclass(partition), Mode::Access)?,
             _ => Vec::new(),
         };
         all.push(lock(Regclass(partition), &retired.name, Mode::Access));
@@ -343,22 +339,28 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// The table, and those that it refers to: attaching and detaching add and drop triggers there.
+    /// Tables that foreign keys connect with this one, whose triggers come and go with a partition; then the table itself,
+    /// which is in use most.
     pub fn parent_locks(&self, mode: Mode) -> Result<Vec<Statement>> {
         let parent = &self.look.set.parent;
-        let mut locks = vec![lock(parent.table, &parent.name, mode)];
-        if self.referenced.get().is_none() {
-            let found = self.referenced_tables(parent.table, Mode::ShareRow)?;
-            self.referenced.get_or_init(|| found);
+        if self.connected.get().is_none() {
+            let found = self.connected_tables(parent.table, Mode::ShareRow)?;
+            self.connected.get_or_init(|| found);
         }
-        locks.extend(self.referenced.get().into_iter().flatten().cloned());
+        let mut locks = self.connected.get().cloned().unwrap_or_default();
+        locks.push(lock(parent.table, &parent.name, mode));
         Ok(locks)
     }
 
-    fn referenced_tables(&self, table: Regclass, mode: Mode) -> Result<Vec<Statement>> {
+    /// A foreign key of a partitioned table, or to one, stands there once more for each partition of it.
+    fn connected_tables(&self, table: Regclass, mode: Mode) -> Result<Vec<Statement>> {
         let tables = spi::read_now(
-            "SELECT DISTINCT confrelid FROM pg_catalog.pg_constraint
-             WHERE conrelid = $1 AND contype = 'f' AND confrelid <> conrelid ORDER BY confrelid",
+            "SELECT DISTINCT CASE k.conrelid WHEN $1 THEN k.confrelid ELSE k.conrelid END AS other
+             FROM pg_catalog.pg_constraint k
+             WHERE $1 IN (k.conrelid, k.confrelid) AND k.contype = 'f' AND k.confrelid <> k.conrelid AND NOT EXISTS (
+                 SELECT FROM pg_catalog.pg_constraint w
+                 WHERE w.oid = k.conparentid AND (w.conrelid = k.conrelid OR w.confrelid = k.confrelid))
+             ORDER BY other",
             &[table.into()],
             |row| row.get::<pg_sys::Oid>(1),
         )?;
@@ -373,24 +375,6 @@ pub fn lock(relation: Regclass, name: &Qualified, mode: Mode) -> Statement {
 
 pub fn on_default(default: &DefaultPartition, mode: Mode) -> Statement {
     lock(default.table, &default.name, mode)
-}
-
-/// Before it is detached: what cannot be archived stays where it is.
-///
-/// Errors: 42704 if there is no such schema, 42P07 if the name is taken there.
-fn check_archive(partition: &Qualified, schema: &str) -> Result<()> {
-    let sql =
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname = $2)
-               FROM pg_catalog.pg_namespace n WHERE n.nspname = $1";
-    let args = [schema.into(), partition.name.as_str().into()];
-    match spi::read_one_now(sql, &args, |row| row.get::<bool>(1))?.flatten() {
-        Some(false) => Ok(()),
-        Some(true) => {
-            let name = Qualified { schema: schema.to_owned(), name: partition.name.clone() };
-            Err(PartitionError::ArchiveNameTaken(name.sql()).into())
-        }
-        None => Err(PartitionError::UnknownPlace { kind: "schema", name: schema.to_owned() }.into()),
-    }
 }
 
 fn archive_here(

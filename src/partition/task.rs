@@ -12,7 +12,8 @@ use super::retired::{self, Retired};
 use super::set::{Archive, RetentionAction, Set};
 use super::stray::{self, Ahead, Strays};
 use crate::pg::error::{Failure, Result};
-use crate::pg::{spi, subtransaction};
+use crate::pg::types::Regclass;
+use crate::pg::{name, spi, subtransaction};
 
 /// At most so many ranges are emptied of strays in one run.
 const MOST_MOVED: usize = 31;
@@ -72,6 +73,23 @@ impl Task {
             Self::Finish(_) => "finish",
             Self::Ship(_) | Self::Swap(_) => "archive",
         }
+    }
+}
+
+impl Task {
+    /// The partition that it is about, if there is one already.
+    pub fn partition(self) -> Option<Numbered> {
+        match self {
+            Self::Finalize(it) | Self::Detach(it) | Self::Finish(it) | Self::Ship(it) | Self::Swap(it) => {
+                Some(it)
+            }
+            _ => None,
+        }
+    }
+
+    pub fn partition_name(self) -> Option<String> {
+        let name = name::of(Regclass(self.partition()?.into()));
+        name.ok().map(|name| name.sql())
     }
 }
 

@@ -6,6 +6,7 @@ use pgrx::pg_sys;
 
 use super::error::Result;
 use super::name::{self, NameError, Qualified};
+use super::relation::{self, Seen};
 use super::types::Regclass;
 use super::{own, session, spi, subtransaction};
 
@@ -39,6 +40,8 @@ pub enum Mode {
     ShareUpdate,
     /// Readers go on.
     ShareRow,
+    /// Readers go on that lock no rows.
+    Exclusive,
     /// Nobody else does anything.
     Access,
 }
@@ -48,6 +51,7 @@ impl Mode {
         match self {
             Self::ShareUpdate => "SHARE UPDATE EXCLUSIVE",
             Self::ShareRow => "SHARE ROW EXCLUSIVE",
+            Self::Exclusive => "EXCLUSIVE",
             Self::Access => "ACCESS EXCLUSIVE",
         }
     }
@@ -56,6 +60,7 @@ impl Mode {
         let mode = match self {
             Self::ShareUpdate => pg_sys::ShareUpdateExclusiveLock,
             Self::ShareRow => pg_sys::ShareRowExclusiveLock,
+            Self::Exclusive => pg_sys::ExclusiveLock,
             Self::Access => pg_sys::AccessExclusiveLock,
         };
         mode as pg_sys::LOCKMODE
@@ -65,11 +70,14 @@ impl Mode {
 /// How long one turn in the queue is: whoever comes after waits no longer than that for us.
 const TURN: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: f64 = 0.06;
+/// As long as the server itself leaves an autovacuum alone that is in somebody's way.
+const AUTOVACUUM_MAY_GO_ON: Duration = Duration::from_secs(1);
 
 /// Takes a lock by asking for it in short turns: a lock that is waited for keeps everybody who comes later waiting,
 /// too. False if it was not to be had within `limit`.
 pub fn in_turns(relation: Regclass, mode: Mode, limit: Duration) -> Result<bool> {
     let begun = Instant::now();
+    let mut is_autovacuum_asked = false;
     loop {
         if now(relation, mode) || one_turn(relation, mode)? {
             return Ok(true);
@@ -77,21 +85,60 @@ pub fn in_turns(relation: Regclass, mode: Mode, limit: Duration) -> Result<bool>
         if begun.elapsed() >= limit {
             return Ok(false);
         }
+        // The server would ask it to end for whoever waits in the queue for so long.
+        if !is_autovacuum_asked && begun.elapsed() >= AUTOVACUUM_MAY_GO_ON {
+            cancel_autovacuum(relation)?;
+            is_autovacuum_asked = true;
+        }
         session::wait(Duration::from_secs_f64(LONGEST_PAUSE * (0.25 + 0.75 * opdb_core::random())));
     }
 }
 
-/// Takes a lock at a moment at which nobody is in the way, without ever being in the queue: nobody can come into a deadlock
-/// with us by it. False if there was no such moment within `limit`.
+/// Makes a lock stronger at a moment at which nobody else holds one, without ever waiting for a holder: nobody can come
+/// into a deadlock with us by it. False if there was no such moment within `limit`.
 pub fn when_free(relation: Regclass, mode: Mode, limit: Duration) -> Result<bool> {
     let begun = Instant::now();
-    while !now(relation, mode) {
+    // Before PostgreSQL 18 it is refused while others wait for us; in the queue we go before them, and wait for nobody.
+    while !(now(relation, mode) || !is_held_by_others(relation)? && one_turn(relation, mode)?) {
         if begun.elapsed() >= limit {
             return Ok(false);
         }
-        session::wait(Duration::from_millis(2));
+        session::wait(Duration::from_millis(5));
     }
     Ok(true)
+}
+
+/// Whether nobody keeps others from reading a relation, or ceases to within `limit`.
+pub fn is_readable_within(relation: Regclass, limit: Duration) -> Result<bool> {
+    let begun = Instant::now();
+    while matches!(relation::read_now(relation, |_| Ok(()))?, Seen::Locked) {
+        if begun.elapsed() >= limit {
+            return Ok(false);
+        }
+        session::wait(Duration::from_millis(10));
+    }
+    Ok(true)
+}
+
+/// The locks of others on a relation, as SQL reads them from pg_locks.
+const OF_OTHERS: &str =
+    "locktype = 'relation' AND relation = $1 AND granted AND pid <> pg_catalog.pg_backend_pid()
+    AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())";
+
+fn is_held_by_others(relation: Regclass) -> Result<bool> {
+    let sql = format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE {OF_OTHERS})");
+    let held = spi::read_one_now(&sql, &[relation.0.into()], |row| row.get::<bool>(1))?;
+    Ok(held.flatten() == Some(true))
+}
+
+/// Has autovacuum leave a relation, unless it keeps transaction ids from running out.
+fn cancel_autovacuum(relation: Regclass) -> Result<()> {
+    let sql = format!(
+        "SELECT pg_catalog.pg_cancel_backend(a.pid) FROM pg_catalog.pg_stat_activity a
+         WHERE a.backend_type = 'autovacuum worker' AND a.query NOT LIKE '%(to prevent wraparound)%'
+           AND a.pid IN (SELECT pid FROM pg_catalog.pg_locks WHERE {OF_OTHERS})"
+    );
+    own::read_as_owner(|| spi::read_now(&sql, &[relation.0.into()], |_| Ok(())).map(drop))
 }
 
 fn one_turn(relation: Regclass, mode: Mode) -> Result<bool> {
@@ -140,21 +187,17 @@ fn now(relation: Regclass, mode: Mode) -> bool {
 
 /// Who holds a lock on a relation, for a person to read; empty if nobody does.
 pub fn holders(relation: Regclass) -> Result<String> {
-    let holders = own::read_as_owner(|| {
-        spi::read_one_now(
-            "SELECT pg_catalog.string_agg(pg_catalog.format(
+    let sql = format!(
+        "SELECT pg_catalog.string_agg(pg_catalog.format(
                         'process %s%s%s holds %s%s', l.pid, ' of role ' || a.usename,
                         ' (' || nullif(a.application_name, '') || ')', l.modes,
                         ', in its transaction since ' || a.xact_start), '; ' ORDER BY l.pid)
              FROM (SELECT pid, pg_catalog.string_agg(DISTINCT mode, ', ') AS modes FROM pg_catalog.pg_locks
-                   WHERE locktype = 'relation' AND relation = $1 AND granted AND pid <> pg_catalog.pg_backend_pid()
-                     AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-                   GROUP BY pid) l
-             LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid",
-            &[relation.0.into()],
-            |row| row.get::<String>(1),
-        )
-    })?;
+                   WHERE {OF_OTHERS} GROUP BY pid) l
+             LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
+    );
+    let holders =
+        own::read_as_owner(|| spi::read_one_now(&sql, &[relation.0.into()], |row| row.get::<String>(1)))?;
     Ok(holders.flatten().unwrap_or_default())
 }
 

@@ -24,6 +24,8 @@ pub fn servers() -> &'static Servers {
             ("pg_stat_statements.track", "all"),
             ("max_connections", "200"),
             ("max_prepared_transactions", "10"),
+            // On, and not seen: what it does at a moment of its own choice would be in the way of tests.
+            ("autovacuum_naptime", "1h"),
         ]);
         let production = start(&[("max_connections", "200"), ("wal_level", "logical")]);
         for cluster in [&test, &production] {

@@ -93,6 +93,38 @@ fn somebody_elses_interrupted_detach_is_finalized_and_the_table_kept() {
 }
 
 #[test]
+fn what_somebody_detaches_before_the_job_does_is_kept() {
+    let mut scene = Scene::new();
+    let mut person = scene.as_role();
+    for table in ["a", "b"] {
+        execute(
+            &mut person,
+            &format!(
+                "CREATE TABLE work.{table} (id int CHECK (id > 0), at date NOT NULL) PARTITION BY RANGE (at);
+                 CREATE TABLE work.{table}_old PARTITION OF work.{table} FOR VALUES FROM ('2020-01-01') TO ('2020-02-01');
+                 SELECT opdb.manage_partitions('work.{table}', premake => 0, retention => '30 days', retention_action => 'drop')"
+            ),
+        );
+    }
+    scene.execute(r#"SELECT opdb.add_partition_job(options => '{"role": "etl", "retry_delay": "100 ms"}')"#);
+    let mut reader = scene.session();
+    execute(&mut reader, "BEGIN; SELECT * FROM work.a");
+    scene.execute("SELECT opdb.run_job('opdb partitions')");
+    scene.wait_until("SELECT count(*) FROM pg_inherits WHERE inhdetachpending", "1");
+    execute(&mut person, "ALTER TABLE work.b DETACH PARTITION work.b_old");
+    execute(&mut reader, "COMMIT");
+    scene.outcome("opdb partitions");
+    assert_eq!(
+        scene.text("SELECT concat(to_regclass('work.a_old'), to_regclass('work.b_old'))"),
+        "work.b_old"
+    );
+    assert_eq!(
+        scene.text("SELECT string_agg(parent || ' ' || state, ',') FROM opdb.retired_partition"),
+        "work.a done"
+    );
+}
+
+#[test]
 fn with_a_default_partition_the_job_detaches_under_a_short_lock() {
     let mut scene = Scene::new();
     week(&mut scene, "detach");

@@ -136,7 +136,7 @@ fn what_is_planned_is_what_is_run() {
     let actions: Vec<&str> = planned.iter().map(|row| row[0].as_str()).collect();
     assert_eq!(actions, ["move_rows", "create", "create"]);
     assert!(planned[0][5].starts_with(
-        "SHARE ROW EXCLUSIVE on public.t; SHARE UPDATE EXCLUSIVE on public.t; SHARE ROW EXCLUSIVE on public.kind; SHARE ROW EXCLUSIVE on public.t_rest; ACCESS EXCLUSIVE on public.t; ACCESS EXCLUSIVE on public.t_rest"
+        "SHARE ROW EXCLUSIVE on public.kind; EXCLUSIVE on public.t; EXCLUSIVE on public.t_rest; ACCESS EXCLUSIVE on public.t; ACCESS EXCLUSIVE on public.t_rest"
     ), "{planned:?}");
     assert_eq!(planned[0][6], "10 rows, out of public.t_rest");
     // Planning changed nothing; the statements are complete.

@@ -187,8 +187,8 @@ fn a_table_that_was_renamed_attached_again_or_is_used_is_not_dropped() {
     daily(&mut client, "3 days", ", retention_action => 'drop'");
     let oldest = names(&mut client, "t").remove(0);
     let tasks = rows(&mut client, "SELECT task FROM opdb.partition_tasks('t', 'retire')").concat();
-    execute(&mut client, &format!("CREATE VIEW used AS SELECT * FROM {oldest}"));
     execute(&mut client, &format!("SELECT opdb.run_partition_task('t', '{}', false)", tasks[0]));
+    execute(&mut client, &format!("CREATE VIEW used AS SELECT * FROM {oldest}"));
     maintain(&mut client);
     assert!(status(&mut client, "t", "last_error").contains("other objects depend on it"));
     assert_eq!(status(&mut client, "t", "unfinished"), "1");

@@ -174,7 +174,7 @@ fn what_was_detached_is_dropped_only_by_what_is_configured_now() {
     execute(&mut client, OLD);
     execute(
         &mut client,
-        "CREATE VIEW used AS SELECT * FROM t_old; SELECT opdb.run_partitions('t'); DROP VIEW used",
+        "SELECT opdb.run_partition_task('t', (SELECT task FROM opdb.partition_tasks('t', 'retire') LIMIT 1), false)",
     );
     assert_eq!(status(&mut client, "t", "unfinished"), "1");
     execute(
@@ -272,7 +272,7 @@ fn what_cannot_be_archived_is_not_detached_and_the_end_of_a_key_is_told() {
            INSERT INTO s VALUES (15000); SELECT opdb.run_partitions('s')"#,
     );
     assert!(names(&mut client, "t").contains(&"t_old".to_owned()));
-    assert!(status(&mut client, "t", "last_error").contains("the name a.t_old in the archive is taken"));
+    assert!(status(&mut client, "t", "last_error").contains("schema a has a relation t_old already"));
     let told = status(&mut client, "s", "last_error");
     assert!(told.contains("of type smallint, end before the partition from 30000"), "{told}");
 }
@@ -359,4 +359,205 @@ fn rows_that_subscribers_would_lose_are_not_moved() {
     execute(&mut client, "DROP PUBLICATION \"the rows\"");
     maintain(&mut client);
     assert_eq!(text(&mut client, "SELECT count(*) FROM ONLY t_default"), "0");
+}
+
+#[test]
+fn foreign_keys_to_a_partitioned_table_and_to_the_table_itself_survive_a_move() {
+    let (mut client, _) = new_session();
+    execute(
+        &mut client,
+        "CREATE TABLE ref (id int PRIMARY KEY) PARTITION BY RANGE (id);
+         CREATE TABLE ref1 PARTITION OF ref FOR VALUES FROM (0) TO (100); CREATE TABLE ref2 PARTITION OF ref FOR VALUES FROM (100) TO (200);
+         INSERT INTO ref VALUES (1), (101);
+         CREATE TABLE t (id int, at date, r int REFERENCES ref ON DELETE CASCADE ON UPDATE CASCADE, up int, up_at date,
+             PRIMARY KEY (id, at), FOREIGN KEY (up, up_at) REFERENCES t) PARTITION BY RANGE (at);
+         CREATE TABLE t_default PARTITION OF t DEFAULT; SELECT opdb.manage_partitions('t', premake => 1);
+         INSERT INTO t SELECT g, current_date - 3, 1, NULLIF(g - 1, 0), CASE WHEN g > 1 THEN current_date - 3 END FROM generate_series(1, 10) g;
+         SELECT opdb.run_partitions()",
+    );
+    assert_eq!(text(&mut client, "SELECT count(*) FROM ONLY t_default"), "0");
+    let keys = "SELECT string_agg(DISTINCT confrelid::regclass::text, ' ' ORDER BY confrelid::regclass::text) FROM pg_constraint
+                WHERE contype = 'f' AND conparentid = 0 AND conrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 't'::regclass)";
+    assert_eq!(text(&mut client, keys), "NULL", "no partition has a key of its own");
+    execute(&mut client, "UPDATE ref SET id = 150 WHERE id = 1");
+    assert_eq!(text(&mut client, "SELECT count(*) || ' ' || min(r) FROM t"), "10 150");
+    execute(&mut client, "INSERT INTO t VALUES (11, current_date - 3, 101)");
+    assert_eq!(refused(&mut client, "DELETE FROM t WHERE id = 5").sqlstate, "23503");
+    execute(&mut client, "DELETE FROM ref WHERE id = 101");
+    assert_eq!(text(&mut client, "SELECT count(*) FROM t"), "10");
+}
+
+#[test]
+fn what_is_altered_while_a_lock_is_waited_for_counts() {
+    let (mut client, name) = new_session();
+    execute(
+        &mut client,
+        "CREATE TABLE t (at date, a text) PARTITION BY RANGE (at); CREATE TABLE t_default PARTITION OF t DEFAULT;
+         SELECT opdb.manage_partitions('t', premake => 0); INSERT INTO t VALUES (current_date - 3, 'a');
+         UPDATE opdb.partition_set SET premake = 1",
+    );
+    let mut other = on_test(&name);
+    // What is to be done is seen, and cannot be done yet.
+    execute(&mut other, "BEGIN; LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE");
+    let runner = thread::spawn(move || {
+        maintain(&mut client);
+        client
+    });
+    let waits = "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE 'CALL opdb.run%' AND state = 'active' AND datname = current_database()";
+    while text(&mut other, waits) != "t" {}
+    thread::sleep(Duration::from_millis(300));
+    execute(
+        &mut other,
+        "ALTER TABLE t ADD COLUMN b int; UPDATE t SET b = 7; ALTER TABLE t ENABLE ROW LEVEL SECURITY;
+         CREATE POLICY p ON t USING (true); COMMIT",
+    );
+    let mut client = runner.join().unwrap();
+    assert_eq!(status(&mut client, "t", "last_error"), "NULL");
+    assert_eq!(text(&mut client, "SELECT b FROM t"), "7");
+    assert_eq!(text(&mut client, "SELECT count(*) FROM ONLY t_default"), "0");
+    let made = "SELECT count(*) FROM pg_policies JOIN pg_class c ON relname = tablename AND relrowsecurity WHERE tablename ~ '^t_2'";
+    assert_eq!(text(&mut client, made), "2", "that of three days ago, and tomorrow's");
+}
+
+#[test]
+fn a_locked_table_with_a_policy_does_not_stop_the_others() {
+    let (mut client, name) = new_session();
+    execute(
+        &mut client,
+        "CREATE TABLE a (at date NOT NULL) PARTITION BY RANGE (at); CREATE POLICY p ON a USING (at IS NOT NULL);
+         CREATE TABLE b (at date NOT NULL) PARTITION BY RANGE (at);
+         SELECT opdb.manage_partitions(t, premake => 0) FROM unnest('{a,b}'::regclass[]) t; UPDATE opdb.partition_set SET premake = 1;
+         UPDATE opdb.partition_state SET due_at = NULL",
+    );
+    let mut other = on_test(&name);
+    execute(&mut other, "BEGIN; LOCK TABLE a IN ACCESS EXCLUSIVE MODE");
+    execute(&mut client, "SET statement_timeout = '60s'");
+    maintain(&mut client);
+    assert!(status(&mut client, "a", "last_blockers").contains("AccessExclusiveLock"));
+    execute(&mut client, "SELECT * FROM opdb.plan_partitions()");
+    execute(&mut other, "COMMIT");
+    assert_eq!((names(&mut client, "a").len(), names(&mut client, "b").len()), (1, 2));
+}
+
+#[test]
+fn rows_move_while_writers_wait() {
+    let (mut client, name) = new_session();
+    execute(
+        &mut client,
+        "CREATE TABLE t (at timestamptz NOT NULL, v int) PARTITION BY RANGE (at); CREATE TABLE t_default PARTITION OF t DEFAULT;
+         SELECT opdb.manage_partitions('t'); INSERT INTO t SELECT now() - interval '3 days', g FROM generate_series(1, 20000) g",
+    );
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writers: Vec<_> = (0..4)
+        .map(|_| {
+            let (mut session, stop) = (on_test(&name), std::sync::Arc::clone(&stop));
+            thread::spawn(move || {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    execute(&mut session, "INSERT INTO t VALUES (now(), 0)");
+                }
+            })
+        })
+        .collect();
+    maintain(&mut client);
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
+    assert_eq!(status(&mut client, "t", "last_error"), "NULL");
+    assert_eq!(text(&mut client, "SELECT count(*) FROM ONLY t_default"), "0");
+    assert_eq!(text(&mut client, "SELECT count(*) FROM t WHERE v > 0"), "20000");
+}
+
+#[test]
+fn tables_that_refer_to_it_are_locked_before_it_is() {
+    let (mut client, name) = new_session();
+    execute(
+        &mut client,
+        "CREATE TABLE t (id int, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at); CREATE TABLE t_default PARTITION OF t DEFAULT;
+         CREATE TABLE child (id int, at date, FOREIGN KEY (id, at) REFERENCES t);
+         SELECT opdb.manage_partitions('t', premake => 0); UPDATE opdb.partition_set SET premake = 1",
+    );
+    let locks = "SELECT lock FROM opdb.plan_partitions('t') WHERE action = 'create'";
+    let child = "SHARE ROW EXCLUSIVE on public.child; SHARE UPDATE EXCLUSIVE on public.t; ";
+    assert!(text(&mut client, locks).starts_with(child), "{}", text(&mut client, locks));
+    let mut writer = on_test(&name);
+    execute(&mut writer, "BEGIN; INSERT INTO child VALUES (NULL, NULL)");
+    let mut reader = on_test(&name);
+    execute(&mut reader, "SET lock_timeout = '300 ms'");
+    let runner = thread::spawn(move || {
+        maintain(&mut client);
+        client
+    });
+    while !runner.is_finished() {
+        execute(&mut reader, "SELECT count(*) FROM t");
+    }
+    let mut client = runner.join().unwrap();
+    assert!(status(&mut client, "t", "last_error").contains("could not lock public.child"));
+}
+
+#[test]
+fn what_could_not_be_dropped_or_archived_is_not_detached() {
+    let (mut client, _) = new_session();
+    let old = |table: &str, options: &str| {
+        format!(
+            "CREATE TABLE {table} (id int, at date, PRIMARY KEY (id, at), CHECK (id > 0)) PARTITION BY RANGE (at);
+             CREATE TABLE {table}_old PARTITION OF {table} FOR VALUES FROM ('2020-01-01') TO ('2020-02-01');
+             CREATE POLICY p ON {table}_old USING (id > 1);
+             INSERT INTO {table} VALUES (1, '2020-01-05'); SELECT opdb.manage_partitions('{table}', premake => 0, retention => '30 days', {options});"
+        )
+    };
+    let in_archive = r#"retention_action => 'archive', options => '{"archive_schema": "archive"}'"#;
+    let drops = "retention_action => 'drop'";
+    let sql = [
+        "CREATE SCHEMA archive;".to_owned(),
+        old("with_view", drops) + "CREATE VIEW v AS SELECT * FROM with_view_old;",
+        old("with_key", drops)
+            + "CREATE TABLE child (id int, at date, FOREIGN KEY (id, at) REFERENCES with_key_old);",
+        old("with_type", drops) + "CREATE TABLE typed (it with_type_old);",
+        old("with_index", in_archive)
+            + "CREATE TABLE archive.x (a int); CREATE INDEX with_index_old_pkey ON archive.x (a);",
+        old("plain", drops),
+        old("archived", in_archive),
+    ];
+    execute(&mut client, &sql.concat());
+    maintain(&mut client);
+    let errors = "SELECT parent, coalesce(substring(last_error FROM ': (.*?) HINT'), 'none') FROM opdb.partition_status ORDER BY parent::text";
+    assert_eq!(
+        rows(&mut client, errors),
+        [
+            ["archived", "none"],
+            ["plain", "none"],
+            ["with_index", "schema archive has a relation with_index_old_pkey already"],
+            ["with_key", "constraint child_id_at_fkey on table public.child depends on it"],
+            ["with_type", "column it of table public.typed depends on it"],
+            ["with_view", "rule _RETURN on view public.v depends on it"],
+        ]
+    );
+    let counts = "SELECT concat_ws(' ', (SELECT count(*) FROM with_view), (SELECT count(*) FROM with_key), (SELECT count(*) FROM with_index),
+        (SELECT count(*) FROM with_type), (SELECT count(*) FROM plain), (SELECT count(*) FROM archive.archived_old), to_regclass('plain_old'))";
+    assert_eq!(text(&mut client, counts), "1 1 1 1 0 1");
+    let planned = "SELECT count(*) FROM opdb.plan_partitions('with_view') WHERE action IN ('drop', 'finish')";
+    assert_eq!(text(&mut client, planned), "0", "what is not detached is not dropped");
+}
+
+#[test]
+fn code_that_only_looks_built_in_deletes_nothing_that_is_referenced() {
+    for code in [
+        "ALTER TABLE t ADD CHECK (query_to_xml('SELECT public.evil()', true, true, '') IS NOT NULL) NOT VALID",
+        "CREATE DOMAIN dom AS int CHECK (public.evil() IS NOT NULL); ALTER TABLE t_default ADD CHECK ((id::dom) IS NOT NULL) NOT VALID",
+        "CREATE RULE r AS ON DELETE TO t_default WHERE old.id = 1 DO ALSO SELECT evil()",
+    ] {
+        let (mut client, _) = new_session();
+        execute(
+            &mut client,
+            "CREATE TABLE t (id int, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+             CREATE TABLE t_default PARTITION OF t DEFAULT; SELECT opdb.manage_partitions('t', premake => 0);
+             INSERT INTO t VALUES (1, current_date - 3), (3, '2099-01-01');
+             CREATE TABLE bill (id int, at date, FOREIGN KEY (id, at) REFERENCES t); INSERT INTO bill VALUES (3, '2099-01-01');
+             CREATE FUNCTION evil() RETURNS int LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.t_default WHERE id = 3; RETURN 1; END $$",
+        );
+        execute(&mut client, code);
+        maintain(&mut client);
+        let error = status(&mut client, "t", "last_error");
+        assert!(error.contains("runs code of its owner"), "{code}: {error}");
+        assert_eq!(text(&mut client, "SELECT count(*) FROM t"), "2", "{code}");
+    }
 }

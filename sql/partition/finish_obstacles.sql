@@ -1,0 +1,55 @@
+-- What keeps partition $1 from being dropped ($2) or archived, in schema $3 and tablespace $4, once it is detached: one
+-- reason a row. Its rows would have left the table already.
+WITH RECURSIVE own AS (
+    SELECT c.oid, c.relowner, c.relnamespace, c.relname FROM pg_catalog.pg_class c WHERE c.oid = $1
+    UNION ALL
+    SELECT c.oid, c.relowner, c.relnamespace, c.relname
+    FROM own o JOIN pg_catalog.pg_inherits h ON h.inhparent = o.oid JOIN pg_catalog.pg_class c ON c.oid = h.inhrelid
+), part (classid, objid) AS (
+    SELECT 'pg_catalog.pg_class'::regclass::oid, o.oid FROM own o
+    UNION ALL
+    SELECT 'pg_catalog.pg_type'::regclass, t.oid FROM own o JOIN pg_catalog.pg_type r ON r.typrelid = o.oid
+    JOIN pg_catalog.pg_type t ON t.oid IN (r.oid, r.typarray)
+    UNION ALL
+    SELECT 'pg_catalog.pg_class'::regclass, i.indexrelid FROM own o JOIN pg_catalog.pg_index i ON i.indrelid = o.oid
+    UNION ALL
+    SELECT 'pg_catalog.pg_constraint'::regclass, k.oid FROM own o JOIN pg_catalog.pg_constraint k ON k.conrelid = o.oid
+), moved (name, kind) AS (
+    SELECT c.relname, CASE c.relkind WHEN 'i' THEN 'index' ELSE 'table' END
+    FROM part p JOIN pg_catalog.pg_class c ON c.oid = p.objid AND c.relkind IN ('r', 'p', 'i', 'I')
+    WHERE p.classid = 'pg_catalog.pg_class'::regclass
+)
+SELECT DISTINCT pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) || ' depends on it'
+FROM part p JOIN pg_catalog.pg_depend d ON d.refclassid = p.classid AND d.refobjid = p.objid AND d.deptype = 'n'
+WHERE $2 AND NOT EXISTS (SELECT FROM part q WHERE q.classid = d.classid AND q.objid = d.objid)
+  -- Foreign keys of the whole table end with the partition being one.
+  AND NOT (d.classid = 'pg_catalog.pg_constraint'::regclass
+           AND EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.oid = d.objid AND k.conparentid <> 0))
+  AND NOT (d.classid = 'pg_catalog.pg_rewrite'::regclass
+           AND EXISTS (SELECT FROM pg_catalog.pg_rewrite w JOIN own o ON o.oid = w.ev_class WHERE w.oid = d.objid))
+  AND NOT (d.classid = 'pg_catalog.pg_policy'::regclass
+           AND EXISTS (SELECT FROM pg_catalog.pg_policy w JOIN own o ON o.oid = w.polrelid WHERE w.oid = d.objid))
+  AND NOT (d.classid = 'pg_catalog.pg_trigger'::regclass
+           AND EXISTS (SELECT FROM pg_catalog.pg_trigger w JOIN own o ON o.oid = w.tgrelid WHERE w.oid = d.objid))
+  AND NOT (d.classid = 'pg_catalog.pg_attrdef'::regclass
+           AND EXISTS (SELECT FROM pg_catalog.pg_attrdef w JOIN own o ON o.oid = w.adrelid WHERE w.oid = d.objid))
+UNION ALL
+SELECT pg_catalog.format('schema %I does not exist', $3::text)
+WHERE NOT $2 AND $3 IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = $3)
+UNION ALL
+SELECT DISTINCT pg_catalog.format('schema %I has a relation %I already', n.nspname, m.name)
+FROM pg_catalog.pg_namespace n, moved m
+WHERE NOT $2 AND n.nspname = $3 AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname = m.name)
+UNION ALL
+SELECT pg_catalog.format('%I, its owner, may not create in schema %I', pg_catalog.pg_get_userbyid(o.relowner), n.nspname)
+FROM own o, pg_catalog.pg_namespace n
+WHERE NOT $2 AND o.oid = $1 AND n.nspname = $3 AND NOT pg_catalog.has_schema_privilege(o.relowner, n.oid, 'CREATE')
+UNION ALL
+SELECT pg_catalog.format('tablespace %I does not exist', $4::text)
+WHERE NOT $2 AND $4 IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_tablespace s WHERE s.spcname = $4)
+UNION ALL
+SELECT pg_catalog.format('%I, its owner, may not create in tablespace %I', pg_catalog.pg_get_userbyid(o.relowner), s.spcname)
+FROM own o, pg_catalog.pg_tablespace s
+WHERE NOT $2 AND o.oid = $1 AND s.spcname = $4
+  AND NOT pg_catalog.has_tablespace_privilege(o.relowner, s.oid, 'CREATE')
+ORDER BY 1
