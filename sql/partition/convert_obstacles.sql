@@ -19,18 +19,19 @@ WITH source AS (
       AND NOT CASE d.classid
           WHEN 'pg_catalog.pg_class'::regclass THEN
               EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = d.objid AND c.relkind IN ('i', 'S') AND d.deptype = 'a')
-          WHEN 'pg_catalog.pg_attrdef'::regclass THEN
+          -- What names the table itself, and not only its columns, would name the old one.
+          WHEN 'pg_catalog.pg_attrdef'::regclass THEN d.refobjsubid <> 0 AND
               EXISTS (SELECT FROM pg_catalog.pg_attrdef f WHERE f.oid = d.objid AND f.adrelid = s.oid)
           WHEN 'pg_catalog.pg_constraint'::regclass THEN
               EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.oid = d.objid AND (k.conrelid = s.oid OR k.contype = 'f'))
           WHEN 'pg_catalog.pg_trigger'::regclass THEN
               EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.oid = d.objid AND (t.tgrelid = s.oid OR t.tgisinternal))
-          WHEN 'pg_catalog.pg_policy'::regclass THEN
+          WHEN 'pg_catalog.pg_policy'::regclass THEN (d.refobjsubid <> 0 OR d.deptype = 'a') AND
               EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.oid = d.objid AND p.polrelid = s.oid)
           WHEN 'pg_catalog.pg_statistic_ext'::regclass THEN true
           WHEN 'pg_catalog.pg_rewrite'::regclass THEN
               EXISTS (SELECT FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_class v ON v.oid = w.ev_class
-                      WHERE w.oid = d.objid AND v.relkind = 'v')
+                      WHERE w.oid = d.objid AND v.relkind = 'v' AND w.rulename = '_RETURN')
           WHEN 'pg_catalog.pg_proc'::regclass THEN
               EXISTS (SELECT FROM pg_catalog.pg_proc f WHERE f.oid = d.objid AND f.prosqlbody IS NOT NULL)
           WHEN 'pg_catalog.pg_publication_rel'::regclass THEN true
@@ -56,12 +57,13 @@ WITH source AS (
 ), carried AS (
     -- Views and functions that are made again, each by its owner.
     SELECT 'view ' || v.oid::regclass AS what, v.relowner AS owner, v.relnamespace AS schema, d.objid, v.relpersistence = 't' AS is_temporary,
-           false AS is_leakproof
+           false AS is_leakproof, pg_catalog.pg_get_viewdef(v.oid) AS definition
     FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid
     JOIN pg_catalog.pg_class v ON v.oid = w.ev_class AND v.relkind = 'v'
     WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = $1
     UNION
-    SELECT 'function ' || f.oid::regprocedure, f.proowner, f.pronamespace, d.objid, false, f.proleakproof
+    SELECT 'function ' || f.oid::regprocedure, f.proowner, f.pronamespace, d.objid, false, f.proleakproof,
+           pg_catalog.pg_get_functiondef(f.oid)
     FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc f ON f.oid = d.objid AND f.prosqlbody IS NOT NULL
     WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = $1
 ), foreign_key AS (
@@ -94,7 +96,14 @@ WITH source AS (
     SELECT 4, pg_catalog.format('unique index %I is without column %I%s', i.relname, $2,
                CASE WHEN i.is_plain THEN ' and would not stay unique over all partitions (option weaker_keys accepts that)' END)
     FROM index i WHERE i.indisunique AND i.has_key IS FALSE AND NOT ($3 AND i.is_plain AND NOT EXISTS (
-        SELECT FROM pg_catalog.pg_opclass o WHERE o.oid = ANY (i.indclass) AND NOT o.opcdefault))
+        SELECT FROM pg_catalog.pg_opclass o WHERE o.oid = ANY (i.indclass) AND NOT o.opcdefault)
+        AND NOT EXISTS (
+            SELECT FROM ROWS FROM (pg_catalog.unnest(i.indkey::smallint[]), pg_catalog.unnest(i.indcollation::oid[])) k (attnum, sorted_by)
+            JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum WHERE a.attcollation <> k.sorted_by))
+    UNION ALL
+    SELECT 4, pg_catalog.format('primary key %I would be widened by column %I, which may be NULL', i.relname, $2)
+    FROM index i JOIN source s ON true JOIN pg_catalog.pg_attribute a ON a.attrelid = s.oid AND a.attnum = s.key
+    WHERE $3 AND i.indisprimary AND i.has_key IS FALSE AND NOT a.attnotnull
     UNION ALL
     SELECT 4, pg_catalog.format('constraint %I is deferrable', i.relname) FROM index i WHERE i.condeferrable
     UNION ALL
@@ -141,15 +150,27 @@ WITH source AS (
     SELECT 11, c.what || CASE WHEN c.is_temporary THEN ' is temporary' ELSE ' is LEAKPROOF, which only a superuser can make again' END FROM carried c
     WHERE c.is_temporary OR c.is_leakproof AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = c.owner)
     UNION ALL
+    SELECT 11, c.what || ' reads or writes ONLY it, and would find no rows' FROM carried c, source s
+    WHERE pg_catalog.strpos(c.definition, 'ONLY ' || s.name) > 0
+    UNION ALL
     -- Each partition gets the foreign key by itself.
     SELECT 11, pg_catalog.format('the owner may not refer to %s any more, to which foreign key %I is', k.confrelid::regclass, k.conname)
     FROM pg_catalog.pg_constraint k, source s
-    WHERE k.conrelid = $1 AND k.contype = 'f' AND NOT pg_catalog.has_any_column_privilege(s.relowner, k.confrelid, 'REFERENCES')
+    WHERE k.conrelid = $1 AND k.contype = 'f' 
+      AND NOT (pg_catalog.has_any_column_privilege(s.relowner, k.confrelid, 'REFERENCES')
+               AND pg_catalog.has_schema_privilege(s.relowner, (SELECT r.relnamespace FROM pg_catalog.pg_class r WHERE r.oid = k.confrelid), 'USAGE'))
     UNION ALL
     SELECT 12, pg_catalog.format('%I may not create in schema %I', pg_catalog.pg_get_userbyid(s.relowner), s.nspname) FROM source s
     WHERE NOT pg_catalog.has_schema_privilege(s.relowner, s.relnamespace, 'CREATE')
     UNION ALL
     SELECT 12, pg_catalog.format('the name %I is taken', c.relname) FROM source s JOIN pg_catalog.pg_class c ON c.relnamespace = s.relnamespace
-    WHERE c.relname IN (SELECT s.relname || '_unpartitioned' UNION ALL SELECT i.relname || '_unpartitioned' FROM index i)
+    WHERE c.relname IN (
+        SELECT s.relname || '_unpartitioned' UNION ALL SELECT i.relname || '_unpartitioned' FROM index i UNION ALL
+        SELECT q.relname || '_unpartitioned' FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class q ON q.oid = d.objid AND q.relkind = 'S'
+        WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = $1)
+    UNION ALL
+    SELECT 12, pg_catalog.format('the name %I is taken', t.stxname) FROM pg_catalog.pg_statistic_ext e
+    JOIN pg_catalog.pg_statistic_ext t ON t.stxnamespace = e.stxnamespace AND t.stxname = e.stxname || '_unpartitioned'
+    WHERE e.stxrelid = $1
 )
 SELECT DISTINCT place, what FROM reason WHERE what IS NOT NULL ORDER BY place, what

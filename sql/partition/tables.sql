@@ -105,7 +105,9 @@ CREATE TABLE opdb.partition_conversion (
     captured       text,
     rows_estimated bigint NOT NULL,
     rows_copied    bigint NOT NULL DEFAULT 0,
+    -- When, and by which transaction, the copy was ended: older snapshots do not see all of it.
     copied_at      timestamptz,
+    copied_by      xid,
     -- Foreign keys that are enforced and not yet proved: of the partitions, and of other tables.
     foreign_keys   jsonb NOT NULL DEFAULT '[]',
     last_error     text,

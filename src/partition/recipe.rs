@@ -103,14 +103,15 @@ impl Recipe {
                 Ok(part.map(|(before, after)| Part { before, after, is_late }))
             })
         })?;
-        let has_identity_index = spi::read_value::<bool>(
+        let has_identity_index = spi::read_one_now(
             "SELECT relreplident = 'i' FROM pg_catalog.pg_class WHERE oid = $1",
             &[parent.table.into()],
+            |row| row.get::<bool>(1),
         )?;
         Ok(Self {
             parent: parent.name.clone(),
             statements: statements.into_iter().flatten().collect(),
-            has_identity_index: has_identity_index == Some(true),
+            has_identity_index: has_identity_index.flatten() == Some(true),
         })
     }
 

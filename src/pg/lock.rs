@@ -122,7 +122,7 @@ pub fn is_readable_within(relation: Regclass, limit: Duration) -> Result<bool> {
 
 /// The locks of others on a relation, as SQL reads them from pg_locks.
 const OF_OTHERS: &str =
-    "locktype = 'relation' AND relation = $1 AND granted AND pid <> pg_catalog.pg_backend_pid()
+    "locktype = 'relation' AND relation = $1 AND granted AND pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
     AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())";
 
 fn is_held_by_others(relation: Regclass) -> Result<bool> {
@@ -189,7 +189,7 @@ fn now(relation: Regclass, mode: Mode) -> bool {
 pub fn holders(relation: Regclass) -> Result<String> {
     let sql = format!(
         "SELECT pg_catalog.string_agg(pg_catalog.format(
-                        'process %s%s%s holds %s%s', l.pid, ' of role ' || a.usename,
+                        '%s%s%s holds %s%s', coalesce('process ' || l.pid, 'a prepared transaction (pg_prepared_xacts)'), ' of role ' || a.usename,
                         ' (' || nullif(a.application_name, '') || ')', l.modes,
                         ', in its transaction since ' || a.xact_start), '; ' ORDER BY l.pid)
              FROM (SELECT pid, pg_catalog.string_agg(DISTINCT mode, ', ') AS modes FROM pg_catalog.pg_locks

@@ -574,3 +574,128 @@ fn a_load_that_switches_triggers_off_is_not_lost() {
     let found = "SELECT count(*) || ' ' || min(id) || (SELECT relkind::text FROM pg_class WHERE oid = 'l'::regclass) FROM l";
     assert_eq!(text(&mut client, found), "185 16p");
 }
+
+#[test]
+fn what_would_change_its_meaning_is_refused() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        "SET client_min_messages = error; CREATE COLLATION ci (provider = icu, deterministic = false, locale = 'und-u-ks-level2');
+         CREATE TABLE collated (id int PRIMARY KEY, at date NOT NULL, name text COLLATE ci); CREATE UNIQUE INDEX by_name ON collated (name COLLATE \"C\");
+         CREATE TABLE nullable (id int PRIMARY KEY, at date);
+         CREATE TABLE ruled (at date PRIMARY KEY, v int); CREATE VIEW ruled_view AS SELECT * FROM ruled;
+         CREATE RULE r AS ON INSERT TO ruled_view DO INSTEAD INSERT INTO ruled VALUES (new.at, new.v);
+         CREATE TABLE alone (at date PRIMARY KEY); CREATE VIEW alone_view AS SELECT * FROM ONLY alone;
+         CREATE FUNCTION alone_count() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM ONLY alone; END;
+         CREATE TABLE named (at date PRIMARY KEY, v oid DEFAULT 'named'::regclass); CREATE POLICY p ON named USING (EXISTS (SELECT FROM named));
+         CREATE TABLE counted (id serial, at date PRIMARY KEY); CREATE TABLE counted_id_seq_unpartitioned (a int)",
+    );
+    for (table, reasons) in [
+        ("collated", &["unique index by_name is without column at"][..]),
+        ("nullable", &["primary key nullable_pkey would be widened by column at, which may be NULL"]),
+        ("ruled", &["rule r on view public.ruled_view depends on it"]),
+        (
+            "alone",
+            &[
+                "view public.alone_view reads or writes ONLY it",
+                "function public.alone_count() reads or writes ONLY it",
+            ],
+        ),
+        ("named", &["default value for column v", "policy p on table public.named depends on it"]),
+        ("counted", &["the name counted_id_seq_unpartitioned is taken"]),
+    ] {
+        for call in ["SELECT opdb.plan_partition_table", "CALL opdb.partition_table"] {
+            let sql = format!(r#"{call}('{table}', 'at', '1 month', options => '{{"weaker_keys": true}}')"#);
+            let refusal = refused(&mut client, &sql);
+            assert_eq!(refusal.sqlstate, "0A000", "{refusal:?}");
+            for reason in reasons {
+                assert!(refusal.whole.contains(reason), "{table}: {}", refusal.whole);
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_that_differ_here_and_not_there_are_told() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        "SET client_min_messages = error; CREATE FUNCTION norm(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT $1';
+         CREATE TABLE t (id int, at date, name text, PRIMARY KEY (id, at)); CREATE UNIQUE INDEX by_name ON t (norm(name), at);
+         INSERT INTO t VALUES (1, '2026-11-01', 'A'), (2, '2026-11-01', 'a'), (3, '2026-11-01', 'B');
+         CREATE OR REPLACE FUNCTION norm(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT pg_catalog.lower($1)'",
+    );
+    assert_eq!(refused(&mut client, "CALL opdb.partition_table('t', 'at', '1 month')").sqlstate, "23505");
+    assert_eq!(text(&mut client, "SELECT relkind FROM pg_class WHERE oid = 't'::regclass"), "r");
+    execute(&mut client, "DELETE FROM t WHERE id = 2");
+    execute(&mut client, "CALL opdb.partition_table('t', 'at', '1 month')");
+    assert_eq!(text(&mut client, "SELECT string_agg(name, '' ORDER BY id) FROM t"), "AB");
+}
+
+#[test]
+fn a_column_that_was_dropped_and_made_again_is_another_one() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        "SET client_min_messages = error; CREATE TABLE t (id int, at date, secret int, PRIMARY KEY (id, at));
+         INSERT INTO t SELECT g, '2026-11-01', g FROM generate_series(1, 10) g;
+         SELECT opdb.begin_partition_table('t', 'at', '1 month', 1, 'UTC', '{}'); SELECT opdb.continue_partition_table('t');
+         ALTER TABLE t DROP COLUMN secret; ALTER TABLE t ADD COLUMN secret int",
+    );
+    assert_eq!(refused(&mut client, "CALL opdb.partition_table('t', 'at', '1 month')").sqlstate, "55000");
+}
+
+#[test]
+fn partitions_keep_keys_to_partitioned_tables_and_their_replica_identity() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        "SET client_min_messages = error; CREATE TABLE kind (k int PRIMARY KEY) PARTITION BY RANGE (k);
+         CREATE TABLE kind1 PARTITION OF kind FOR VALUES FROM (0) TO (10); CREATE TABLE kind2 PARTITION OF kind FOR VALUES FROM (10) TO (20);
+         INSERT INTO kind SELECT generate_series(0, 19);
+         CREATE TABLE t (id int NOT NULL, at date NOT NULL, k int REFERENCES kind); CREATE UNIQUE INDEX u ON t (id, at);
+         ALTER TABLE t REPLICA IDENTITY USING INDEX u;
+         INSERT INTO t SELECT g, date '2026-10-20' + g, g FROM generate_series(1, 19) g",
+    );
+    execute(&mut client, "CALL opdb.partition_table('t', 'at', '1 month', 1)");
+    assert_eq!(text(&mut client, "SELECT state FROM opdb.partition_conversions"), "done");
+    execute(&mut client, "INSERT INTO t VALUES (100, '2026-11-20', 5)");
+    assert_eq!(refused(&mut client, "INSERT INTO t VALUES (101, '2026-11-20', 50)").sqlstate, "23503");
+    let identity = "SELECT string_agg(DISTINCT relreplident::text, '') FROM pg_class WHERE relispartition AND relname ~ '^t_' AND relkind = 'r'";
+    assert_eq!(text(&mut client, identity), "i");
+    let keys = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid = 't_2026_11'::regclass AND conparentid = 0";
+    assert_eq!(text(&mut client, keys), "0");
+}
+
+#[test]
+fn the_end_of_a_key_does_not_keep_the_conversion_from_its_end() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        "SET client_min_messages = error; CREATE TABLE t (id smallint PRIMARY KEY); INSERT INTO t VALUES (5)",
+    );
+    let call = r#"CALL opdb.partition_table('t', 'id', premake => 4, options => '{"width": 10000}')"#;
+    execute(&mut client, call);
+    assert_eq!(text(&mut client, "SELECT state FROM opdb.partition_conversions"), "done");
+    assert_eq!(text(&mut client, "SELECT count(*) FROM t"), "1");
+}
+
+#[test]
+fn nobody_sees_what_is_written_down() {
+    let curious = role(&servers().test, &[]);
+    let name = database(&servers().test);
+    let mut client = on_test(&name);
+    execute(
+        &mut client,
+        &format!(
+            "SET client_min_messages = error; ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO {curious}; GRANT ALL ON SCHEMA public TO {curious};
+             CREATE TABLE t (at date PRIMARY KEY); REVOKE ALL ON t FROM {curious};
+             SELECT opdb.begin_partition_table('t', 'at', '1 month', 1, 'UTC', '{{}}')"
+        ),
+    );
+    let open = format!(
+        "SELECT string_agg(relname, ',') FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
+           AND has_any_column_privilege('{curious}', oid, 'SELECT')"
+    );
+    assert_eq!(text(&mut client, &open), "NULL");
+}

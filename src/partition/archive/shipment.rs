@@ -67,6 +67,8 @@ struct Column {
 enum Found {
     Nothing,
     Unfinished,
+    /// Of columns that the partition does not have any more.
+    Outdated,
     /// It was, or was about to be, attached here.
     Finished,
 }
@@ -110,6 +112,10 @@ impl Shipment {
             self.check_types(remote)?;
             match self.found(remote)? {
                 Found::Nothing => self.create(remote)?,
+                Found::Outdated => {
+                    remote.execute(&format!("DROP TABLE {}", self.there.sql()))?;
+                    self.create(remote)?;
+                }
                 _ if self.is_complete(remote)? => return Ok(()),
                 _ => {}
             }
@@ -147,7 +153,7 @@ impl Shipment {
     pub fn verified(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
         let here = self.digest_here()?;
         self.connected(|remote| {
-            if matches!(self.found(remote)?, Found::Nothing) {
+            if matches!(self.found(remote)?, Found::Nothing | Found::Outdated) {
                 let (partition, environment) = (self.here.sql(), self.environment.clone());
                 return Err(ArchiveError::NotShipped { partition, environment }.into());
             }
@@ -207,7 +213,9 @@ impl Shipment {
 
     fn found(&self, remote: &Remote) -> Result<Found> {
         let sql = format!(
-            "SELECT pg_catalog.obj_description(c.oid, 'pg_class') FROM pg_catalog.pg_class c
+            "SELECT CASE WHEN c.relkind = 'r' AND c.relowner = CURRENT_USER::pg_catalog.regrole AND NOT (c.relhastriggers OR c.relhasrules)
+                         THEN pg_catalog.obj_description(c.oid, 'pg_class') END
+             FROM pg_catalog.pg_class c
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = {} AND c.relname = {}",
             literal(&self.there.schema),
             literal(&self.there.name)
@@ -216,7 +224,8 @@ impl Shipment {
         let comment = row.pop().flatten().unwrap_or_default();
         match comment.strip_prefix(&self.mark) {
             Some("") => Ok(Found::Finished),
-            Some(UNFINISHED) => Ok(Found::Unfinished),
+            Some(state) if state == self.unfinished() => Ok(Found::Unfinished),
+            Some(state) if state.starts_with(UNFINISHED) => Ok(Found::Outdated),
             _ => Err(ArchiveError::NameTakenThere {
                 environment: self.environment.clone(),
                 table: self.there.sql(),
@@ -232,7 +241,13 @@ impl Shipment {
             remote.execute(&format!("CREATE SCHEMA {}", identifier(schema)))?;
         }
         remote.execute(&self.create_there())?;
-        remote.execute(&self.comment(&format!("{}{UNFINISHED}", self.mark))).map(drop)
+        remote.execute(&self.comment(&format!("{}{}", self.mark, self.unfinished()))).map(drop)
+    }
+
+    /// With the columns that it is made of.
+    fn unfinished(&self) -> String {
+        let columns: Vec<String> = self.columns.iter().map(Column::definition).collect();
+        format!("{UNFINISHED}: {}", columns.join(", "))
     }
 
     fn create_there(&self) -> String {

@@ -29,22 +29,45 @@ pub fn next_blocks(conversion: &Conversion, source: &Source) -> Result<()> {
     }
     let blocks = blocks_of(conversion.source, conversion.options()?.batch_rows)?;
     let (from, to) = (conversion.next_block, (conversion.next_block + blocks).min(conversion.blocks));
-    let sql = copy_sql(source, &format!("ctid >= '({from},0)' AND ctid < '({to},0)'"))?;
     let rows = match from < to {
-        true => as_owner(&source.parent, &[("jit", "off")], || spi::write(&sql, &[]))?,
+        true => copy(source, &format!("ctid >= '({from},0)' AND ctid < '({to},0)'"))?,
         false => 0,
     };
     conversion.copied(rows, to)
 }
 
-/// Copies the rows for which `condition` holds.
-pub fn copy_sql(source: &Source, condition: &str) -> Result<String> {
-    let columns = column::stored(&source.parent)?;
-    Ok(format!(
-        "INSERT INTO {} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM ONLY {} WHERE {condition} ON CONFLICT DO NOTHING",
+/// Copies the rows for which `condition` holds, and says how many. Where a key is there already, its row has changed
+/// since, or two rows differ here and not there: their keys are written down, so that they are copied again, and a
+/// conflict is told.
+fn copy(source: &Source, condition: &str) -> Result<i64> {
+    let (columns, from) = (column::stored(&source.parent)?, source.parent.name.sql());
+    let copy = format!(
+        "WITH batch AS MATERIALIZED (SELECT {columns} FROM ONLY {from} WHERE {condition}),
+              put AS (INSERT INTO {} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM batch ON CONFLICT DO NOTHING RETURNING 1)
+         SELECT (SELECT count(*) FROM batch), (SELECT count(*) FROM put)",
         source.target.sql(),
-        source.parent.name.sql()
-    ))
+    );
+    let key = Source::listed(&source.key()?);
+    let again = format!(
+        "INSERT INTO {} ({key}) SELECT {key} FROM ONLY {from} WHERE {condition}",
+        source.changes.sql()
+    );
+    as_owner(&source.parent, &[("jit", "off")], || {
+        let counts =
+            spi::write_returning(&copy, &[], |row| Ok((spi::known(&row, 1)?, spi::known(&row, 2)?)))?;
+        let (found, put): (i64, i64) = counts.into_iter().next().unwrap_or_default();
+        if put < found {
+            spi::write(&again, &[])?;
+        }
+        Ok(put)
+    })
+}
+
+/// All rows at once.
+pub fn copy_sql(source: &Source) -> Result<String> {
+    let (columns, from) = (column::stored(&source.parent)?, source.parent.name.sql());
+    let target = source.target.sql();
+    Ok(format!("INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM ONLY {from}"))
 }
 
 /// Whether the table was rewritten or truncated, or changed without its changes being written down, so that the copy begins

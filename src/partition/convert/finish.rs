@@ -11,7 +11,7 @@ use crate::pg::error::Result;
 use crate::pg::lock::Mode;
 use crate::pg::name::{self, identifier};
 use crate::pg::types::Regclass;
-use crate::pg::{session, spi};
+use crate::pg::{session, spi, subtransaction};
 
 /// Does the next of the things that are left.
 pub fn next(conversion: &Conversion) -> Result<()> {
@@ -23,7 +23,12 @@ pub fn next(conversion: &Conversion) -> Result<()> {
             run::as_owner(parent.owner, || statements.iter().try_for_each(Statement::run))
         });
     }
-    manage::create_first(conversion.target, &conversion.wanted()?)?;
+    // The conversion is over, whatever keeps partitions from being made ahead.
+    match subtransaction::run(|| manage::create_first(conversion.target, &conversion.wanted()?)) {
+        Err(failure) if failure.is_interrupt => return Err(failure),
+        Err(failure) => pgrx::warning!("no partitions were made ahead: {}", failure.told()),
+        Ok(()) => {}
+    }
     conversion.set_state(State::Done)
 }
 

@@ -69,20 +69,31 @@ pub fn plan(request: &Request) -> Result<Vec<Row>> {
     let names: Vec<Qualified> = partitions.into_iter().map(|(name, _)| name).collect();
     rows.extend(swap_rows(&source, &names)?);
     rows.extend(finish_rows(&source, &names)?);
+    if let Some(owner) = another_owner(&source)? {
+        rows.insert(0, Row::ddl("create", format!("SET ROLE {owner}")));
+        rows.push(Row::ddl("finish", "RESET ROLE"));
+    }
     rows.push(managed(request, &source)?);
     let note = format!("{} is kept: drop it when nobody needs it any more", source.old().sql());
     rows.push(Row::note("finish", note));
     Ok(rows)
 }
 
+/// The table's owner, unless it is the caller.
+fn another_owner(source: &Source) -> Result<Option<String>> {
+    let sql = "SELECT nullif(pg_catalog.pg_get_userbyid($1), CURRENT_USER)";
+    let owner = spi::read_value::<String>(sql, &[source.parent.owner.into()])?;
+    Ok(owner.map(|owner| name::identifier(&owner)))
+}
+
 fn copy_rows(source: &Source, batch: i64) -> Result<Vec<Row>> {
     let lock = format!("SHARE ROW EXCLUSIVE on {}", source.parent.name.sql());
     let key = source.key()?;
-    let capture = prepare::capture(source, &key);
+    let capture = prepare::capture(source, &key)?;
     let mut rows: Vec<Row> =
         capture.into_iter().map(|sql| Row::ddl("capture", sql).with_lock(lock.clone())).collect();
     let note = format!("about {batch} rows at a time, by their blocks, each time in a transaction");
-    rows.push(Row::ddl("copy", copy::copy_sql(source, "true")?).with_note(&note));
+    rows.push(Row::ddl("copy", copy::copy_sql(source)?).with_note(&note));
     rows.push(Row::ddl("analyze", format!("ANALYZE {}", source.target.sql())));
     let note = format!("of the rows that changed meanwhile, {batch} at a time, until few are left");
     let apply = copy::apply_sql(source, &key, "true")?;
@@ -97,14 +108,16 @@ fn swap_rows(source: &Source, leaves: &[Qualified]) -> Result<Vec<Row>> {
     }
     locks.push(format!("ACCESS EXCLUSIVE on {}", source.parent.name.sql()));
     let mut rows = vec![
-        Row::note("swap", "one transaction; each lock is asked for in short turns".into())
-            .with_lock(locks.join("; ")),
+        Row::ddl("swap", "BEGIN")
+            .with_lock(locks.join("; "))
+            .with_note("each lock is asked for in short turns"),
     ];
     let dependents = source.dependents()?.into_iter().map(|it| it.statement);
     let statements = prepare::end_capture(source).into_iter().chain(source.statements()?.swap);
     rows.extend(statements.chain(dependents).map(|sql| Row::ddl("swap", sql)));
     let keys = swap::leaf_keys(leaves, &swap::own_keys(source.parent.table)?);
     rows.extend(keys.into_iter().map(|sql| Row::ddl("swap", sql).with_note("enforced from then on")));
+    rows.push(Row::ddl("swap", "COMMIT"));
     Ok(rows)
 }
 

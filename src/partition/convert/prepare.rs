@@ -63,7 +63,7 @@ pub fn prepare(
     }
     let key = source.key()?;
     run::as_owner(source.parent.owner, || {
-        capture(source, &key).iter().try_for_each(|sql| spi::write(sql, &[]).map(drop))
+        capture(source, &key)?.iter().try_for_each(|sql| spi::write(sql, &[]).map(drop))
     })?;
     let begun = Begun { definition, captured: captured(table)?, file: state::file_of(table)? };
     state::begin(source, wanted, stored, &begun)
@@ -149,7 +149,7 @@ pub fn target(source: &Source) -> Result<Regclass> {
 
 /// The statements that write down the keys of rows from now on. The function belongs to the table's owner and needs
 /// nothing of opdb or of the writer's. It fires in every session, that of a replica, too.
-pub fn capture(source: &Source, key: &[KeyColumn]) -> Vec<String> {
+pub fn capture(source: &Source, key: &[KeyColumn]) -> Result<Vec<String>> {
     let (table, changes) = (source.parent.name.sql(), source.changes.sql());
     let function = source.capture.sql();
     let columns = Source::listed(key);
@@ -175,7 +175,7 @@ END",
             "CREATE TABLE {changes} (opdb_change bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, {})",
             defined.join(", ")
         ),
-        format!("REVOKE ALL ON {changes} FROM PUBLIC"),
+        format!("REVOKE ALL ON {changes} FROM {}", preferred(source)?.join(", ")),
         format!(
             "CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
              SET search_path = pg_catalog, pg_temp AS {}",
@@ -190,7 +190,20 @@ END",
         ));
         statements.push(format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}"));
     }
-    statements
+    Ok(statements)
+}
+
+/// Everybody, and the roles to whom the owner's new tables are open without his saying so.
+fn preferred(source: &Source) -> Result<Vec<String>> {
+    let roles = spi::read_now(
+        "SELECT DISTINCT pg_catalog.quote_ident(r.rolname)
+         FROM pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) a
+         JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+         WHERE d.defaclrole = $1 AND d.defaclobjtype = 'r' AND r.oid <> $1 ORDER BY 1",
+        &[source.parent.owner.into()],
+        |row| spi::known::<String>(&row, 1),
+    )?;
+    Ok(["PUBLIC".to_owned()].into_iter().chain(roles).collect())
 }
 
 /// What writes changes down, as it is now; None if something of it is missing or switched off. It is another value when

@@ -103,7 +103,7 @@ impl Source {
         let columns = session::pinned(|| {
             spi::read_one_now(
                 "SELECT pg_catalog.concat_ws(E'\\n',
-                     (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),
+                     (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attnum, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),
                           a.attcollation, a.attnotnull, a.attidentity, a.attgenerated, a.attstorage, a.attcompression, a.attoptions,
                           a.attacl, pg_catalog.pg_get_expr(d.adbin, d.adrelid)), E'\\n' ORDER BY a.attnum)
                       FROM pg_catalog.pg_attribute a

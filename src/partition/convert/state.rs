@@ -133,14 +133,15 @@ impl Conversion {
     pub fn set_state(&self, state: State) -> Result<()> {
         own::write(
             "UPDATE opdb.partition_conversion SET state = $2, last_error = NULL, updated_at = pg_catalog.clock_timestamp(),
-                 copied_at = CASE WHEN $2 = 'applying' THEN coalesce(copied_at, pg_catalog.clock_timestamp()) ELSE copied_at END
+                 copied_at = CASE WHEN $2 = 'applying' THEN coalesce(copied_at, pg_catalog.clock_timestamp()) ELSE copied_at END,
+                 copied_by = CASE WHEN $2 = 'applying' THEN coalesce(copied_by, pg_catalog.pg_current_xact_id()::xid) ELSE copied_by END
              WHERE source = $1",
             &[self.source.into(), state.name().into()],
         )
         .map(drop)
     }
 
-    pub fn copied(&self, rows: usize, next_block: i64) -> Result<()> {
+    pub fn copied(&self, rows: i64, next_block: i64) -> Result<()> {
         let state = if next_block >= self.blocks { State::Analyzing } else { State::Copying };
         own::write(
             "UPDATE opdb.partition_conversion SET state = $2, next_block = $3, rows_copied = rows_copied + $4, last_error = NULL,
@@ -150,7 +151,7 @@ impl Conversion {
                 self.source.into(),
                 state.name().into(),
                 next_block.into(),
-                i64::try_from(rows).unwrap_or_default().into(),
+                rows.into(),
             ],
         )
         .map(drop)
@@ -164,7 +165,7 @@ impl Conversion {
     /// From the first block on, of a file that took the place of the one that was copied.
     pub fn restart(&self, file: File, captured: Option<&str>) -> Result<()> {
         own::write(
-            "UPDATE opdb.partition_conversion SET state = 'copying', next_block = 0, rows_copied = 0, copied_at = NULL, file = $2,
+            "UPDATE opdb.partition_conversion SET state = 'copying', next_block = 0, rows_copied = 0, copied_at = NULL, copied_by = NULL, file = $2,
                  blocks = $3, captured = $4, updated_at = pg_catalog.clock_timestamp()
              WHERE source = $1",
             &[

@@ -70,13 +70,25 @@ pub fn approach(conversion: &Conversion, source: &Source) -> Result<Option<Strin
 fn snapshots(table: Regclass, now: bool) -> Result<Option<String>> {
     let holders = own::read_as_owner(|| {
         spi::read_one_now(
-            "SELECT pg_catalog.string_agg(pg_catalog.format('process %s of role %s has a snapshot, in its transaction since %s',
-                        a.pid, a.usename, a.xact_start), '; ' ORDER BY a.xact_start)
-             FROM pg_catalog.pg_stat_activity a
-             WHERE a.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid()
-               AND a.backend_xmin IS NOT NULL AND a.backend_type IN ('client backend', 'background worker')
-               AND (a.xact_start < (SELECT c.copied_at FROM opdb.partition_conversion c WHERE c.source = $1)
-                    OR $2 AND a.state LIKE 'idle in transaction%')",
+            "WITH copied (at, age) AS (SELECT c.copied_at, pg_catalog.age(c.copied_by) FROM opdb.partition_conversion c WHERE c.source = $1),
+                  holder (since, what) AS (
+                 SELECT a.xact_start, pg_catalog.format('process %s of role %s has a snapshot, in its transaction since %s',
+                            a.pid, a.usename, a.xact_start)
+                 FROM pg_catalog.pg_stat_activity a, copied c
+                 WHERE a.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid()
+                   AND a.backend_xmin IS NOT NULL AND a.backend_type IN ('client backend', 'background worker')
+                   -- An xmin may be older than its snapshot; of sessions that tell nothing of themselves it is all there is.
+                   AND (a.xact_start < c.at OR a.xact_start IS NULL AND pg_catalog.age(a.backend_xmin) >= c.age
+                        OR $2 AND (a.state LIKE 'idle in transaction%' OR a.xact_start IS NULL))
+                 UNION ALL
+                 -- Those of standbys that tell.
+                 SELECT a.backend_start, pg_catalog.format('standby %s, served by process %s, has a snapshot', a.application_name, a.pid)
+                 FROM pg_catalog.pg_stat_activity a, copied c
+                 WHERE a.backend_type = 'walsender' AND a.backend_xmin IS NOT NULL AND pg_catalog.age(a.backend_xmin) >= c.age
+                 UNION ALL
+                 SELECT NULL, pg_catalog.format('replication slot %I keeps the snapshot of a standby', s.slot_name)
+                 FROM pg_catalog.pg_replication_slots s, copied c WHERE s.xmin IS NOT NULL AND pg_catalog.age(s.xmin) >= c.age)
+             SELECT pg_catalog.string_agg(h.what, '; ' ORDER BY h.since) FROM holder h",
             &[table.into(), now.into()],
             |row| row.get::<String>(1),
         )
@@ -181,7 +193,7 @@ pub fn own_keys(table: Regclass) -> Result<Vec<ForeignKey>> {
     session::pinned(|| {
         spi::read_now(
             "SELECT conname::text, pg_catalog.pg_get_constraintdef(oid) FROM pg_catalog.pg_constraint
-             WHERE conrelid = $1 AND contype = 'f' ORDER BY conname",
+             WHERE conrelid = $1 AND contype = 'f' AND conparentid = 0 ORDER BY conname",
             &[table.into()],
             |row| Ok(ForeignKey { name: spi::known(&row, 1)?, definition: spi::known(&row, 2)? }),
         )
