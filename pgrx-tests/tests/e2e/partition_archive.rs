@@ -572,3 +572,36 @@ fn a_transaction_that_has_used_the_other_server_before_misses_no_row() {
     assert_eq!(text(&mut old, SUMS), "80000 3200040000");
     assert_eq!(text(&mut pair.here, KINDS), "events_2020_01:f events_2020_02:f");
 }
+
+#[test]
+fn columns_that_change_between_copying_and_attaching_are_copied_anew() {
+    let mut pair = managed();
+    let before = text(&mut pair.here, SUMS);
+    run_tasks(&mut pair.here, "ship");
+    execute(
+        &mut pair.here,
+        "ALTER TABLE events ADD COLUMN added numeric; ALTER TABLE events ALTER v TYPE varchar(40)",
+    );
+    execute(&mut pair.here, MAINTAIN);
+    assert_eq!(text(&mut pair.here, SUMS), before);
+    assert_eq!(text(&mut pair.here, KINDS), "events_2020_01:f events_2020_02:f");
+    execute(&mut pair.here, "UPDATE events SET added = 1.2345, v = repeat('x', 40) WHERE id = 7");
+    let there = "SELECT added || ' ' || length(v) FROM public.events_2020_01 WHERE id = 7";
+    assert_eq!(text(&mut pair.there, there), "1.2345 40");
+}
+
+#[test]
+fn a_table_that_somebody_else_has_prepared_there_gets_no_row() {
+    let mut pair = managed();
+    run_tasks(&mut pair.here, "ship");
+    execute(
+        &mut pair.there,
+        "CREATE FUNCTION trap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+         CREATE TRIGGER trap BEFORE INSERT ON events_2020_01 FOR EACH ROW EXECUTE FUNCTION trap(); TRUNCATE events_2020_01",
+    );
+    execute(&mut pair.here, MAINTAIN);
+    assert_eq!(text(&mut pair.here, KINDS), "events_2020_01:r events_2020_02:f");
+    let error =
+        "SELECT last_error LIKE '%that opdb did not make for this partition%' FROM opdb.partition_status";
+    assert_eq!(text(&mut pair.here, error), "t");
+}
