@@ -170,7 +170,9 @@ fn check_done(cluster: &Cluster) {
 /// Keeps the conversion at a step until the server is killed; the statement tells whether it is there.
 fn held_at(cluster: &Cluster, step: &str) -> (Client, &'static str) {
     const ADVISORY: &str = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)";
-    const APPLYING: &str = "SELECT EXISTS (SELECT FROM opdb.partition_conversion WHERE state = 'applying')";
+    const APPLYING: &str =
+        "SELECT EXISTS (SELECT FROM opdb.partition_conversion WHERE state = 'applying')
+            AND EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE 'CALL opdb.partition_table%' AND state = 'active')";
     let blocks = |number: i32| {
         format!(
             "CREATE OR REPLACE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS

@@ -83,7 +83,7 @@ fn continue_partition_table(
 
 /// What partition_table would do, step by step. Changes nothing.
 ///
-/// The arguments are those of partition_table. Columns: step (create, partition, capture, copy, apply, swap, finish), ddl,
+/// The arguments are those of partition_table. Columns: step (create, partition, capture, copy, analyze, apply, swap, finish), ddl,
 /// lock (what is taken, on which table) and note. The rows are looked through for the partitions that they need.
 /// Errors: 0A000 for what cannot be converted, with every reason; the others of partition_table.
 #[pg_extern(requires = ["partition_tables"])]
