@@ -151,7 +151,13 @@ WITH source AS (
     WHERE c.is_temporary OR c.is_leakproof AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = c.owner)
     UNION ALL
     SELECT 11, c.what || ' reads or writes ONLY it, and would find no rows' FROM carried c, source s
-    WHERE pg_catalog.strpos(c.definition, 'ONLY ' || s.name) > 0
+    -- No other name goes on behind it.
+    WHERE EXISTS (SELECT FROM pg_catalog.regexp_split_to_table(c.definition, 'ONLY ') WITH ORDINALITY p (text, place)
+                  WHERE p.place > 1 AND pg_catalog.starts_with(p.text, s.name)
+                    AND pg_catalog.substr(p.text, pg_catalog.length(s.name) + 1, 1) !~ '[[:alnum:]_$]')
+    UNION ALL
+    SELECT 11, pg_catalog.format('policy %I names the table in a subquery', p.polname) FROM pg_catalog.pg_policy p
+    WHERE p.polrelid = $1 AND pg_catalog.concat_ws(' ', p.polqual, p.polwithcheck) ~ (':varlevelsup [1-9]|:relid ' || $1::oid::text || ' ')
     UNION ALL
     -- Each partition gets the foreign key by itself.
     SELECT 11, pg_catalog.format('the owner may not refer to %s any more, to which foreign key %I is', k.confrelid::regclass, k.conname)

@@ -84,7 +84,9 @@ fn of_table(parent: Regclass) -> Result<Vec<String>> {
         let Some(partition) = partition else { continue };
         let action_to_come = set.retention.as_ref().map(|it| &it.action);
         // The CALL detaches those with a CHECK of their own, and tells of those that could not be dropped.
-        if has_own_check(partition.table)? || retired::check_finish(partition, action_to_come).is_err() {
+        if has_own_check(partition.table)?
+            || retired::check_finish(&set.parent, partition, action_to_come).is_err()
+        {
             continue;
         }
         // Who only looks at the list detaches nothing.

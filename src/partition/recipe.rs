@@ -10,7 +10,7 @@ use super::error::PartitionError;
 use super::moving::Move;
 use super::parent::Parent;
 use super::retired::Still;
-use crate::pg::error::Result;
+use crate::pg::error::{Failure, Result};
 use crate::pg::lock::Mode;
 use crate::pg::name::{Qualified, literal};
 use crate::pg::types::Regclass;
@@ -190,22 +190,31 @@ impl Statement {
         if let Self::Lock(lock) = self { Self::Unqueued(lock) } else { self }
     }
 
-    /// Runs them in order.
-    pub fn run_all(statements: &[Self]) -> Result<()> {
-        for (place, statement) in statements.iter().enumerate() {
-            if let Self::Verify(shipment) = statement {
-                return shipment.verified(|| Self::run_all(&statements[place + 1..]));
-            }
-            statement.run()?;
+    /// Runs them in order; locks that follow each other are taken all together.
+    pub fn run_all(mut statements: &[Self]) -> Result<()> {
+        while let [first, rest @ ..] = statements {
+            let locks: Vec<&Lock> = statements.iter().map_while(Self::as_lock).collect();
+            statements = match first {
+                Self::Verify(shipment) => return shipment.verified(|| Self::run_all(rest)),
+                Self::Lock(_) => Lock::take_all(&locks).map(|()| &statements[locks.len()..])?,
+                _ => first.run().map(|()| rest)?,
+            };
         }
         Ok(())
+    }
+
+    fn as_lock(&self) -> Option<&Lock> {
+        if let Self::Lock(lock) = self { Some(lock) } else { None }
     }
 
     /// Errors: 55P03 for a lock that is not to be had in time; those of the server.
     pub fn run(&self) -> Result<()> {
         match self {
-            Self::Lock(wanted) => wanted.take(lock::in_turns),
-            Self::Unqueued(wanted) => wanted.take(lock::when_free),
+            Self::Lock(wanted) => Lock::take_all(&[wanted]),
+            Self::Unqueued(wanted) => match lock::when_free(wanted.relation, wanted.mode, LOCK_TIMEOUT)? {
+                true => Ok(()),
+                false => Err(wanted.missed()?),
+            },
             Self::Sql(sql) => spi::write(sql, &[]).map(drop),
             Self::Move(moved) => moved.run(),
             Self::Still(still) => still.check(),
@@ -216,11 +225,17 @@ impl Statement {
 }
 
 impl Lock {
-    fn take(&self, ask: impl FnOnce(Regclass, Mode, Duration) -> Result<bool>) -> Result<()> {
-        if ask(self.relation, self.mode, LOCK_TIMEOUT)? {
-            return Ok(());
+    /// Errors: 55P03 if one of them is not to be had in time.
+    fn take_all(locks: &[&Self]) -> Result<()> {
+        let wanted: Vec<(Regclass, Mode)> = locks.iter().map(|it| (it.relation, it.mode)).collect();
+        match lock::all_in_turns(&wanted, LOCK_TIMEOUT)? {
+            None => Ok(()),
+            Some(missed) => Err(locks[missed].missed()?),
         }
-        Err(PartitionError::Locked {
+    }
+
+    fn missed(&self) -> Result<Failure> {
+        Ok(PartitionError::Locked {
             relation: self.name.sql(),
             seconds: LOCK_TIMEOUT.as_secs(),
             blockers: lock::holders(self.relation)?,

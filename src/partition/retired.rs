@@ -56,7 +56,7 @@ pub fn check_hold(parent: &Parent, relation: pg_sys::Oid, relation_name: &Qualif
 /// Before it is detached: what could not be dropped or archived then stays where it is.
 ///
 /// Errors: 2BP01 with every reason.
-pub fn check_finish(partition: &Partition, action: Option<&RetentionAction>) -> Result<()> {
+pub fn check_finish(parent: &Parent, partition: &Partition, action: Option<&RetentionAction>) -> Result<()> {
     let (done, schema, tablespace) = match action {
         Some(RetentionAction::Drop) => ("dropped", None, None),
         Some(RetentionAction::Archive(Archive::Here { schema, tablespace })) => {
@@ -65,7 +65,13 @@ pub fn check_finish(partition: &Partition, action: Option<&RetentionAction>) -> 
         _ => return Ok(()),
     };
     let sql = include_str!("../../sql/partition/finish_obstacles.sql");
-    let args = [partition.table.into(), (done == "dropped").into(), schema.into(), tablespace.into()];
+    let args = [
+        partition.table.into(),
+        (done == "dropped").into(),
+        schema.into(),
+        tablespace.into(),
+        parent.owner.into(),
+    ];
     let why = session::pinned(|| spi::read_now(sql, &args, |row| spi::known::<String>(&row, 1)))?;
     match why.is_empty() {
         true => Ok(()),

@@ -257,7 +257,8 @@ fn lock_for(parent: Regclass, task: Task, begin: &mut impl FnMut(&Step)) -> Resu
     let look = Look::without_strays(&set, &children)?;
     let step = Steps::of(&look).step(task)?;
     begin(&step);
-    step.statements.iter().take_while(|it| it.is_lock()).try_for_each(Statement::run)
+    let locks = step.statements.iter().take_while(|it| it.is_lock()).count();
+    Statement::run_all(&step.statements[..locks])
 }
 
 /// Another run, or a person, was faster; or a hold was placed meanwhile.

@@ -132,8 +132,8 @@ impl<'a> Steps<'a> {
         let (partition, (lower, upper)) = self.new_partition(range)?;
         let recipe = self.recipe()?;
         let mut statements = self.parent_locks(Mode::ShareUpdate)?;
-        statements.extend(recipe.create(&partition));
         statements.extend(self.look.children.default.as_ref().map(|it| on_default(it, Mode::Access)));
+        statements.extend(recipe.create(&partition));
         statements.extend(recipe.attach(&partition, &lower, &upper));
         let mut step = Step::new("create", Some(partition), statements).over(lower, upper);
         step.then = self.must_analyze();
@@ -258,6 +258,7 @@ impl<'a> Steps<'a> {
         let name = partition.name.sql();
         let statement = format!("ALTER TABLE {} DETACH PARTITION {name} FINALIZE", parent.sql());
         let mut statements = self.parent_locks(Mode::ShareUpdate)?;
+        statements.push(lock(partition.table, &partition.name, Mode::Access));
         statements.push(Statement::Sql(statement));
         let mut step = Step::new("detach", Some(partition.name.clone()), statements)
             .over(partition.lower.clone(), partition.upper.clone());
@@ -272,7 +273,7 @@ impl<'a> Steps<'a> {
         let expired = expired.ok_or_else(|| retired::changed(partition))?;
         retired::check_hold(&set.parent, partition, &expired.name)?;
         let action = set.retention.as_ref().map_or("detach", |it| it.action.name());
-        retired::check_finish(expired, set.retention.as_ref().map(|it| &it.action))?;
+        retired::check_finish(&set.parent, expired, set.retention.as_ref().map(|it| &it.action))?;
         let name = expired.name.sql();
         let statement = format!("ALTER TABLE {} DETACH PARTITION {name}", set.parent.name.sql());
         let mut statements = self.parent_locks(Mode::Access)?;

@@ -39,6 +39,18 @@ impl Failure {
         }
     }
 
+    /// For undoing what was begun: a lock is missing, and will be asked for again.
+    pub fn lock_not_available(message: impl Into<String>) -> Self {
+        Self {
+            sqlstate: PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            is_remote: false,
+            is_interrupt: false,
+        }
+    }
+
     /// Says where it happened, in front of the message.
     #[must_use]
     pub fn at(mut self, place: &str) -> Self {

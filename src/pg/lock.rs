@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 
-use super::error::Result;
+use super::error::{Failure, Result};
 use super::name::{self, NameError, Qualified};
 use super::relation::{self, Seen};
 use super::types::Regclass;
@@ -76,30 +76,52 @@ const AUTOVACUUM_MAY_GO_ON: Duration = Duration::from_secs(1);
 /// Takes a lock by asking for it in short turns: a lock that is waited for keeps everybody who comes later waiting,
 /// too. False if it was not to be had within `limit`.
 pub fn in_turns(relation: Regclass, mode: Mode, limit: Duration) -> Result<bool> {
+    Ok(all_in_turns(&[(relation, mode)], limit)?.is_none())
+}
+
+/// Takes several locks, all or none: while one of them is asked for again, nobody has to wait for the others, or comes
+/// into a deadlock by them. If they were not to be had within `limit`, it says which of them was missed last.
+pub fn all_in_turns(locks: &[(Regclass, Mode)], limit: Duration) -> Result<Option<usize>> {
     let begun = Instant::now();
     let mut is_autovacuum_asked = false;
     loop {
-        if now(relation, mode) || one_turn(relation, mode)? {
-            return Ok(true);
-        }
+        let Some(missed) = all_in_one_turn(locks)? else { return Ok(None) };
         if begun.elapsed() >= limit {
-            return Ok(false);
+            return Ok(Some(missed));
         }
         // The server would ask it to end for whoever waits in the queue for so long.
         if !is_autovacuum_asked && begun.elapsed() >= AUTOVACUUM_MAY_GO_ON {
-            cancel_autovacuum(relation)?;
+            cancel_autovacuum(locks[missed].0)?;
             is_autovacuum_asked = true;
         }
         session::wait(Duration::from_secs_f64(LONGEST_PAUSE * (0.25 + 0.75 * opdb_core::random())));
     }
 }
 
-/// Makes a lock stronger at a moment at which nobody else holds one, without ever waiting for a holder: nobody can come
-/// into a deadlock with us by it. False if there was no such moment within `limit`.
+/// Which lock was not to be had; then there is none of them.
+fn all_in_one_turn(locks: &[(Regclass, Mode)]) -> Result<Option<usize>> {
+    let mut missed = None;
+    let taken = subtransaction::run(|| {
+        for (place, (relation, mode)) in locks.iter().enumerate() {
+            if !(now(*relation, *mode) || one_turn(*relation, *mode)?) {
+                missed = Some(place);
+                return Err(Failure::lock_not_available("a lock is missing"));
+            }
+        }
+        Ok(())
+    });
+    match (taken, missed) {
+        (Err(_), Some(missed)) => Ok(Some(missed)),
+        (taken, _) => taken.map(|()| None),
+    }
+}
+
+/// Makes a lock stronger without waiting for a holder who is waiting, perhaps for us: nobody can come into a deadlock with
+/// us by it. False if it was not to be had within `limit`.
 pub fn when_free(relation: Regclass, mode: Mode, limit: Duration) -> Result<bool> {
     let begun = Instant::now();
-    // Before PostgreSQL 18 it is refused while others wait for us; in the queue we go before them, and wait for nobody.
-    while !(now(relation, mode) || !is_held_by_others(relation)? && one_turn(relation, mode)?) {
+    // Only a holder who waits himself may wait for us. In the queue we go before those who do.
+    while !(now(relation, mode) || !is_held_by_waiter(relation)? && one_turn(relation, mode)?) {
         if begun.elapsed() >= limit {
             return Ok(false);
         }
@@ -125,8 +147,11 @@ const OF_OTHERS: &str =
     "locktype = 'relation' AND relation = $1 AND granted AND pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
     AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())";
 
-fn is_held_by_others(relation: Regclass) -> Result<bool> {
-    let sql = format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE {OF_OTHERS})");
+fn is_held_by_waiter(relation: Regclass) -> Result<bool> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE {OF_OTHERS}
+                        AND pid IN (SELECT w.pid FROM pg_catalog.pg_locks w WHERE NOT w.granted))"
+    );
     let held = spi::read_one_now(&sql, &[relation.0.into()], |row| row.get::<bool>(1))?;
     Ok(held.flatten() == Some(true))
 }

@@ -601,7 +601,7 @@ fn what_would_change_its_meaning_is_refused() {
                 "function public.alone_count() reads or writes ONLY it",
             ],
         ),
-        ("named", &["default value for column v", "policy p on table public.named depends on it"]),
+        ("named", &["default value for column v", "policy p names the table in a subquery"]),
         ("counted", &["the name counted_id_seq_unpartitioned is taken"]),
     ] {
         for call in ["SELECT opdb.plan_partition_table", "CALL opdb.partition_table"] {
@@ -698,4 +698,31 @@ fn nobody_sees_what_is_written_down() {
            AND has_any_column_privilege('{curious}', oid, 'SELECT')"
     );
     assert_eq!(text(&mut client, &open), "NULL");
+}
+
+#[test]
+fn who_is_not_the_owner_gets_the_plan_as_the_owners() {
+    let owner = role(&servers().test, &["opdb_operator"]);
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        &format!(
+            "SET client_min_messages = error; GRANT ALL ON SCHEMA public TO {owner}; CREATE TABLE only_s (a int);
+             CREATE TABLE s (id serial, at date, PRIMARY KEY (id, at)); ALTER TABLE s OWNER TO {owner}; INSERT INTO s (at) VALUES ('2026-11-01');
+             CREATE VIEW likewise AS SELECT 'ONLY s' AS text, s.id FROM ONLY only_s, s"
+        ),
+    );
+    let plan = rows(
+        &mut client,
+        "SELECT ddl FROM opdb.plan_partition_table('s', 'at', '1 month') WHERE ddl IS NOT NULL",
+    )
+    .concat();
+    assert_eq!(plan[0], format!("SET ROLE {owner}"));
+    let of_views = |ddl: &&String| ddl.contains("VIEW");
+    assert_eq!(plan.iter().filter(of_views).count(), 1);
+    // A view of somebody else's is made again by him.
+    execute(&mut client, &format!("ALTER VIEW likewise OWNER TO {owner}; GRANT ALL ON only_s TO {owner}"));
+    plan.iter().for_each(|ddl| execute(&mut client, ddl));
+    let found = "SELECT relkind::text || pg_get_userbyid(relowner) FROM pg_class WHERE oid = 's'::regclass";
+    assert_eq!(text(&mut client, found), format!("p{owner}"));
 }

@@ -81,7 +81,7 @@ pub fn plan(request: &Request) -> Result<Vec<Row>> {
 
 /// The table's owner, unless it is the caller.
 fn another_owner(source: &Source) -> Result<Option<String>> {
-    let sql = "SELECT nullif(pg_catalog.pg_get_userbyid($1), CURRENT_USER)";
+    let sql = "SELECT nullif(pg_catalog.pg_get_userbyid($1), CURRENT_USER)::text";
     let owner = spi::read_value::<String>(sql, &[source.parent.owner.into()])?;
     Ok(owner.map(|owner| name::identifier(&owner)))
 }

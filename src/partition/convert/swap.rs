@@ -8,7 +8,7 @@ use super::source::Source;
 use super::state::{Conversion, State};
 use super::{copy, prepare};
 use crate::partition::{manage, run};
-use crate::pg::error::Result;
+use crate::pg::error::{Failure, Result};
 use crate::pg::lock::{self, Mode};
 use crate::pg::name::{self, Qualified, identifier};
 use crate::pg::types::Regclass;
@@ -47,14 +47,7 @@ pub fn approach(conversion: &Conversion, source: &Source) -> Result<Option<Strin
     // What did not come about leaves no lock behind.
     let attempt = subtransaction::run(|| match attempt(conversion, source)? {
         Attempt::Swapped => Ok(()),
-        Attempt::Waits(why) => Err(crate::pg::error::Failure {
-            sqlstate: pgrx::PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
-            message: why,
-            detail: None,
-            hint: None,
-            is_remote: false,
-            is_interrupt: false,
-        }),
+        Attempt::Waits(why) => Err(Failure::lock_not_available(why)),
     });
     match attempt {
         Ok(()) => Ok(None),
