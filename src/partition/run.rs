@@ -217,8 +217,14 @@ pub fn attempt_all(parent: Regclass, tasks: &[Task], mut begin: impl FnMut(&Step
     alone(parent)?;
     let timeout = LOCK_TIMEOUT.as_millis().to_string();
     session::pinned_with(&[("lock_timeout", &timeout)], || {
-        if let Some(first) = tasks.first() {
-            lock_for(parent, *first, &mut begin)?;
+        let mut tasks = tasks;
+        if let Some((first, others)) = tasks.split_first()
+            && begun(parent, *first, &mut begin)?
+        {
+            tasks = others;
+        }
+        if tasks.is_empty() {
+            return Ok(());
         }
         let set = Set::get(parent, None)?;
         set.parent.check_owner()?;
@@ -248,8 +254,9 @@ pub fn check_readable(parent: Regclass, limit: Duration) -> Result<()> {
 }
 
 /// Takes the locks that a task begins with. What it does is made of what is there then: while a lock is waited for, others
-/// may alter the table.
-fn lock_for(parent: Regclass, task: Task, begin: &mut impl FnMut(&Step)) -> Result<()> {
+/// may alter the table. One that makes sure itself, under its locks, that all is as it was is done at once, and true is
+/// returned: nobody waits for a second look.
+fn begun(parent: Regclass, task: Task, begin: &mut impl FnMut(&Step)) -> Result<bool> {
     check_readable(parent, LOCK_TIMEOUT)?;
     let set = Set::get(parent, None)?;
     set.parent.check_owner()?;
@@ -257,8 +264,12 @@ fn lock_for(parent: Regclass, task: Task, begin: &mut impl FnMut(&Step)) -> Resu
     let look = Look::without_strays(&set, &children)?;
     let step = Steps::of(&look).step(task)?;
     begin(&step);
+    if step.statements.iter().any(|it| matches!(it, Statement::Still(_))) {
+        carry_out(&set, &step)?;
+        return note(&set, step.then).map(|()| true);
+    }
     let locks = step.statements.iter().take_while(|it| it.is_lock()).count();
-    Statement::run_all(&step.statements[..locks])
+    Statement::run_all(&step.statements[..locks]).map(|()| false)
 }
 
 /// Another run, or a person, was faster; or a hold was placed meanwhile.
