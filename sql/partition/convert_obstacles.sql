@@ -162,7 +162,7 @@ WITH source AS (
     -- Each partition gets the foreign key by itself.
     SELECT 11, pg_catalog.format('the owner may not refer to %s any more, to which foreign key %I is', k.confrelid::regclass, k.conname)
     FROM pg_catalog.pg_constraint k, source s
-    WHERE k.conrelid = $1 AND k.contype = 'f' 
+    WHERE k.conrelid = $1 AND k.contype = 'f'
       AND NOT (pg_catalog.has_any_column_privilege(s.relowner, k.confrelid, 'REFERENCES')
                AND pg_catalog.has_schema_privilege(s.relowner, (SELECT r.relnamespace FROM pg_catalog.pg_class r WHERE r.oid = k.confrelid), 'USAGE'))
     UNION ALL

@@ -1,9 +1,9 @@
 -- What keeps partition $1 from being dropped ($2) or archived, in schema $3 and tablespace $4, by role $5 once it is
 -- detached: one reason a row. Its rows would have left the table already.
 WITH RECURSIVE own AS (
-    SELECT c.oid, c.relowner, c.relnamespace, c.relname FROM pg_catalog.pg_class c WHERE c.oid = $1
+    SELECT c.oid, c.relowner FROM pg_catalog.pg_class c WHERE c.oid = $1
     UNION ALL
-    SELECT c.oid, c.relowner, c.relnamespace, c.relname
+    SELECT c.oid, c.relowner
     FROM own o JOIN pg_catalog.pg_inherits h ON h.inhparent = o.oid JOIN pg_catalog.pg_class c ON c.oid = h.inhrelid
 ), part (classid, objid) AS (
     SELECT 'pg_catalog.pg_class'::regclass::oid, o.oid FROM own o
@@ -26,20 +26,12 @@ WITH RECURSIVE own AS (
 SELECT DISTINCT pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) || ' depends on it'
 FROM part p JOIN pg_catalog.pg_depend d ON d.refclassid = p.classid AND d.refobjid = p.objid AND d.deptype = 'n'
 WHERE $2 AND NOT EXISTS (SELECT FROM part q WHERE q.classid = d.classid AND q.objid = d.objid)
-  -- What belongs to a part of it besides goes with it.
+  -- What belongs to a part of it besides (its rules, policies, triggers, defaults) goes with it.
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend a JOIN part q ON q.classid = a.refclassid AND q.objid = a.refobjid
                   WHERE a.classid = d.classid AND a.objid = d.objid AND a.deptype IN ('a', 'i', 'P', 'S'))
   -- Foreign keys of the whole table end with the partition being one.
   AND NOT (d.classid = 'pg_catalog.pg_constraint'::regclass
            AND EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.oid = d.objid AND k.conparentid <> 0))
-  AND NOT (d.classid = 'pg_catalog.pg_rewrite'::regclass
-           AND EXISTS (SELECT FROM pg_catalog.pg_rewrite w JOIN own o ON o.oid = w.ev_class WHERE w.oid = d.objid))
-  AND NOT (d.classid = 'pg_catalog.pg_policy'::regclass
-           AND EXISTS (SELECT FROM pg_catalog.pg_policy w JOIN own o ON o.oid = w.polrelid WHERE w.oid = d.objid))
-  AND NOT (d.classid = 'pg_catalog.pg_trigger'::regclass
-           AND EXISTS (SELECT FROM pg_catalog.pg_trigger w JOIN own o ON o.oid = w.tgrelid WHERE w.oid = d.objid))
-  AND NOT (d.classid = 'pg_catalog.pg_attrdef'::regclass
-           AND EXISTS (SELECT FROM pg_catalog.pg_attrdef w JOIN own o ON o.oid = w.adrelid WHERE w.oid = d.objid))
 UNION ALL
 SELECT pg_catalog.format('schema %I does not exist', $3::text)
 WHERE NOT $2 AND $3 IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = $3)

@@ -22,6 +22,12 @@ pub struct Failure {
 pub type Result<T> = std::result::Result<T, Failure>;
 
 impl Failure {
+    /// An error of opdb's own, without more to say.
+    pub fn new(sqlstate: PgSqlErrorCode, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { sqlstate, message, detail: None, hint: None, is_remote: false, is_interrupt: false }
+    }
+
     /// An error of the server or of Rust, as the server would have shown it.
     pub fn from_caught(caught: CaughtError) -> Self {
         let (CaughtError::PostgresError(report)
@@ -41,14 +47,7 @@ impl Failure {
 
     /// For undoing what was begun: a lock is missing, and will be asked for again.
     pub fn lock_not_available(message: impl Into<String>) -> Self {
-        Self {
-            sqlstate: PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
-            message: message.into(),
-            detail: None,
-            hint: None,
-            is_remote: false,
-            is_interrupt: false,
-        }
+        Self::new(PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE, message)
     }
 
     /// Says where it happened, in front of the message.
@@ -109,14 +108,8 @@ impl From<Failure> for ErrorReport {
 /// the server's own errors never come this way.
 impl From<SpiError> for Failure {
     fn from(error: SpiError) -> Self {
-        Self {
-            sqlstate: PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-            message: format!("opdb could not read the result of its own query: {error}"),
-            detail: None,
-            hint: None,
-            is_remote: false,
-            is_interrupt: false,
-        }
+        let message = format!("opdb could not read the result of its own query: {error}");
+        Self::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, message)
     }
 }
 
@@ -140,14 +133,8 @@ macro_rules! reported {
         impl From<$error> for $crate::pg::error::Failure {
             fn from(error: $error) -> Self {
                 use $crate::pg::error::Report;
-                Self {
-                    sqlstate: error.sqlstate(),
-                    message: error.to_string(),
-                    detail: error.detail(),
-                    hint: error.hint(),
-                    is_remote: false,
-                    is_interrupt: false,
-                }
+                let (detail, hint) = (error.detail(), error.hint());
+                Self { detail, hint, ..Self::new(error.sqlstate(), error.to_string()) }
             }
         }
 
@@ -163,12 +150,11 @@ macro_rules! reported {
 /// for a forgotten argument looks like "nothing to report".
 pub fn required<T>(argument: &'static str, value: Option<T>) -> Result<T> {
     value.ok_or_else(|| Failure {
-        sqlstate: PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-        message: format!("argument \"{argument}\" must not be NULL"),
-        detail: None,
         hint: Some(format!("Pass a value for \"{argument}\".")),
-        is_remote: false,
-        is_interrupt: false,
+        ..Failure::new(
+            PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            format!("argument \"{argument}\" must not be NULL"),
+        )
     })
 }
 

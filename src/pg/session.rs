@@ -88,12 +88,11 @@ pub fn check_writable() -> Result<()> {
     }
     let place = if in_recovery { "on a standby" } else { "in a read-only transaction" };
     Err(Failure {
-        sqlstate: PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
-        message: format!("opdb cannot write {place}"),
-        detail: None,
         hint: Some("Call it on the primary, in a transaction that may write.".into()),
-        is_remote: false,
-        is_interrupt: false,
+        ..Failure::new(
+            PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
+            format!("opdb cannot write {place}"),
+        )
     })
 }
 
@@ -119,12 +118,8 @@ fn set(name: &str, value: &str, context: pg_sys::GucContext::Type) -> Result<()>
 /// A string for the server; one with a NUL inside cannot be.
 pub fn c_string(text: &str) -> Result<CString> {
     CString::new(text).map_err(|_| Failure {
-        sqlstate: PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-        message: "a value contains a NUL character".into(),
-        detail: None,
         hint: Some("PostgreSQL text cannot hold NUL: remove it.".into()),
-        is_remote: false,
-        is_interrupt: false,
+        ..Failure::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "a value contains a NUL character")
     })
 }
 
