@@ -343,7 +343,17 @@ mod tests {
         assert_eq!(note, "it's");
         assert!(cluster.connect("postgres", "postgres", "wrong").is_err());
 
+        let checkpointers = || {
+            let processes = postmaster::server_processes();
+            let of_this = |line: &&String| {
+                let pid = line.split_whitespace().nth(1).unwrap_or_default();
+                line.ends_with("checkpointer") && postmaster::works_in(pid, &data)
+            };
+            processes.iter().filter(of_this).count()
+        };
+        assert_eq!(checkpointers(), 1);
         cluster.kill_nine().unwrap();
+        assert_eq!(checkpointers(), 0);
         assert!(cluster.connect_as_superuser("a b").is_err());
         cluster.start_again().unwrap();
         cluster.restart(Shutdown::Fast).unwrap();

@@ -108,6 +108,8 @@ CREATE TABLE opdb.partition_conversion (
     -- When, and by which transaction, the copy was ended: older snapshots do not see all of it.
     copied_at      timestamptz,
     copied_by      xid,
+    -- How few changes were left to apply since the procedure was called: one that never gets fewer does not catch up.
+    fewest_left    bigint,
     -- Foreign keys that are enforced and not yet proved: of the partitions, and of other tables.
     foreign_keys   jsonb NOT NULL DEFAULT '[]',
     last_error     text,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::command;
+use super::{command, postmaster};
 
 /// Many times what the slowest of them takes on a busy machine.
 const TESTS_END_WITHIN: Duration = Duration::from_secs(25 * 60);
@@ -17,6 +17,7 @@ const TESTS_END_WITHIN: Duration = Duration::from_secs(25 * 60);
 fn end_what_hangs() {
     thread::sleep(TESTS_END_WITHIN);
     eprintln!("tests still run after {} minutes: one of them hangs", TESTS_END_WITHIN.as_secs() / 60);
+    postmaster::server_processes().iter().for_each(|title| eprintln!("{title}"));
     // Whoever watches over the servers stops them when this process is gone.
     process::exit(124);
 }

@@ -46,6 +46,17 @@ fn is_in_use(data: &Path) -> bool {
     processes.into_iter().any(|entry| entry.file_name().to_str().is_some_and(|pid| works_in(pid, data)))
 }
 
+/// What the processes of all servers do, as their titles tell.
+pub(super) fn server_processes() -> Vec<String> {
+    let title = |entry: fs::DirEntry| {
+        let title = fs::read(entry.path().join("cmdline")).ok()?;
+        let title = String::from_utf8_lossy(&title).replace('\0', " ").trim().to_owned();
+        let pid = entry.file_name().to_string_lossy().into_owned();
+        title.starts_with("postgres: ").then(|| format!("process {pid} is {title}"))
+    };
+    fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(title).collect()
+}
+
 /// Sends a signal. `kill` is a shell builtin, whereas the program of that name may not be installed.
 pub(super) fn signal(pid: u32, name: &str) -> anyhow::Result<()> {
     command::run(Command::new("sh").args(["-c", r#"kill -s "$1" "$2""#, "sh", name, &pid.to_string()]))

@@ -46,7 +46,9 @@ fn convert(cluster: &Arc<Cluster>) -> JoinHandle<Result<(), String>> {
     let cluster = Arc::clone(cluster);
     thread::spawn(move || {
         let mut client = connect(&cluster);
-        client.batch_execute("SET client_min_messages = warning").map_err(|error| describe(&error))?;
+        // What never ends is told, not waited for.
+        let settings = "SET client_min_messages = warning; SET statement_timeout = '120s'";
+        client.batch_execute(settings).map_err(|error| describe(&error))?;
         client.batch_execute(CALL).map_err(|error| describe(&error))
     })
 }
@@ -118,26 +120,27 @@ fn state(client: &mut Client) -> (String, i64) {
 }
 
 /// Kills the backend that converts, at which the server starts anew, or the whole server, the postmaster last: a busy
-/// backend would only notice later that it is gone.
-fn kill(cluster: &Cluster, whole: bool) {
+/// backend would only notice later that it is gone. Tells whether one was there.
+fn kill(cluster: &Cluster, whole: bool) -> bool {
     let sql = "SELECT pid FROM pg_stat_activity
                WHERE query LIKE 'CALL opdb.partition_table%' AND state = 'active' AND pid <> pg_backend_pid()";
     let mut client = connect(cluster);
-    if let Some(row) = client.query_opt(sql, &[]).unwrap() {
-        // It may have come to its end just now.
-        if cluster.kill_backend(row.get(0)).is_ok() {
-            // Who connects before the postmaster has noticed is thrown out with all others.
-            let mut looks = 0;
-            while client.batch_execute("SELECT 1").is_ok() && looks < 400 {
-                thread::sleep(Duration::from_millis(5));
-                looks += 1;
-            }
+    let converts = client.query_opt(sql, &[]).unwrap();
+    // It may have come to its end just now.
+    let is_killed = converts.is_some_and(|row| cluster.kill_backend(row.get(0)).is_ok());
+    if is_killed {
+        // Who connects before the postmaster has noticed is thrown out with all others.
+        let mut looks = 0;
+        while client.batch_execute("SELECT 1").is_ok() && looks < 400 {
+            thread::sleep(Duration::from_millis(5));
+            looks += 1;
         }
     }
     if whole {
         cluster.kill_nine().unwrap();
         cluster.start_again().unwrap();
     }
+    is_killed
 }
 
 fn check(cluster: &Cluster, first: i64, rows: &Rows) {
@@ -214,7 +217,7 @@ fn it_goes_on_after_a_kill_at_every_step() {
         }
         println!("{step}: {:?}", state(&mut client));
         drop(client);
-        kill(&cluster, whole);
+        assert!(kill(&cluster, whole), "{step}: nothing was killed");
         assert!(conversion.join().unwrap().is_err(), "{step}");
     };
     kill_at("preparing", true);

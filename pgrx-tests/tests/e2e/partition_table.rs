@@ -42,7 +42,7 @@ fn write(database: String, first: i64, stop: &'static AtomicBool) -> JoinHandle<
         let mut number = 0;
         while !stop.load(Ordering::Relaxed) {
             number += 1;
-            let (id, day, value) = (first + i64::from(number % 700), number % 40, number);
+            let (id, day, value) = (first + i64::from(number % 100), number % 40, number);
             let at = format!("date_trunc('day', now()) - {day} * interval '1 day'");
             let before = if number % 3 == 0 { rows.remove(&id) } else { rows.insert(id, (day, value)) };
             let sql = match before {
@@ -146,6 +146,60 @@ fn readers_and_writers_go_on() {
         "done",
         "it is managed from now on"
     );
+}
+
+/// What is applied at a time follows what is left to apply, not only what was asked for.
+#[test]
+fn writers_who_are_faster_than_a_batch_are_caught_up_with() {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let (mut client, name) = new_session();
+    execute(&mut client, &EVENTS.replace("20000", "2000"));
+    let writers: Vec<_> =
+        [100_000, 200_000, 300_000].map(|first| (first, write(name.clone(), first, &STOP))).into();
+    let waits = Instant::now();
+    while text(&mut client, "SELECT max(value) > 1000 FROM events") != "t" {
+        assert!(waits.elapsed() < Duration::from_secs(60), "nobody writes");
+    }
+    // It ends if it never catches up.
+    execute(&mut client, "SET statement_timeout = '60s'");
+    execute(
+        &mut client,
+        r#"CALL opdb.partition_table('events', 'at', options => '{"weaker_keys": true, "batch_rows": 1}')"#,
+    );
+    STOP.store(true, Ordering::Relaxed);
+    for (first, writer) in writers {
+        assert_eq!(writer.join().unwrap(), rows_of(&mut client, first), "rows of the writer from {first}");
+    }
+    assert_eq!(text(&mut client, "SELECT state FROM opdb.partition_conversions"), "done");
+}
+
+#[test]
+fn writers_who_cannot_be_caught_up_with_are_told() {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let (mut client, name) = new_session();
+    // Each row costs its writer what it costs whoever applies it, and there are three writers.
+    let slow = "ALTER TABLE events ADD CHECK (value IS NULL OR pg_sleep(0.002) IS NOT NULL)";
+    execute(&mut client, &format!("{}; {slow}", EVENTS.replace("20000", "100")));
+    let writers: Vec<_> =
+        [100_000, 200_000, 300_000].map(|first| (first, write(name.clone(), first, &STOP))).into();
+    let call =
+        r#"CALL opdb.partition_table('events', 'at', options => '{"weaker_keys": true, "wait_seconds": 1}')"#;
+    let old = with_a_snapshot(&name);
+    assert_eq!(refused(&mut client, call).sqlstate, "55P03");
+    drop(old);
+    let waits = Instant::now();
+    while text(&mut client, "SELECT pending_changes > 2000 FROM opdb.partition_conversions") != "t" {
+        assert!(waits.elapsed() < Duration::from_secs(60), "nobody writes");
+    }
+    let refusal = refused(&mut client, call);
+    assert_eq!(refusal.sqlstate, "55P03");
+    assert!(refusal.whole.contains("changes are made as fast as they are applied, "), "{refusal:?}");
+    STOP.store(true, Ordering::Relaxed);
+    let rows: Vec<_> = writers.into_iter().map(|(first, writer)| (first, writer.join().unwrap())).collect();
+    execute(&mut client, call);
+    for (first, rows) in rows {
+        assert_eq!(rows, rows_of(&mut client, first), "rows of the writer from {first}");
+    }
 }
 
 const RICH: &str = r#"

@@ -78,6 +78,7 @@ pub fn begin(request: &Request) -> Result<(Regclass, i64)> {
         }
         if !begun.state.is_swapped() {
             begun.check_definition(&begun.source()?)?;
+            begun.expect_fewer()?;
         }
         return Ok((begun.source, options.wait_seconds));
     }

@@ -141,6 +141,22 @@ impl Conversion {
         .map(drop)
     }
 
+    /// Whether fewer changes are left than ever before since [`Self::expect_fewer`].
+    pub fn is_fewest(&self, left: i64) -> Result<bool> {
+        let fewer = own::write(
+            "UPDATE opdb.partition_conversion SET fewest_left = $2, updated_at = pg_catalog.clock_timestamp()
+             WHERE source = $1 AND (fewest_left > $2 OR fewest_left IS NULL)",
+            &[self.source.into(), left.into()],
+        )?;
+        Ok(fewer > 0)
+    }
+
+    /// More changes may have come together while nobody applied them.
+    pub fn expect_fewer(&self) -> Result<()> {
+        let sql = "UPDATE opdb.partition_conversion SET fewest_left = NULL WHERE source = $1 AND fewest_left IS NOT NULL";
+        own::write(sql, &[self.source.into()]).map(drop)
+    }
+
     pub fn copied(&self, rows: i64, next_block: i64) -> Result<()> {
         let state = if next_block >= self.blocks { State::Analyzing } else { State::Copying };
         own::write(
@@ -165,7 +181,7 @@ impl Conversion {
     /// From the first block on, of a file that took the place of the one that was copied.
     pub fn restart(&self, file: File, captured: Option<&str>) -> Result<()> {
         own::write(
-            "UPDATE opdb.partition_conversion SET state = 'copying', next_block = 0, rows_copied = 0, copied_at = NULL, copied_by = NULL, file = $2,
+            "UPDATE opdb.partition_conversion SET state = 'copying', next_block = 0, rows_copied = 0, copied_at = NULL, copied_by = NULL, fewest_left = NULL, file = $2,
                  blocks = $3, captured = $4, updated_at = pg_catalog.clock_timestamp()
              WHERE source = $1",
             &[

@@ -17,6 +17,9 @@ use crate::pg::{own, session, spi, subtransaction};
 /// So many changes are applied while nobody else can read.
 const MOST_LAST_CHANGES: i64 = 500;
 
+/// So many changes are applied in one transaction, however many are left.
+const MOST_CHANGES: i64 = 1_000_000;
+
 /// A foreign key of the table.
 pub struct ForeignKey {
     pub name: String,
@@ -35,12 +38,14 @@ pub fn approach(conversion: &Conversion, source: &Source) -> Result<Option<Strin
     if copy::restarted(conversion, source)? {
         return Ok(None);
     }
-    let batch = conversion.options()?.batch_rows;
-    if copy::pending(conversion, source, MOST_LAST_CHANGES + 1)? > MOST_LAST_CHANGES {
-        copy::apply(conversion, source, batch)?;
-        return Ok(None);
+    let pending = copy::pending(conversion, source, i64::MAX)?;
+    // A batch of a fixed size would never catch up with those who write more rows in the time that it takes.
+    copy::apply(conversion, source, pending.clamp(conversion.options()?.batch_rows, MOST_CHANGES))?;
+    if pending > MOST_LAST_CHANGES {
+        let left = copy::pending(conversion, source, i64::MAX)?;
+        let behind = format!("changes are made as fast as they are applied, {left} are left");
+        return Ok((!conversion.is_fewest(left)?).then_some(behind));
     }
-    copy::apply(conversion, source, batch)?;
     if let Some(older) = snapshots(conversion.source, false)? {
         return Ok(Some(older));
     }
