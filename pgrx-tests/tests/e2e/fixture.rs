@@ -22,6 +22,8 @@ pub fn servers() -> &'static Servers {
         let test = start(&[
             ("shared_preload_libraries", "pg_stat_statements"),
             ("pg_stat_statements.track", "all"),
+            // Of a statement that it has to forget while it runs it would keep the text with its constants.
+            ("pg_stat_statements.max", "50000"),
             ("max_connections", "200"),
             ("max_prepared_transactions", "10"),
             // On, and not seen: what it does at a moment of its own choice would be in the way of tests.

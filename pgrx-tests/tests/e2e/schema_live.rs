@@ -29,6 +29,15 @@ fn scene() -> (String, Client) {
     (name, client)
 }
 
+/// A server whose roles no other test makes: they are in the schema's catalogs, too.
+fn alone() -> Cluster {
+    let cluster = Cluster::start_temporary(&installation(), &[]).unwrap();
+    let mut client = cluster.connect_as_superuser("postgres").unwrap();
+    execute(&mut client, "SET client_min_messages = error; CREATE EXTENSION opdb CASCADE");
+    execute(&mut client, LOCKING);
+    cluster
+}
+
 #[test]
 fn nothing_but_catalogs_is_locked() {
     let (_, mut client) = scene();
@@ -233,13 +242,15 @@ fn an_assertion_names_the_first_differences() {
 
 #[test]
 fn an_unchanged_schema_is_known_within_and_across_sessions() {
-    let (name, mut client) = scene();
+    let cluster = alone();
+    let session = || cluster.connect_as_superuser("postgres").unwrap();
+    let mut client = session();
     execute(&mut client, "SELECT opdb.capture_schema()");
     // While the table is locked, only what needs no look at it can be answered.
-    let mut other = on_test(&name);
+    let mut other = session();
     execute(&mut other, "BEGIN; LOCK TABLE t");
     let valid = "SELECT opdb.validate_schema() ->> 'valid'";
-    assert_eq!(text(&mut on_test(&name), valid), "true", "from the capture");
+    assert_eq!(text(&mut session(), valid), "true", "from the capture");
     execute(&mut other, "COMMIT");
 
     execute(&mut client, "CREATE TABLE extra ()");
@@ -258,10 +269,8 @@ fn an_unchanged_schema_is_known_within_and_across_sessions() {
 
 #[test]
 fn it_is_read_on_a_standby() {
-    let cluster = Cluster::start_temporary(&installation(), &[]).unwrap();
+    let cluster = alone();
     let mut client = cluster.connect_as_superuser("postgres").unwrap();
-    execute(&mut client, "SET client_min_messages = error; CREATE EXTENSION opdb CASCADE");
-    execute(&mut client, LOCKING);
     execute(&mut client, "SELECT opdb.capture_schema(); SELECT opdb.capture_schema('other')");
     let fingerprint = text(&mut client, "SELECT opdb.schema_fingerprint()");
     execute(
