@@ -480,6 +480,76 @@ fn what_stops_half_way_goes_on_or_is_undone() {
     assert_eq!(refused(&mut client, "SELECT opdb.plan_partition_table('others', 'at')").sqlstate, "0A000");
 }
 
+/// Rows are looked for where their changes say that they were, in several rounds.
+#[test]
+fn rows_without_a_time_get_one_and_lose_it() {
+    let (mut client, name) = new_session();
+    execute(
+        &mut client,
+        "CREATE TABLE moving (id int NOT NULL UNIQUE, at date, value int NOT NULL);
+         INSERT INTO moving SELECT g, CASE WHEN g % 2 = 0 THEN date '2024-01-01' + g END, 0 FROM generate_series(1, 12) g;
+         CREATE TABLE kept AS TABLE moving",
+    );
+    let both = |client: &mut Client, sql: &str| {
+        execute(client, &sql.replace("$t", "moving"));
+        execute(client, &sql.replace("$t", "kept"));
+    };
+    let call =
+        r#"CALL opdb.partition_table('moving', 'at', options => '{"weaker_keys": true, "wait_seconds": 1}')"#;
+    let old = with_a_snapshot(&name);
+    assert_eq!(refused(&mut client, call).sqlstate, "55P03");
+    for round in 1..=2 {
+        both(
+            &mut client,
+            "UPDATE $t SET at = date '2024-01-03' + id, value = value + 1 WHERE id IN (1, 4, 6)",
+        );
+        both(&mut client, "UPDATE $t SET at = NULL, value = value + 1 WHERE id IN (1, 2, 6)");
+        both(&mut client, "UPDATE $t SET value = value + 1 WHERE id IN (3, 8)");
+        both(&mut client, "UPDATE $t SET at = date '2024-01-09' WHERE id = 5");
+        both(&mut client, &format!("DELETE FROM $t WHERE id IN (8 + {round}, 10 + {round})"));
+        both(
+            &mut client,
+            &format!("INSERT INTO $t VALUES (8 + {round}, NULL, 7), (20 + {round}, '2024-01-04', 7)"),
+        );
+        assert_eq!(refused(&mut client, call).sqlstate, "55P03");
+        assert_eq!(text(&mut client, "SELECT pending_changes FROM opdb.partition_conversions"), "0");
+    }
+    both(&mut client, "UPDATE $t SET at = date '2024-01-02', value = 9 WHERE at IS NULL AND id < 6");
+    drop(old);
+    execute(&mut client, call);
+    let all = |table: &str| format!("SELECT id, at, value FROM {table} ORDER BY id, at");
+    assert_eq!(rows(&mut client, &all("moving")), rows(&mut client, &all("kept")));
+}
+
+#[test]
+fn what_is_applied_of_a_key_is_all_of_it() {
+    let (mut client, name) = new_session();
+    execute(
+        &mut client,
+        "CREATE TABLE events (id int PRIMARY KEY, at date NOT NULL);
+         INSERT INTO events SELECT g, date '2024-01-01' FROM generate_series(1, 200) g",
+    );
+    let _old = with_a_snapshot(&name);
+    let call = r#"CALL opdb.partition_table('events', 'at', options => '{"weaker_keys": true, "wait_seconds": 1, "batch_rows": 1}')"#;
+    assert_eq!(refused(&mut client, call).sqlstate, "55P03");
+    // An update is two changes: there are 306. The older half of them is about 101 keys, which have 204.
+    for (number, (first, last)) in
+        [(1, 1), (11, 60), (1, 1), (61, 110), (1, 1), (111, 160)].into_iter().enumerate()
+    {
+        let update = format!("UPDATE events SET at = at + {number} WHERE id BETWEEN {first} AND {last}");
+        execute(&mut client, &update);
+    }
+    let step = "SELECT sqlstate IS NULL FROM opdb.continue_partition_table('events')";
+    let pending = "SELECT pending_changes FROM opdb.partition_conversions";
+    assert_eq!(text(&mut client, step), "t");
+    assert_eq!(text(&mut client, pending), "102");
+    assert_eq!(text(&mut client, step), "t");
+    assert_eq!(text(&mut client, pending), "0");
+    let new = text(&mut client, "SELECT target FROM opdb.partition_conversion");
+    let all = |table: &str| format!("SELECT id, at FROM {table} ORDER BY id, at");
+    assert_eq!(rows(&mut client, &all(&new)), rows(&mut client, &all("events")));
+}
+
 #[test]
 fn an_owner_who_is_an_operator_converts_his_table_and_nobody_elses() {
     let (mut client, name) = new_session();

@@ -47,9 +47,9 @@ fn copy(source: &Source, condition: &str) -> Result<i64> {
          SELECT (SELECT count(*) FROM batch), (SELECT count(*) FROM put)",
         source.target.sql(),
     );
-    let key = Source::listed(&source.key()?);
+    let columns = Source::listed(&source.written_down()?);
     let again = format!(
-        "INSERT INTO {} ({key}) SELECT {key} FROM ONLY {from} WHERE {condition}",
+        "INSERT INTO {} ({columns}) SELECT {columns} FROM ONLY {from} WHERE {condition}",
         source.changes.sql()
     );
     as_owner(&source.parent, &[("jit", "off")], || {
@@ -116,58 +116,84 @@ pub fn pending(conversion: &Conversion, source: &Source, limit: i64) -> Result<i
     Ok(count.flatten().unwrap_or_default())
 }
 
-/// Applies the oldest changes.
+/// Applies all changes, or the oldest `limit`.
 ///
-/// A key that is taken by a row whose own change is not among them is taken no more when that one is: with twice as
-/// many it may go.
-pub fn apply(conversion: &Conversion, source: &Source, mut limit: i64) -> Result<()> {
-    let key = source.key()?;
+/// A key that is taken by a row whose own change is not among them is taken no more when that one is: among all of them
+/// it may be.
+pub fn apply(conversion: &Conversion, source: &Source, limit: Option<i64>) -> Result<()> {
+    let mut limit = limit;
     for _ in 0..8 {
-        match subtransaction::run(|| apply_up_to(conversion, source, &key, limit)) {
+        match subtransaction::run(|| apply_once(conversion, source, limit)) {
             Err(failure) if failure.sqlstate_text() == "23505" => {
-                limit = limit.saturating_mul(4);
+                limit = None;
                 session::wait(Duration::from_millis(10));
             }
             other => return other,
         }
     }
-    apply_up_to(conversion, source, &key, i64::MAX)
+    apply_once(conversion, source, None)
 }
 
-fn apply_up_to(conversion: &Conversion, source: &Source, key: &[KeyColumn], limit: i64) -> Result<()> {
+/// A row of the new table is where one of its changes says that it was or came to: the one that made it, or the one that
+/// was made to it since. So either none of a key's changes is applied, or all that were committed, whatever the limit.
+fn apply_once(conversion: &Conversion, source: &Source, limit: Option<i64>) -> Result<()> {
+    let changes = name::of(conversion.changes)?.sql();
+    let chosen = match limit {
+        None => "true".to_owned(),
+        Some(limit) => format!(
+            "EXISTS (SELECT FROM (SELECT * FROM {changes} ORDER BY opdb_change LIMIT {limit}) k WHERE {})",
+            same(&source.key()?, "c")
+        ),
+    };
     // What is applied is settled once: a change that is committed meanwhile may have a lower number.
-    let ids = format!(
-        "SELECT pg_catalog.array_agg(c.n) FROM (SELECT opdb_change AS n FROM {} ORDER BY 1 LIMIT {limit}) c",
-        name::of(conversion.changes)?.sql()
-    );
-    let statements = apply_sql(source, key, "opdb_change = ANY ($1)")?;
+    let ids = format!("SELECT pg_catalog.array_agg(c.opdb_change) FROM {changes} c WHERE {chosen}");
+    let ids = as_owner(&source.parent, &[("jit", "off")], || {
+        spi::read_one_now(&ids, &[], |row| row.get::<Vec<i64>>(1))
+    })?;
+    let Some(ids) = ids.flatten() else { return Ok(()) };
+    let statements = apply_sql(source, "opdb_change = ANY ($1)")?;
     as_owner(&source.parent, BY_KEY, || {
-        let ids = spi::read_one_now(&ids, &[], |row| row.get::<Vec<i64>>(1))?.flatten();
-        let Some(ids) = ids else { return Ok(()) };
         statements.iter().try_for_each(|sql| spi::write(sql, &[ids.clone().into()]).map(drop))
     })
 }
 
 /// Copies those rows again whose changes were written down, as far as `condition` chooses them.
-pub fn apply_sql(source: &Source, key: &[KeyColumn], condition: &str) -> Result<[String; 3]> {
+pub fn apply_sql(source: &Source, condition: &str) -> Result<Vec<String>> {
     let (changes, target) = (source.changes.sql(), source.target.sql());
-    let (stored, listed) = (column::stored_columns(&source.parent)?, Source::listed(key));
-    let columns = stored.join(", ");
-    let same = |row: &str| {
-        let equal = |it: &KeyColumn| format!("{row}.{0} {1} k.{0}", it.name, it.equals);
-        key.iter().map(equal).collect::<Vec<_>>().join(" AND ")
+    let (key, stored) = (source.key()?, column::stored_columns(&source.parent)?);
+    let chosen = |columns: &str| format!("(SELECT DISTINCT {columns} FROM {changes} WHERE {condition}) k");
+    let listed = Source::listed(&key);
+    let delete = |columns: &str, of_place: &str| {
+        format!("DELETE FROM {target} t USING {} WHERE {}{of_place}", chosen(columns), same(&key, "t"))
     };
-    let keys = format!("(SELECT DISTINCT {listed} FROM {changes} WHERE {condition}) k");
-    let of_rows = stored.iter().map(|column| format!("s.{column}")).collect::<Vec<_>>().join(", ");
-    Ok([
-        format!("DELETE FROM {target} t USING {keys} WHERE {}", same("t")),
-        format!(
-            "INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {of_rows} FROM {keys} JOIN ONLY {} s ON {}",
-            source.parent.name.sql(),
-            same("s")
-        ),
-        format!("DELETE FROM {changes} WHERE {condition}"),
-    ])
+    let mut statements = match source.place(&key)? {
+        None => vec![delete(&listed, "")],
+        Some(place) => {
+            let (columns, name) = (format!("{listed}, {}", place.name), &place.name);
+            let equal = format!(" AND {}", same(std::slice::from_ref(&place), "t"));
+            let mut deletes = vec![delete(&columns, &equal)];
+            if place.is_nullable {
+                deletes.push(delete(&columns, &format!(" AND t.{name} IS NULL AND k.{name} IS NULL")));
+            }
+            deletes
+        }
+    };
+    let (columns, of_rows) =
+        (stored.join(", "), stored.iter().map(|column| format!("s.{column}")).collect::<Vec<_>>().join(", "));
+    statements.push(format!(
+        "INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {of_rows} FROM {} JOIN ONLY {} s ON {}",
+        chosen(&listed),
+        source.parent.name.sql(),
+        same(&key, "s")
+    ));
+    statements.push(format!("DELETE FROM {changes} WHERE {condition}"));
+    Ok(statements)
+}
+
+/// Whether columns of a row are those of `k`.
+fn same(columns: &[KeyColumn], row: &str) -> String {
+    let equal = |it: &KeyColumn| format!("{row}.{0} {1} k.{0}", it.name, it.equals);
+    columns.iter().map(equal).collect::<Vec<_>>().join(" AND ")
 }
 
 /// Runs `work`, which changes nothing but the place of rows, as the table's owner.

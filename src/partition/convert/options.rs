@@ -14,7 +14,7 @@ pub const HELP: &str = "Options are batch_rows (rows that are copied in one tran
 pub const OWN: [&str; 3] = ["batch_rows", "weaker_keys", "wait_seconds"];
 
 pub struct ConvertOptions {
-    /// Rows that are copied in one transaction, and the fewest changes that are applied in one, if there are so many.
+    /// Rows that are copied in one transaction.
     pub batch_rows: i64,
     /// Whether unique keys may be widened by the column.
     pub weaker_keys: bool,

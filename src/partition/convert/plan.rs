@@ -88,16 +88,15 @@ fn another_owner(source: &Source) -> Result<Option<String>> {
 
 fn copy_rows(source: &Source, batch: i64) -> Result<Vec<Row>> {
     let lock = format!("SHARE ROW EXCLUSIVE on {}", source.parent.name.sql());
-    let key = source.key()?;
-    let capture = prepare::capture(source, &key)?;
+    let capture = prepare::capture(source, &source.written_down()?)?;
     let mut rows: Vec<Row> =
         capture.into_iter().map(|sql| Row::ddl("capture", sql).with_lock(lock.clone())).collect();
     let note = format!("about {batch} rows at a time, by their blocks, each time in a transaction");
     rows.push(Row::ddl("copy", copy::copy_sql(source)?).with_note(&note));
     rows.push(Row::ddl("analyze", format!("ANALYZE {}", source.target.sql())));
-    let note = format!("of the rows that changed meanwhile, {batch} at a time, until few are left");
-    let apply = copy::apply_sql(source, &key, "true")?;
-    rows.extend(apply.into_iter().map(|sql| Row::ddl("apply", sql).with_note(&note)));
+    let note = "of the rows that changed meanwhile, in one transaction, again and again until few are left";
+    let apply = copy::apply_sql(source, "true")?;
+    rows.extend(apply.into_iter().map(|sql| Row::ddl("apply", sql).with_note(note)));
     Ok(rows)
 }
 

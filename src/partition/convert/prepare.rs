@@ -61,9 +61,9 @@ pub fn prepare(
     if source.definition()? != definition {
         return Err(ConvertError::Altered(source.parent.name.sql()).into());
     }
-    let key = source.key()?;
+    let columns = source.written_down()?;
     run::as_owner(source.parent.owner, || {
-        capture(source, &key)?.iter().try_for_each(|sql| spi::write(sql, &[]).map(drop))
+        capture(source, &columns)?.iter().try_for_each(|sql| spi::write(sql, &[]).map(drop))
     })?;
     let begun = Begun { definition, captured: captured(table)?, file: state::file_of(table)? };
     state::begin(source, wanted, stored, &begun)
@@ -147,14 +147,14 @@ pub fn target(source: &Source) -> Result<Regclass> {
     crate::pg::name::find(&source.target.sql())
 }
 
-/// The statements that write down the keys of rows from now on. The function belongs to the table's owner and needs
+/// The statements that write down these columns of changed rows from now on. The function belongs to the table's owner and needs
 /// nothing of opdb or of the writer's. It fires in every session, that of a replica, too.
-pub fn capture(source: &Source, key: &[KeyColumn]) -> Result<Vec<String>> {
+pub fn capture(source: &Source, columns: &[KeyColumn]) -> Result<Vec<String>> {
     let (table, changes) = (source.parent.name.sql(), source.changes.sql());
     let function = source.capture.sql();
-    let columns = Source::listed(key);
-    let defined: Vec<String> = key.iter().map(|it| format!("{} {}", it.name, it.definition)).collect();
-    let take = |rows: &str| format!("INSERT INTO {changes} ({columns}) SELECT {columns} FROM {rows};");
+    let listed = Source::listed(columns);
+    let defined: Vec<String> = columns.iter().map(|it| format!("{} {}", it.name, it.definition)).collect();
+    let take = |rows: &str| format!("INSERT INTO {changes} ({listed}) SELECT {listed} FROM {rows};");
     // Columns may be called like the variables of a trigger function.
     let body = format!(
         "#variable_conflict use_column

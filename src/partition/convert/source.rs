@@ -6,7 +6,7 @@ use crate::partition::manage::Wanted;
 use crate::partition::parent::Parent;
 use crate::partition::set::Set;
 use crate::pg::error::Result;
-use crate::pg::name::Qualified;
+use crate::pg::name::{Qualified, identifier};
 use crate::pg::types::Regclass;
 use crate::pg::{session, spi};
 
@@ -16,20 +16,21 @@ pub struct Source {
     pub parent: Parent,
     /// The partitioned table that takes its place.
     pub target: Qualified,
-    /// Where the keys of changed rows are written down.
+    /// Where the keys of changed rows, and their places, are written down.
     pub changes: Qualified,
     /// The trigger function that does it.
     pub capture: Qualified,
     pub weaker_keys: bool,
 }
 
-/// A column of the key that identifies rows.
+/// A column of what is written down about a changed row.
 pub struct KeyColumn {
     /// Quoted.
     pub name: String,
     pub definition: String,
     /// The operator that the key's index calls equal.
     pub equals: String,
+    pub is_nullable: bool,
 }
 
 /// The statements of convert_statements.sql.
@@ -152,9 +153,41 @@ impl Source {
                     name: spi::known(&row, 1)?,
                     definition: spi::known(&row, 2)?,
                     equals: spi::known(&row, 3)?,
+                    is_nullable: false,
                 })
             },
         )
+    }
+
+    /// The column that the new table is partitioned by, unless it is one of the key's: it tells in which partition a
+    /// row is to be looked for.
+    pub fn place(&self, key: &[KeyColumn]) -> Result<Option<KeyColumn>> {
+        let name = identifier(&self.parent.column.name);
+        if key.iter().any(|column| column.name == name) {
+            return Ok(None);
+        }
+        let place = spi::read_one_now(
+            "SELECT pg_catalog.format_type(atttypid, atttypmod), NOT attnotnull FROM pg_catalog.pg_attribute
+             WHERE attrelid = $1 AND attname = $2",
+            &[self.parent.table.into(), self.parent.column.name.as_str().into()],
+            |row| {
+                Ok(KeyColumn {
+                    name: name.clone(),
+                    definition: spi::known(&row, 1)?,
+                    equals: "OPERATOR(pg_catalog.=)".into(),
+                    is_nullable: spi::known(&row, 2)?,
+                })
+            },
+        )?;
+        Ok(place)
+    }
+
+    /// All that is written down about a changed row.
+    pub fn written_down(&self) -> Result<Vec<KeyColumn>> {
+        let mut columns = self.key()?;
+        let place = self.place(&columns)?;
+        columns.extend(place);
+        Ok(columns)
     }
 
     /// Views and SQL functions that name the table.
@@ -187,9 +220,9 @@ impl Source {
         Ok(dependents.into_iter().flatten().collect())
     }
 
-    /// The names of the key's columns, as SQL lists them.
-    pub fn listed(key: &[KeyColumn]) -> String {
-        key.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
+    /// The names of columns, as SQL lists them.
+    pub fn listed(columns: &[KeyColumn]) -> String {
+        columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
     /// Where the old table will be.

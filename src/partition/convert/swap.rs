@@ -17,9 +17,6 @@ use crate::pg::{own, session, spi, subtransaction};
 /// So many changes are applied while nobody else can read.
 const MOST_LAST_CHANGES: i64 = 500;
 
-/// So many changes are applied in one transaction, however many are left.
-const MOST_CHANGES: i64 = 1_000_000;
-
 /// A foreign key of the table.
 pub struct ForeignKey {
     pub name: String,
@@ -39,8 +36,8 @@ pub fn approach(conversion: &Conversion, source: &Source) -> Result<Option<Strin
         return Ok(None);
     }
     let pending = copy::pending(conversion, source, i64::MAX)?;
-    // A batch of a fixed size would never catch up with those who write more rows in the time that it takes.
-    copy::apply(conversion, source, pending.clamp(conversion.options()?.batch_rows, MOST_CHANGES))?;
+    let at_once = at_once(conversion.options()?.batch_rows, pending);
+    copy::apply(conversion, source, (pending > at_once).then_some(at_once))?;
     if pending > MOST_LAST_CHANGES {
         let left = copy::pending(conversion, source, i64::MAX)?;
         let behind = format!("changes are made as fast as they are applied, {left} are left");
@@ -61,6 +58,12 @@ pub fn approach(conversion: &Conversion, source: &Source) -> Result<Option<Strin
         }
         Err(failure) => Err(failure),
     }
+}
+
+/// How many changes are applied in one transaction. A number that does not follow those that are left would never catch up
+/// with writers who make more of them in the time that it takes.
+fn at_once(batch: i64, pending: i64) -> i64 {
+    (100 * batch).max((pending / 2).min(1_000_000))
 }
 
 /// Whose snapshots would not see all rows of the new table: those that are older than the end of the copy and, when
@@ -114,7 +117,7 @@ fn attempt(conversion: &Conversion, source: &Source) -> Result<Attempt> {
     }
     conversion.check_definition(source)?;
     source.check()?;
-    copy::apply(conversion, source, i64::MAX)?;
+    copy::apply(conversion, source, None)?;
     exchange(conversion, source)?;
     Ok(Attempt::Swapped)
 }
