@@ -151,8 +151,9 @@ Errors: 22004 for NULL, 42704 for an unknown environment.';
 
 COMMENT ON FUNCTION opdb.continue_partition_table IS 'Does the next step of a conversion. For partition_table, which commits each.
 
-Columns: state (copying, analyzing, applying, swapped, done); waits_for, who is in the way; and the sqlstate, message,
-detail and hint of an error, which is written down, too. Errors: 22004 for NULL, 42704 if there is no conversion,
+Columns: state (copying, analyzing, applying, swapped, done); waits_for, why it did not get further; pauses, whether
+others are in the way, who may be gone in a moment; and the sqlstate, message, detail and hint of an error, which is
+written down, too. Errors: 22004 for NULL, 42704 if there is no conversion,
 42501 unless the caller owns the table.';
 
 COMMENT ON FUNCTION opdb.create_event_partitions IS 'Makes the partitions of an event table that `moments` fall into and that are missing.

@@ -31,8 +31,10 @@ BEGIN
                 MESSAGE = pg_catalog.format('the conversion of %s has waited for %s s', "table", begun.wait_seconds), DETAIL = step.waits_for,
                 HINT = 'Nothing is lost: CALL opdb.partition_table again goes on. End what is in the way if it should not run so long.';
         END IF;
-        -- Whoever is in the way may be gone soon, and others come in between.
-        PERFORM pg_catalog.pg_sleep(pg_catalog.float8pl(0.02, pg_catalog.float8mul(0.1, pg_catalog.random())));
+        IF step.pauses THEN
+            -- Whoever is in the way may be gone soon, and others come in between.
+            PERFORM pg_catalog.pg_sleep(pg_catalog.float8pl(0.02, pg_catalog.float8mul(0.1, pg_catalog.random())));
+        END IF;
     END LOOP;
     SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) INTO old
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace

@@ -88,10 +88,8 @@ WITH source AS (
     SELECT 2, pg_catalog.format('column %I is generated', $2) FROM source s JOIN pg_catalog.pg_attribute a ON a.attrelid = s.oid AND a.attnum = s.key
     WHERE a.attgenerated <> ''
     UNION ALL
-    SELECT 3, 'it has neither a primary key nor a unique index of columns that are NOT NULL' FROM source s
-    WHERE NOT EXISTS (SELECT FROM index i WHERE i.indisunique AND i.indimmediate AND i.indisvalid AND i.is_plain AND NOT EXISTS (
-        SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = s.oid AND NOT a.attnotnull
-           AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1])))
+    SELECT 3, pg_catalog.format('column %I has a name that changes are written down by', a.attname)
+    FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1 AND a.attname IN ('opdb_change', 'opdb_first')
     UNION ALL
     SELECT 4, pg_catalog.format('unique index %I is without column %I%s', i.relname, $2,
                CASE WHEN i.is_plain THEN ' and would not stay unique over all partitions (option weaker_keys accepts that)' END)

@@ -24,6 +24,8 @@ WITH source AS (
            CASE WHEN i.indnullsnotdistinct THEN ' NULLS NOT DISTINCT' ELSE '' END AS nulls
     FROM source s JOIN pg_catalog.pg_index i ON i.indrelid = s.oid JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
     LEFT JOIN pg_catalog.pg_constraint k ON k.conindid = i.indexrelid AND k.conrelid = i.indrelid AND k.contype IN ('p', 'u')
+    -- Those of a REINDEX CONCURRENTLY come and go.
+    WHERE i.indisvalid
 ), statistics AS (
     SELECT e.*, s.name, s.target, pg_catalog.format('%I.%I', n.nspname, e.stxname) AS own, pg_catalog.quote_ident(n.nspname) AS schema,
            pg_catalog.pg_get_statisticsobjdef(e.oid) AS text

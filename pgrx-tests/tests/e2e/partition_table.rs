@@ -1,5 +1,7 @@
 //! Plain tables become partitioned ones while they are in use.
 
+mod catch_up;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -146,60 +148,6 @@ fn readers_and_writers_go_on() {
         "done",
         "it is managed from now on"
     );
-}
-
-/// What is applied at a time follows what is left to apply, not only what was asked for.
-#[test]
-fn writers_who_are_faster_than_a_batch_are_caught_up_with() {
-    static STOP: AtomicBool = AtomicBool::new(false);
-    let (mut client, name) = new_session();
-    execute(&mut client, &EVENTS.replace("20000", "2000"));
-    let writers: Vec<_> =
-        [100_000, 200_000, 300_000].map(|first| (first, write(name.clone(), first, &STOP))).into();
-    let waits = Instant::now();
-    while text(&mut client, "SELECT max(value) > 1000 FROM events") != "t" {
-        assert!(waits.elapsed() < Duration::from_secs(60), "nobody writes");
-    }
-    // It ends if it never catches up.
-    execute(&mut client, "SET statement_timeout = '60s'");
-    execute(
-        &mut client,
-        r#"CALL opdb.partition_table('events', 'at', options => '{"weaker_keys": true, "batch_rows": 1}')"#,
-    );
-    STOP.store(true, Ordering::Relaxed);
-    for (first, writer) in writers {
-        assert_eq!(writer.join().unwrap(), rows_of(&mut client, first), "rows of the writer from {first}");
-    }
-    assert_eq!(text(&mut client, "SELECT state FROM opdb.partition_conversions"), "done");
-}
-
-#[test]
-fn writers_who_cannot_be_caught_up_with_are_told() {
-    static STOP: AtomicBool = AtomicBool::new(false);
-    let (mut client, name) = new_session();
-    // Each row costs its writer what it costs whoever applies it, and there are three writers.
-    let slow = "ALTER TABLE events ADD CHECK (value IS NULL OR pg_sleep(0.002) IS NOT NULL)";
-    execute(&mut client, &format!("{}; {slow}", EVENTS.replace("20000", "100")));
-    let writers: Vec<_> =
-        [100_000, 200_000, 300_000].map(|first| (first, write(name.clone(), first, &STOP))).into();
-    let call =
-        r#"CALL opdb.partition_table('events', 'at', options => '{"weaker_keys": true, "wait_seconds": 1}')"#;
-    let old = with_a_snapshot(&name);
-    assert_eq!(refused(&mut client, call).sqlstate, "55P03");
-    drop(old);
-    let waits = Instant::now();
-    while text(&mut client, "SELECT pending_changes > 2000 FROM opdb.partition_conversions") != "t" {
-        assert!(waits.elapsed() < Duration::from_secs(60), "nobody writes");
-    }
-    let refusal = refused(&mut client, call);
-    assert_eq!(refusal.sqlstate, "55P03");
-    assert!(refusal.whole.contains("changes are made as fast as they are applied, "), "{refusal:?}");
-    STOP.store(true, Ordering::Relaxed);
-    let rows: Vec<_> = writers.into_iter().map(|(first, writer)| (first, writer.join().unwrap())).collect();
-    execute(&mut client, call);
-    for (first, rows) in rows {
-        assert_eq!(rows, rows_of(&mut client, first), "rows of the writer from {first}");
-    }
 }
 
 const RICH: &str = r#"
@@ -366,6 +314,10 @@ fn what_cannot_be_converted_is_refused_with_every_reason() {
          CREATE PUBLICATION p FOR TABLE a;
          CREATE FUNCTION f() RETURNS SETOF a LANGUAGE sql AS 'SELECT * FROM a';
          CREATE TABLE plain (at timestamptz);
+         CREATE TYPE exact AS (n numeric);
+         CREATE TABLE finer (id exact NOT NULL, at timestamptz NOT NULL);
+         CREATE UNIQUE INDEX ON finer (id record_image_ops, at);
+         CREATE TABLE taken (id int, opdb_change timestamptz, PRIMARY KEY (id, opdb_change));
          CREATE TABLE far (id int, at timestamptz, PRIMARY KEY (id, at));
          INSERT INTO far SELECT g, now() - g * interval '1 day' FROM generate_series(1, 1500) g",
     );
@@ -389,6 +341,8 @@ fn what_cannot_be_converted_is_refused_with_every_reason() {
     }
     for (call, sqlstate) in [
         ("'plain', 'at'", "0A000"),
+        ("'finer', 'at'", "0A000"),
+        ("'taken', 'opdb_change'", "0A000"),
         ("'far', 'at'", "22023"),
         ("'far', 'nothing'", "42703"),
         ("'far', NULL", "22004"),
@@ -478,76 +432,6 @@ fn what_stops_half_way_goes_on_or_is_undone() {
     execute(&mut client, "SELECT opdb.cancel_partition_table('others')");
     execute(&mut client, &call.replace("events", "others"));
     assert_eq!(refused(&mut client, "SELECT opdb.plan_partition_table('others', 'at')").sqlstate, "0A000");
-}
-
-/// Rows are looked for where their changes say that they were, in several rounds.
-#[test]
-fn rows_without_a_time_get_one_and_lose_it() {
-    let (mut client, name) = new_session();
-    execute(
-        &mut client,
-        "CREATE TABLE moving (id int NOT NULL UNIQUE, at date, value int NOT NULL);
-         INSERT INTO moving SELECT g, CASE WHEN g % 2 = 0 THEN date '2024-01-01' + g END, 0 FROM generate_series(1, 12) g;
-         CREATE TABLE kept AS TABLE moving",
-    );
-    let both = |client: &mut Client, sql: &str| {
-        execute(client, &sql.replace("$t", "moving"));
-        execute(client, &sql.replace("$t", "kept"));
-    };
-    let call =
-        r#"CALL opdb.partition_table('moving', 'at', options => '{"weaker_keys": true, "wait_seconds": 1}')"#;
-    let old = with_a_snapshot(&name);
-    assert_eq!(refused(&mut client, call).sqlstate, "55P03");
-    for round in 1..=2 {
-        both(
-            &mut client,
-            "UPDATE $t SET at = date '2024-01-03' + id, value = value + 1 WHERE id IN (1, 4, 6)",
-        );
-        both(&mut client, "UPDATE $t SET at = NULL, value = value + 1 WHERE id IN (1, 2, 6)");
-        both(&mut client, "UPDATE $t SET value = value + 1 WHERE id IN (3, 8)");
-        both(&mut client, "UPDATE $t SET at = date '2024-01-09' WHERE id = 5");
-        both(&mut client, &format!("DELETE FROM $t WHERE id IN (8 + {round}, 10 + {round})"));
-        both(
-            &mut client,
-            &format!("INSERT INTO $t VALUES (8 + {round}, NULL, 7), (20 + {round}, '2024-01-04', 7)"),
-        );
-        assert_eq!(refused(&mut client, call).sqlstate, "55P03");
-        assert_eq!(text(&mut client, "SELECT pending_changes FROM opdb.partition_conversions"), "0");
-    }
-    both(&mut client, "UPDATE $t SET at = date '2024-01-02', value = 9 WHERE at IS NULL AND id < 6");
-    drop(old);
-    execute(&mut client, call);
-    let all = |table: &str| format!("SELECT id, at, value FROM {table} ORDER BY id, at");
-    assert_eq!(rows(&mut client, &all("moving")), rows(&mut client, &all("kept")));
-}
-
-#[test]
-fn what_is_applied_of_a_key_is_all_of_it() {
-    let (mut client, name) = new_session();
-    execute(
-        &mut client,
-        "CREATE TABLE events (id int PRIMARY KEY, at date NOT NULL);
-         INSERT INTO events SELECT g, date '2024-01-01' FROM generate_series(1, 200) g",
-    );
-    let _old = with_a_snapshot(&name);
-    let call = r#"CALL opdb.partition_table('events', 'at', options => '{"weaker_keys": true, "wait_seconds": 1, "batch_rows": 1}')"#;
-    assert_eq!(refused(&mut client, call).sqlstate, "55P03");
-    // An update is two changes: there are 306. The older half of them is about 101 keys, which have 204.
-    for (number, (first, last)) in
-        [(1, 1), (11, 60), (1, 1), (61, 110), (1, 1), (111, 160)].into_iter().enumerate()
-    {
-        let update = format!("UPDATE events SET at = at + {number} WHERE id BETWEEN {first} AND {last}");
-        execute(&mut client, &update);
-    }
-    let step = "SELECT sqlstate IS NULL FROM opdb.continue_partition_table('events')";
-    let pending = "SELECT pending_changes FROM opdb.partition_conversions";
-    assert_eq!(text(&mut client, step), "t");
-    assert_eq!(text(&mut client, pending), "102");
-    assert_eq!(text(&mut client, step), "t");
-    assert_eq!(text(&mut client, pending), "0");
-    let new = text(&mut client, "SELECT target FROM opdb.partition_conversion");
-    let all = |table: &str| format!("SELECT id, at FROM {table} ORDER BY id, at");
-    assert_eq!(rows(&mut client, &all(&new)), rows(&mut client, &all("events")));
 }
 
 #[test]

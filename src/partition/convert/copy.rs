@@ -1,7 +1,5 @@
 //! Rows come to the new table: first all of them, by blocks, then those whose keys were written down.
 
-use std::time::Duration;
-
 use super::prepare;
 use super::source::{KeyColumn, Source};
 use super::state::{Conversion, State};
@@ -116,78 +114,70 @@ pub fn pending(conversion: &Conversion, source: &Source, limit: i64) -> Result<i
     Ok(count.flatten().unwrap_or_default())
 }
 
-/// Applies all changes, or the oldest `limit`.
+/// Applies all changes, or about the oldest `limit`.
 ///
 /// A key that is taken by a row whose own change is not among them is taken no more when that one is: among all of them
-/// it may be.
-pub fn apply(conversion: &Conversion, source: &Source, limit: Option<i64>) -> Result<()> {
-    let mut limit = limit;
-    for _ in 0..8 {
-        match subtransaction::run(|| apply_once(conversion, source, limit)) {
-            Err(failure) if failure.sqlstate_text() == "23505" => {
-                limit = None;
-                session::wait(Duration::from_millis(10));
-            }
-            other => return other,
-        }
-    }
-    apply_once(conversion, source, None)
-}
-
-/// A row of the new table is where one of its changes says that it was or came to: the one that made it, or the one that
-/// was made to it since. So either none of a key's changes is applied, or all that were committed, whatever the limit.
-fn apply_once(conversion: &Conversion, source: &Source, limit: Option<i64>) -> Result<()> {
-    let changes = name::of(conversion.changes)?.sql();
-    let chosen = match limit {
-        None => "true".to_owned(),
-        Some(limit) => format!(
-            "EXISTS (SELECT FROM (SELECT * FROM {changes} ORDER BY opdb_change LIMIT {limit}) k WHERE {})",
-            same(&source.key()?, "c")
-        ),
+/// it is.
+pub fn apply(source: &Source, limit: Option<i64>) -> Result<()> {
+    let run = |limit| {
+        let sql = apply_sql(source, limit)?;
+        as_owner(&source.parent, BY_KEY, || spi::write(&sql, &[]).map(drop))
     };
-    // What is applied is settled once: a change that is committed meanwhile may have a lower number.
-    let ids = format!("SELECT pg_catalog.array_agg(c.opdb_change) FROM {changes} c WHERE {chosen}");
-    let ids = as_owner(&source.parent, &[("jit", "off")], || {
-        spi::read_one_now(&ids, &[], |row| row.get::<Vec<i64>>(1))
-    })?;
-    let Some(ids) = ids.flatten() else { return Ok(()) };
-    let statements = apply_sql(source, "opdb_change = ANY ($1)")?;
-    as_owner(&source.parent, BY_KEY, || {
-        statements.iter().try_for_each(|sql| spi::write(sql, &[ids.clone().into()]).map(drop))
-    })
+    match subtransaction::run(|| run(limit)) {
+        Err(failure) if failure.sqlstate_text() == "23505" && limit.is_some() => run(None),
+        other => other,
+    }
 }
 
-/// Copies those rows again whose changes were written down, as far as `condition` chooses them.
-pub fn apply_sql(source: &Source, condition: &str) -> Result<Vec<String>> {
+/// Copies those rows again whose changes were written down, and forgets the changes.
+///
+/// It is one statement, so that the new table becomes what the old one was at one moment: of several moments the unique
+/// keys of two rows that exchange them would be in each other's way. A row of the new table is where one of its changes says
+/// that it was or came to: the one that made it, or the one that was made to it since. So either none of a key's changes is
+/// applied, or all, whatever the limit.
+pub fn apply_sql(source: &Source, limit: Option<i64>) -> Result<String> {
     let (changes, target) = (source.changes.sql(), source.target.sql());
     let (key, stored) = (source.key()?, column::stored_columns(&source.parent)?);
-    let chosen = |columns: &str| format!("(SELECT DISTINCT {columns} FROM {changes} WHERE {condition}) k");
-    let listed = Source::listed(&key);
-    let delete = |columns: &str, of_place: &str| {
-        format!("DELETE FROM {target} t USING {} WHERE {}{of_place}", chosen(columns), same(&key, "t"))
+    let (listed, place) = (Source::listed(&key), source.place(&key)?);
+    let chosen = match limit {
+        None => format!("SELECT * FROM {changes}"),
+        Some(limit) => format!(
+            "SELECT * FROM (SELECT *, min(opdb_change) OVER (PARTITION BY {listed}) AS opdb_first FROM {changes}) c
+             WHERE opdb_first <= (SELECT max(n.opdb_change) FROM (SELECT opdb_change FROM {changes} ORDER BY 1 LIMIT {limit}) n)"
+        ),
     };
-    let mut statements = match source.place(&key)? {
-        None => vec![delete(&listed, "")],
+    let delete = |name: &str, columns: &str, of_place: &str| {
+        format!(
+            "     {name} AS (DELETE FROM {target} t USING (SELECT DISTINCT {columns} FROM change) k WHERE {}{of_place} RETURNING 1),",
+            same(&key, "t")
+        )
+    };
+    let deletes = match &place {
+        None => vec![delete("gone", &listed, "")],
         Some(place) => {
             let (columns, name) = (format!("{listed}, {}", place.name), &place.name);
-            let equal = format!(" AND {}", same(std::slice::from_ref(&place), "t"));
-            let mut deletes = vec![delete(&columns, &equal)];
-            if place.is_nullable {
-                deletes.push(delete(&columns, &format!(" AND t.{name} IS NULL AND k.{name} IS NULL")));
-            }
-            deletes
+            let equal = format!(" AND {}", same(std::slice::from_ref(place), "t"));
+            let neither = format!(" AND t.{name} IS NULL AND k.{name} IS NULL");
+            vec![delete("gone", &columns, &equal), delete("gone_without", &columns, &neither)]
         }
+    };
+    // What is deleted is deleted first.
+    let counted = match &place {
+        None => "(SELECT count(*) FROM gone) >= 0",
+        Some(_) => "(SELECT count(*) FROM gone) + (SELECT count(*) FROM gone_without) >= 0",
     };
     let (columns, of_rows) =
         (stored.join(", "), stored.iter().map(|column| format!("s.{column}")).collect::<Vec<_>>().join(", "));
-    statements.push(format!(
-        "INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {of_rows} FROM {} JOIN ONLY {} s ON {}",
-        chosen(&listed),
+    Ok(format!(
+        "WITH change AS MATERIALIZED ({chosen}),
+{}
+     applied AS (DELETE FROM {changes} c USING change k WHERE c.opdb_change = k.opdb_change)
+INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE
+SELECT {of_rows} FROM (SELECT DISTINCT {listed} FROM change) k JOIN ONLY {} s ON {} WHERE {counted}",
+        deletes.join("\n"),
         source.parent.name.sql(),
         same(&key, "s")
-    ));
-    statements.push(format!("DELETE FROM {changes} WHERE {condition}"));
-    Ok(statements)
+    ))
 }
 
 /// Whether columns of a row are those of `k`.

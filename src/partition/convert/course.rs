@@ -55,6 +55,19 @@ impl Request {
     }
 }
 
+/// Why a step did not get further.
+pub struct Wait {
+    pub why: String,
+    /// They may be gone in a moment; without them there is something to do at once.
+    pub is_for_others: bool,
+}
+
+impl Wait {
+    pub fn for_others(why: String) -> Self {
+        Self { why, is_for_others: true }
+    }
+}
+
 /// After a lock was waited for, what others committed meanwhile must be seen.
 ///
 /// Errors: 25001 for another isolation level.
@@ -93,8 +106,8 @@ pub fn begin(request: &Request) -> Result<(Regclass, i64)> {
     Ok((request.table, options.wait_seconds))
 }
 
-/// The state after a step, who it waits for, and why it failed.
-pub fn go_on(table: Regclass) -> Result<(State, Option<String>, Option<Failure>)> {
+/// The state after a step, why it did not get further, and why it failed.
+pub fn go_on(table: Regclass) -> Result<(State, Option<Wait>, Option<Failure>)> {
     check_isolation()?;
     let found = Conversion::get(table)?;
     run::alone(found.source)?;
@@ -104,23 +117,30 @@ pub fn go_on(table: Regclass) -> Result<(State, Option<String>, Option<Failure>)
         false => conversion.source,
     })?;
     match subtransaction::run(|| step(&conversion)) {
-        Ok(waits_for) => {
-            conversion.failed(waits_for.as_deref())?;
-            Ok((Conversion::get(conversion.target)?.state, waits_for, None))
+        Ok(wait) => {
+            conversion.failed(wait.as_ref().map(|it| it.why.as_str()))?;
+            Ok((Conversion::get(conversion.target)?.state, wait, None))
         }
         Err(failure) if failure.is_interrupt => Err(failure),
         Err(failure) if matches!(failure.sqlstate_text().as_str(), "55P03" | "40P01") => {
             conversion.failed(Some(&failure.message))?;
-            Ok((conversion.state, Some(failure.message), None))
+            Ok((conversion.state, Some(Wait::for_others(failure.message)), None))
         }
         Err(failure) => {
+            let failure = because_altered(&conversion).unwrap_or(failure);
             conversion.failed(Some(&failure.message))?;
             Ok((conversion.state, None, Some(failure)))
         }
     }
 }
 
-fn step(conversion: &Conversion) -> Result<Option<String>> {
+/// A table that was altered is the reason of whatever fails since.
+fn because_altered(conversion: &Conversion) -> Option<Failure> {
+    let check = || conversion.check_definition(&conversion.source()?);
+    if conversion.state.is_swapped() { None } else { subtransaction::run(check).err() }
+}
+
+fn step(conversion: &Conversion) -> Result<Option<Wait>> {
     match conversion.state {
         State::Copying => copy::next_blocks(conversion, &conversion.source()?).map(|()| None),
         State::Analyzing => copy::analyze(conversion, &conversion.source()?).map(|()| None),

@@ -49,8 +49,9 @@ fn begin_partition_table(
 
 /// Does the next step of a conversion. For partition_table, which commits each.
 ///
-/// Columns: state (copying, analyzing, applying, swapped, done); waits_for, who is in the way; and the sqlstate, message,
-/// detail and hint of an error, which is written down, too. Errors: 22004 for NULL, 42704 if there is no conversion,
+/// Columns: state (copying, analyzing, applying, swapped, done); waits_for, why it did not get further; pauses, whether
+/// others are in the way, who may be gone in a moment; and the sqlstate, message, detail and hint of an error, which is
+/// written down, too. Errors: 22004 for NULL, 42704 if there is no conversion,
 /// 42501 unless the caller owns the table.
 #[pg_extern(requires = ["partition_tables"])]
 #[search_path(pg_catalog, pg_temp)]
@@ -63,6 +64,7 @@ fn continue_partition_table(
         (
             name!(state, String),
             name!(waits_for, Option<String>),
+            name!(pauses, bool),
             name!(sqlstate, Option<String>),
             name!(message, Option<String>),
             name!(detail, Option<String>),
@@ -72,13 +74,15 @@ fn continue_partition_table(
     ErrorReport,
 > {
     let table = required("table", table)?;
-    let (state, waits_for, failure) = session::pinned(|| course::go_on(table))?;
+    let (state, wait, failure) = session::pinned(|| course::go_on(table))?;
     let failure = failure.map(|it| (it.sqlstate_text(), it.message, it.detail, it.hint));
     let (sqlstate, message, detail, hint) = match failure {
         Some((sqlstate, message, detail, hint)) => (Some(sqlstate), Some(message), detail, hint),
         None => Default::default(),
     };
-    Ok(TableIterator::once((state.name().to_owned(), waits_for, sqlstate, message, detail, hint)))
+    let pauses = wait.as_ref().is_some_and(|it| it.is_for_others);
+    let waits_for = wait.map(|it| it.why);
+    Ok(TableIterator::once((state.name().to_owned(), waits_for, pauses, sqlstate, message, detail, hint)))
 }
 
 /// What partition_table would do, step by step. Changes nothing.

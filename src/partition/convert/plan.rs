@@ -94,9 +94,8 @@ fn copy_rows(source: &Source, batch: i64) -> Result<Vec<Row>> {
     let note = format!("about {batch} rows at a time, by their blocks, each time in a transaction");
     rows.push(Row::ddl("copy", copy::copy_sql(source)?).with_note(&note));
     rows.push(Row::ddl("analyze", format!("ANALYZE {}", source.target.sql())));
-    let note = "of the rows that changed meanwhile, in one transaction, again and again until few are left";
-    let apply = copy::apply_sql(source, "true")?;
-    rows.extend(apply.into_iter().map(|sql| Row::ddl("apply", sql).with_note(note)));
+    let note = "the rows that changed meanwhile, again and again until few are left";
+    rows.push(Row::ddl("apply", copy::apply_sql(source, None)?).with_note(note));
     Ok(rows)
 }
 

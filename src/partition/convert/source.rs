@@ -10,6 +10,9 @@ use crate::pg::name::{Qualified, identifier};
 use crate::pg::types::Regclass;
 use crate::pg::{session, spi};
 
+const NO_KEY: &str = "it has neither a primary key nor a unique index of columns that are NOT NULL, with their types' own \
+    equality";
+
 /// A table on its way.
 pub struct Source {
     /// As if it were partitioned by the column already.
@@ -30,7 +33,6 @@ pub struct KeyColumn {
     pub definition: String,
     /// The operator that the key's index calls equal.
     pub equals: String,
-    pub is_nullable: bool,
 }
 
 /// The statements of convert_statements.sql.
@@ -77,12 +79,15 @@ impl Source {
         let args =
             [self.parent.table.into(), self.parent.column.name.as_str().into(), self.weaker_keys.into()];
         let reasons = session::pinned(|| spi::read_now(sql, &args, |row| row.get::<String>(2)))?;
+        let mut reasons: Vec<String> = reasons.into_iter().flatten().collect();
+        if self.key()?.is_empty() {
+            reasons.push(NO_KEY.into());
+        }
         if reasons.is_empty() {
             return Ok(());
         }
         let (table, column) = (self.parent.name.sql(), self.parent.column.name.clone());
-        Err(ConvertError::Obstacles { table, column, reasons: reasons.into_iter().flatten().collect() }
-            .into())
+        Err(ConvertError::Obstacles { table, column, reasons }.into())
     }
 
     pub fn statements(&self) -> Result<Statements> {
@@ -125,7 +130,8 @@ impl Source {
         Ok(format!("{}\n{statements}", columns.flatten().unwrap_or_default()))
     }
 
-    /// The columns that identify a row: of the primary key, or of the shortest unique index without NULLs.
+    /// The columns that identify a row: of the primary key, or of the shortest unique index without NULLs. Two values that
+    /// the index calls equal are equal for everybody.
     pub fn key(&self) -> Result<Vec<KeyColumn>> {
         spi::read_now(
             "SELECT pg_catalog.quote_ident(a.attname),
@@ -138,7 +144,18 @@ impl Source {
                      AND i.indpred IS NULL AND NOT EXISTS (
                          SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = i.indrelid AND NOT a.attnotnull
                             AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1]))
-                   ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid LIMIT 1) i
+                     AND NOT EXISTS (
+                         SELECT FROM pg_catalog.unnest(i.indclass::oid[]) k (class)
+                         JOIN pg_catalog.pg_opclass c ON c.oid = k.class
+                         JOIN pg_catalog.pg_amop p ON p.amopfamily = c.opcfamily AND p.amopstrategy = 3
+                              AND p.amoplefttype = c.opcintype AND p.amoprighttype = c.opcintype
+                         WHERE NOT EXISTS (
+                             SELECT FROM pg_catalog.pg_opclass d JOIN pg_catalog.pg_amop q ON q.amopfamily = d.opcfamily
+                             WHERE d.opcdefault AND d.opcmethod = c.opcmethod AND d.opcintype = c.opcintype
+                               AND q.amopstrategy = 3 AND q.amopopr = p.amopopr))
+                   -- REINDEX CONCURRENTLY gives an index another OID.
+                   ORDER BY i.indisprimary DESC, i.indnkeyatts,
+                       (SELECT x.relname FROM pg_catalog.pg_class x WHERE x.oid = i.indexrelid) LIMIT 1) i
              CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::smallint[]) WITH ORDINALITY k (attnum, place)
              JOIN pg_catalog.pg_attribute a ON a.attrelid = $1 AND a.attnum = k.attnum
              JOIN pg_catalog.pg_opclass c ON c.oid = i.indclass[k.place - 1]
@@ -153,7 +170,6 @@ impl Source {
                     name: spi::known(&row, 1)?,
                     definition: spi::known(&row, 2)?,
                     equals: spi::known(&row, 3)?,
-                    is_nullable: false,
                 })
             },
         )
@@ -166,20 +182,15 @@ impl Source {
         if key.iter().any(|column| column.name == name) {
             return Ok(None);
         }
-        let place = spi::read_one_now(
-            "SELECT pg_catalog.format_type(atttypid, atttypmod), NOT attnotnull FROM pg_catalog.pg_attribute
+        spi::read_one_now(
+            "SELECT pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute
              WHERE attrelid = $1 AND attname = $2",
             &[self.parent.table.into(), self.parent.column.name.as_str().into()],
             |row| {
-                Ok(KeyColumn {
-                    name: name.clone(),
-                    definition: spi::known(&row, 1)?,
-                    equals: "OPERATOR(pg_catalog.=)".into(),
-                    is_nullable: spi::known(&row, 2)?,
-                })
+                let (name, equals) = (name.clone(), "OPERATOR(pg_catalog.=)".into());
+                Ok(KeyColumn { name, definition: spi::known(&row, 1)?, equals })
             },
-        )?;
-        Ok(place)
+        )
     }
 
     /// All that is written down about a changed row.

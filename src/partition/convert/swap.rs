@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::course::Wait;
 use super::source::Source;
 use super::state::{Conversion, State};
 use super::{copy, prepare};
@@ -31,20 +32,21 @@ enum Attempt {
 
 /// Brings the new table up to date and, when nothing is in the way, lets it take the old one's place. Says what it waits
 /// for, if something is.
-pub fn approach(conversion: &Conversion, source: &Source) -> Result<Option<String>> {
+pub fn approach(conversion: &Conversion, source: &Source) -> Result<Option<Wait>> {
     if copy::restarted(conversion, source)? {
         return Ok(None);
     }
     let pending = copy::pending(conversion, source, i64::MAX)?;
     let at_once = at_once(conversion.options()?.batch_rows, pending);
-    copy::apply(conversion, source, (pending > at_once).then_some(at_once))?;
-    if pending > MOST_LAST_CHANGES {
-        let left = copy::pending(conversion, source, i64::MAX)?;
+    copy::apply(source, (pending > at_once).then_some(at_once))?;
+    let left = copy::pending(conversion, source, i64::MAX)?;
+    if left > MOST_LAST_CHANGES {
         let behind = format!("changes are made as fast as they are applied, {left} are left");
-        return Ok((!conversion.is_fewest(left)?).then_some(behind));
+        return Ok((!conversion.is_fewest(left)?).then_some(Wait { why: behind, is_for_others: false }));
     }
+    conversion.expect_fewer()?;
     if let Some(older) = snapshots(conversion.source, false)? {
-        return Ok(Some(older));
+        return Ok(Some(Wait::for_others(older)));
     }
     // What did not come about leaves no lock behind.
     let attempt = subtransaction::run(|| match attempt(conversion, source)? {
@@ -54,7 +56,7 @@ pub fn approach(conversion: &Conversion, source: &Source) -> Result<Option<Strin
     match attempt {
         Ok(()) => Ok(None),
         Err(failure) if matches!(failure.sqlstate_text().as_str(), "55P03" | "40P01") => {
-            Ok(Some(failure.message))
+            Ok(Some(Wait::for_others(failure.message)))
         }
         Err(failure) => Err(failure),
     }
@@ -117,7 +119,7 @@ fn attempt(conversion: &Conversion, source: &Source) -> Result<Attempt> {
     }
     conversion.check_definition(source)?;
     source.check()?;
-    copy::apply(conversion, source, None)?;
+    copy::apply(source, None)?;
     exchange(conversion, source)?;
     Ok(Attempt::Swapped)
 }
@@ -125,9 +127,14 @@ fn attempt(conversion: &Conversion, source: &Source) -> Result<Attempt> {
 /// Locks all that is altered, what is in use last: whoever waits for it waits for nothing else of ours. Each is asked for
 /// in one short turn.
 fn first_not_locked(conversion: &Conversion, source: &Source) -> Result<Option<Regclass>> {
-    // Nobody but autovacuum uses the new table.
+    // Nobody but autovacuum, which makes room, uses the new table.
     let sql = format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", name::of(conversion.target)?.sql());
-    run::as_owner(source.parent.owner, || spi::write(&sql, &[]).map(drop))?;
+    let locked =
+        subtransaction::run(|| run::as_owner(source.parent.owner, || spi::write(&sql, &[]).map(drop)));
+    match locked {
+        Err(failure) if failure.sqlstate_text() == "55P03" => return Ok(Some(conversion.target)),
+        locked => locked?,
+    }
     for (relation, mode) in others(source)? {
         if !lock::in_turns(relation, mode, Duration::ZERO)? {
             return Ok(Some(relation));
