@@ -10,9 +10,14 @@ use crate::pg::name;
 use crate::pg::types::Regclass;
 use crate::pg::{session, spi, subtransaction};
 
-/// For rows found by their keys: whatever the planner knows of a table that is being filled, it must not scan it.
+/// For rows found by their keys: whatever the planner knows of a table that is being filled or emptied, it must not go
+/// through all of it for each key. Only a bitmap scan cannot do without a condition.
 const BY_KEY: &[(&str, &str)] = &[
+    ("enable_bitmapscan", "on"),
+    ("enable_nestloop", "on"),
     ("enable_seqscan", "off"),
+    ("enable_indexscan", "off"),
+    ("enable_indexonlyscan", "off"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
     ("enable_memoize", "off"),
@@ -96,7 +101,7 @@ fn blocks_of(table: Regclass, rows: i64) -> Result<i64> {
         |row| row.get::<i64>(1),
     )?;
     // Of a table that was never analyzed nothing is known; 50 rows of 150 bytes are on a page.
-    Ok(blocks.flatten().filter(|blocks| *blocks > 0).unwrap_or(rows / 50).clamp(1, 100_000))
+    Ok(blocks.flatten().filter(|blocks| *blocks > 0).unwrap_or(rows / 50).clamp(1, rows.clamp(1, 100_000)))
 }
 
 pub fn analyze(conversion: &Conversion, source: &Source) -> Result<()> {
@@ -140,15 +145,16 @@ pub fn apply_sql(source: &Source, limit: Option<i64>) -> Result<String> {
     let (key, stored) = (source.key()?, column::stored_columns(&source.parent)?);
     let (listed, place) = (Source::listed(&key), source.place(&key)?);
     let chosen = match limit {
-        None => format!("SELECT * FROM {changes}"),
+        None => String::new(),
         Some(limit) => format!(
-            "SELECT * FROM (SELECT *, min(opdb_change) OVER (PARTITION BY {listed}) AS opdb_first FROM {changes}) c
-             WHERE opdb_first <= (SELECT max(n.opdb_change) FROM (SELECT opdb_change FROM {changes} ORDER BY 1 LIMIT {limit}) n)"
+            " WHERE ctid = ANY (ARRAY(
+         SELECT c.opdb_row FROM (SELECT ctid AS opdb_row, min(opdb_change) OVER (PARTITION BY {listed}) AS opdb_first FROM {changes}) c
+         WHERE c.opdb_first <= (SELECT max(n.opdb_change) FROM (SELECT opdb_change FROM {changes} ORDER BY 1 LIMIT {limit}) n)))"
         ),
     };
     let delete = |name: &str, columns: &str, of_place: &str| {
         format!(
-            "     {name} AS (DELETE FROM {target} t USING (SELECT DISTINCT {columns} FROM change) k WHERE {}{of_place} RETURNING 1),",
+            "     {name} AS (DELETE FROM {target} t USING (SELECT DISTINCT {columns} FROM change) k WHERE {}{of_place} RETURNING 1)",
             same(&key, "t")
         )
     };
@@ -169,12 +175,11 @@ pub fn apply_sql(source: &Source, limit: Option<i64>) -> Result<String> {
     let (columns, of_rows) =
         (stored.join(", "), stored.iter().map(|column| format!("s.{column}")).collect::<Vec<_>>().join(", "));
     Ok(format!(
-        "WITH change AS MATERIALIZED ({chosen}),
+        "WITH change AS (DELETE FROM {changes}{chosen} RETURNING *),
 {}
-     applied AS (DELETE FROM {changes} c USING change k WHERE c.opdb_change = k.opdb_change)
 INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE
 SELECT {of_rows} FROM (SELECT DISTINCT {listed} FROM change) k JOIN ONLY {} s ON {} WHERE {counted}",
-        deletes.join("\n"),
+        deletes.join(",\n"),
         source.parent.name.sql(),
         same(&key, "s")
     ))

@@ -40,12 +40,13 @@ pub fn approach(conversion: &Conversion, source: &Source) -> Result<Option<Wait>
     let at_once = at_once(conversion.options()?.batch_rows, pending);
     copy::apply(source, (pending > at_once).then_some(at_once))?;
     let left = copy::pending(conversion, source, i64::MAX)?;
+    let (is_fewest, older) = (conversion.is_fewest(left)?, snapshots(conversion.source, false)?);
     if left > MOST_LAST_CHANGES {
         let behind = format!("changes are made as fast as they are applied, {left} are left");
-        return Ok((!conversion.is_fewest(left)?).then_some(Wait { why: behind, is_for_others: false }));
+        let why = [Some(behind), older].into_iter().flatten().collect::<Vec<_>>().join("; ");
+        return Ok((!is_fewest).then_some(Wait { why, is_for_others: false }));
     }
-    conversion.expect_fewer()?;
-    if let Some(older) = snapshots(conversion.source, false)? {
+    if let Some(older) = older {
         return Ok(Some(Wait::for_others(older)));
     }
     // What did not come about leaves no lock behind.

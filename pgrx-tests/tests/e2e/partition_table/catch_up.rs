@@ -31,9 +31,18 @@ fn writers_who_are_faster_than_a_batch_are_caught_up_with() {
 fn writers_who_cannot_be_caught_up_with_are_told() {
     static STOP: AtomicBool = AtomicBool::new(false);
     let (mut client, name) = new_session();
-    // Each row costs its writer what it costs whoever applies it, and there are three writers.
-    let slow = "ALTER TABLE events ADD CHECK (value IS NULL OR pg_sleep(0.002) IS NOT NULL)";
-    execute(&mut client, &format!("{}; {slow}", EVENTS.replace("20000", "100")));
+    // A row takes its time where it is applied, and not where it is written.
+    execute(
+        &mut client,
+        &format!(
+            "{};
+             CREATE FUNCTION slow() RETURNS bool LANGUAGE plpgsql AS $$BEGIN
+                 IF current_setting('application_name') = 'converter' THEN PERFORM pg_sleep(0.005); END IF;
+                 RETURN true; END$$;
+             ALTER TABLE events ADD CHECK (slow()); SET application_name = 'converter'",
+            EVENTS.replace("20000", "100")
+        ),
+    );
     let writers: Vec<_> =
         [100_000, 200_000, 300_000].map(|first| (first, write(name.clone(), first, &STOP))).into();
     let call =
@@ -253,4 +262,57 @@ fn what_is_applied_is_of_one_moment() {
     assert_eq!(text(&mut client, "SELECT pending_changes FROM opdb.partition_conversions"), "6");
     assert_eq!(step(&mut client, "events"), "NULL");
     assert_eq!(rows(&mut client, &new), [["1", "2", "1"], ["2", "1", "NULL"]]);
+}
+
+/// Statistics of a table that was empty for a moment tell of one row.
+#[test]
+fn whatever_the_planner_knows_rows_are_found_by_their_keys() {
+    let (mut client, name) = new_session();
+    execute(
+        &mut client,
+        "CREATE TABLE events (id int PRIMARY KEY, at date NOT NULL, value int);
+         INSERT INTO events SELECT g, '2024-01-01' FROM generate_series(1, 30000) g;
+         DELETE FROM events; ANALYZE events;
+         INSERT INTO events SELECT g, '2024-01-01' FROM generate_series(1, 30000) g",
+    );
+    begin(&mut client, "events");
+    let _old = with_a_snapshot(&name);
+    execute(&mut client, "UPDATE events SET value = 1 WHERE id <= 3000");
+    step(&mut client, "events");
+    let tables = "SELECT changes || ', ' || target FROM opdb.partition_conversion";
+    let tables = text(&mut client, tables);
+    execute(&mut client, &format!("ANALYZE {tables}; UPDATE events SET value = 2"));
+    // Each key by itself takes a second at most, and each with each an hour.
+    execute(&mut client, "SET statement_timeout = '60s'");
+    assert_eq!(step(&mut client, "events"), "NULL");
+    assert_eq!(text(&mut client, "SELECT pending_changes FROM opdb.partition_conversions"), "0");
+}
+
+#[test]
+fn a_writer_does_not_hide_who_is_waited_for() {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let (mut client, name) = new_session();
+    execute(
+        &mut client,
+        "CREATE TABLE events (id int PRIMARY KEY, at date NOT NULL, value int);
+         INSERT INTO events SELECT g, '2024-01-01', 0 FROM generate_series(1, 3000) g",
+    );
+    let mut old = with_a_snapshot(&name);
+    let pid = text(&mut old, "SELECT pg_backend_pid()");
+    let writer = {
+        let name = name.clone();
+        thread::spawn(move || {
+            let mut client = session(&name);
+            while !STOP.load(Ordering::Relaxed) {
+                execute(&mut client, "UPDATE events SET value = value + 1 WHERE id <= 800");
+                thread::sleep(Duration::from_millis(50));
+            }
+        })
+    };
+    execute(&mut client, "SET statement_timeout = '60s'");
+    let refusal = refused(&mut client, CALL);
+    assert_eq!(refusal.sqlstate, "55P03");
+    assert!(refusal.whole.contains(&format!("process {pid} of role")), "{refusal:?}");
+    STOP.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
 }
