@@ -344,12 +344,10 @@ mod tests {
         assert!(cluster.connect("postgres", "postgres", "wrong").is_err());
 
         let checkpointers = || {
-            let processes = postmaster::server_processes();
-            let of_this = |line: &&String| {
-                let pid = line.split_whitespace().nth(1).unwrap_or_default();
-                line.ends_with("checkpointer") && postmaster::works_in(pid, &data)
+            let of_this = |(pid, title): &(String, String)| {
+                title.ends_with("checkpointer") && postmaster::works_in(pid, &data)
             };
-            processes.iter().filter(of_this).count()
+            postmaster::server_processes().iter().filter(|it| of_this(it)).count()
         };
         assert_eq!(checkpointers(), 1);
         cluster.kill_nine().unwrap();

@@ -50,6 +50,11 @@ impl Failure {
         Self::new(PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE, message)
     }
 
+    /// Whether a lock was not to be had, or not without a deadlock.
+    pub fn is_of_locks(&self) -> bool {
+        matches!(self.sqlstate_text().as_str(), "55P03" | "40P01")
+    }
+
     /// Says where it happened, in front of the message.
     #[must_use]
     pub fn at(mut self, place: &str) -> Self {

@@ -198,7 +198,7 @@ fn within(limit: Duration, take: impl FnOnce()) -> Result<bool> {
     });
     match waited {
         Ok(()) => Ok(true),
-        Err(failure) if matches!(failure.sqlstate_text().as_str(), "55P03" | "40P01") => Ok(false),
+        Err(failure) if failure.is_of_locks() => Ok(false),
         Err(failure) => Err(failure),
     }
 }

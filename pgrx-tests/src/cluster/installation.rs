@@ -17,7 +17,9 @@ const TESTS_END_WITHIN: Duration = Duration::from_secs(25 * 60);
 fn end_what_hangs() {
     thread::sleep(TESTS_END_WITHIN);
     eprintln!("tests still run after {} minutes: one of them hangs", TESTS_END_WITHIN.as_secs() / 60);
-    postmaster::server_processes().iter().for_each(|title| eprintln!("{title}"));
+    for (pid, title) in postmaster::server_processes() {
+        eprintln!("process {pid} is {title}");
+    }
     // Whoever watches over the servers stops them when this process is gone.
     process::exit(124);
 }

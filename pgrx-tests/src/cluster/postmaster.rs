@@ -46,13 +46,13 @@ fn is_in_use(data: &Path) -> bool {
     processes.into_iter().any(|entry| entry.file_name().to_str().is_some_and(|pid| works_in(pid, data)))
 }
 
-/// What the processes of all servers do, as their titles tell.
-pub(super) fn server_processes() -> Vec<String> {
+/// The processes of all servers, and what they do, as their titles tell.
+pub(super) fn server_processes() -> Vec<(String, String)> {
     let title = |entry: fs::DirEntry| {
         let title = fs::read(entry.path().join("cmdline")).ok()?;
         let title = String::from_utf8_lossy(&title).replace('\0', " ").trim().to_owned();
         let pid = entry.file_name().to_string_lossy().into_owned();
-        title.starts_with("postgres: ").then(|| format!("process {pid} is {title}"))
+        title.starts_with("postgres: ").then_some((pid, title))
     };
     fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(title).collect()
 }

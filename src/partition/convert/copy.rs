@@ -128,10 +128,13 @@ pub fn apply(source: &Source, limit: Option<i64>) -> Result<()> {
         let sql = apply_sql(source, limit)?;
         as_owner(&source.parent, BY_KEY, || spi::write(&sql, &[]).map(drop))
     };
-    match subtransaction::run(|| run(limit)) {
-        Err(failure) if failure.sqlstate_text() == "23505" && limit.is_some() => run(None),
-        other => other,
+    if limit.is_some() {
+        match subtransaction::run(|| run(limit)) {
+            Err(failure) if failure.sqlstate_text() == "23505" => {}
+            other => return other,
+        }
     }
+    run(None)
 }
 
 /// Copies those rows again whose changes were written down, and forgets the changes.
@@ -143,7 +146,7 @@ pub fn apply(source: &Source, limit: Option<i64>) -> Result<()> {
 pub fn apply_sql(source: &Source, limit: Option<i64>) -> Result<String> {
     let (changes, target) = (source.changes.sql(), source.target.sql());
     let (key, stored) = (source.key()?, column::stored_columns(&source.parent)?);
-    let (listed, place) = (Source::listed(&key), source.place(&key)?);
+    let (listed, place) = (Source::listed(&key), source.place(&key));
     let chosen = match limit {
         None => String::new(),
         Some(limit) => format!(
@@ -152,36 +155,36 @@ pub fn apply_sql(source: &Source, limit: Option<i64>) -> Result<String> {
          WHERE c.opdb_first <= (SELECT max(n.opdb_change) FROM (SELECT opdb_change FROM {changes} ORDER BY 1 LIMIT {limit}) n)))"
         ),
     };
-    let delete = |name: &str, columns: &str, of_place: &str| {
-        format!(
-            "     {name} AS (DELETE FROM {target} t USING (SELECT DISTINCT {columns} FROM change) k WHERE {}{of_place} RETURNING 1)",
+    let mut deletes = Vec::new();
+    let mut delete = |columns: &str, of_place: &str| {
+        deletes.push(format!(
+            "     gone_{} AS (DELETE FROM {target} t USING (SELECT DISTINCT {columns} FROM change) k WHERE {}{of_place} RETURNING 1)",
+            deletes.len(),
             same(&key, "t")
-        )
+        ));
     };
-    let deletes = match &place {
-        None => vec![delete("gone", &listed, "")],
+    match &place {
+        None => delete(&listed, ""),
         Some(place) => {
             let (columns, name) = (format!("{listed}, {}", place.name), &place.name);
-            let equal = format!(" AND {}", same(std::slice::from_ref(place), "t"));
-            let neither = format!(" AND t.{name} IS NULL AND k.{name} IS NULL");
-            vec![delete("gone", &columns, &equal), delete("gone_without", &columns, &neither)]
+            delete(&columns, &format!(" AND {}", same(std::slice::from_ref(place), "t")));
+            delete(&columns, &format!(" AND t.{name} IS NULL AND k.{name} IS NULL"));
         }
-    };
+    }
     // What is deleted is deleted first.
-    let counted = match &place {
-        None => "(SELECT count(*) FROM gone) >= 0",
-        Some(_) => "(SELECT count(*) FROM gone) + (SELECT count(*) FROM gone_without) >= 0",
-    };
+    let counts: Vec<String> =
+        (0..deletes.len()).map(|number| format!("(SELECT count(*) FROM gone_{number})")).collect();
     let (columns, of_rows) =
         (stored.join(", "), stored.iter().map(|column| format!("s.{column}")).collect::<Vec<_>>().join(", "));
     Ok(format!(
         "WITH change AS (DELETE FROM {changes}{chosen} RETURNING *),
 {}
 INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE
-SELECT {of_rows} FROM (SELECT DISTINCT {listed} FROM change) k JOIN ONLY {} s ON {} WHERE {counted}",
+SELECT {of_rows} FROM (SELECT DISTINCT {listed} FROM change) k JOIN ONLY {} s ON {} WHERE {} >= 0",
         deletes.join(",\n"),
         source.parent.name.sql(),
-        same(&key, "s")
+        same(&key, "s"),
+        counts.join(" + ")
     ))
 }
 

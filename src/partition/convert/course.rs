@@ -122,7 +122,7 @@ pub fn go_on(table: Regclass) -> Result<(State, Option<Wait>, Option<Failure>)> 
             Ok((Conversion::get(conversion.target)?.state, wait, None))
         }
         Err(failure) if failure.is_interrupt => Err(failure),
-        Err(failure) if matches!(failure.sqlstate_text().as_str(), "55P03" | "40P01") => {
+        Err(failure) if failure.is_of_locks() => {
             conversion.failed(Some(&failure.message))?;
             Ok((conversion.state, Some(Wait::for_others(failure.message)), None))
         }

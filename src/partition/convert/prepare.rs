@@ -147,8 +147,8 @@ pub fn target(source: &Source) -> Result<Regclass> {
     crate::pg::name::find(&source.target.sql())
 }
 
-/// The statements that write down these columns of changed rows from now on. The function belongs to the table's owner and needs
-/// nothing of opdb or of the writer's. It fires in every session, that of a replica, too.
+/// The statements that write down these columns of changed rows from now on. The function belongs to the table's owner
+/// and needs nothing of opdb or of the writer's. It fires in every session, that of a replica, too.
 pub fn capture(source: &Source, columns: &[KeyColumn]) -> Result<Vec<String>> {
     let (table, changes) = (source.parent.name.sql(), source.changes.sql());
     let function = source.capture.sql();

@@ -177,27 +177,17 @@ impl Source {
 
     /// The column that the new table is partitioned by, unless it is one of the key's: it tells in which partition a
     /// row is to be looked for.
-    pub fn place(&self, key: &[KeyColumn]) -> Result<Option<KeyColumn>> {
+    pub fn place(&self, key: &[KeyColumn]) -> Option<KeyColumn> {
         let name = identifier(&self.parent.column.name);
-        if key.iter().any(|column| column.name == name) {
-            return Ok(None);
-        }
-        spi::read_one_now(
-            "SELECT pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute
-             WHERE attrelid = $1 AND attname = $2",
-            &[self.parent.table.into(), self.parent.column.name.as_str().into()],
-            |row| {
-                let (name, equals) = (name.clone(), "OPERATOR(pg_catalog.=)".into());
-                Ok(KeyColumn { name, definition: spi::known(&row, 1)?, equals })
-            },
-        )
+        let is_of_key = key.iter().any(|column| column.name == name);
+        let (definition, equals) = (self.parent.column.type_name.clone(), "OPERATOR(pg_catalog.=)".into());
+        (!is_of_key).then_some(KeyColumn { name, definition, equals })
     }
 
     /// All that is written down about a changed row.
     pub fn written_down(&self) -> Result<Vec<KeyColumn>> {
         let mut columns = self.key()?;
-        let place = self.place(&columns)?;
-        columns.extend(place);
+        columns.extend(self.place(&columns));
         Ok(columns)
     }
 

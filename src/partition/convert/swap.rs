@@ -24,12 +24,6 @@ pub struct ForeignKey {
     pub definition: String,
 }
 
-/// What keeps the tables from changing places now.
-enum Attempt {
-    Swapped,
-    Waits(String),
-}
-
 /// Brings the new table up to date and, when nothing is in the way, lets it take the old one's place. Says what it waits
 /// for, if something is.
 pub fn approach(conversion: &Conversion, source: &Source) -> Result<Option<Wait>> {
@@ -40,25 +34,23 @@ pub fn approach(conversion: &Conversion, source: &Source) -> Result<Option<Wait>
     let at_once = at_once(conversion.options()?.batch_rows, pending);
     copy::apply(source, (pending > at_once).then_some(at_once))?;
     let left = copy::pending(conversion, source, i64::MAX)?;
-    let (is_fewest, older) = (conversion.is_fewest(left)?, snapshots(conversion.source, false)?);
-    if left > MOST_LAST_CHANGES {
+    let is_behind = left > MOST_LAST_CHANGES;
+    if conversion.is_fewest(left)? && is_behind {
+        return Ok(None);
+    }
+    let older = snapshots(conversion.source, false)?;
+    if is_behind {
         let behind = format!("changes are made as fast as they are applied, {left} are left");
         let why = [Some(behind), older].into_iter().flatten().collect::<Vec<_>>().join("; ");
-        return Ok((!is_fewest).then_some(Wait { why, is_for_others: false }));
+        return Ok(Some(Wait { why, is_for_others: false }));
     }
     if let Some(older) = older {
         return Ok(Some(Wait::for_others(older)));
     }
     // What did not come about leaves no lock behind.
-    let attempt = subtransaction::run(|| match attempt(conversion, source)? {
-        Attempt::Swapped => Ok(()),
-        Attempt::Waits(why) => Err(Failure::lock_not_available(why)),
-    });
-    match attempt {
+    match subtransaction::run(|| attempt(conversion, source)) {
         Ok(()) => Ok(None),
-        Err(failure) if matches!(failure.sqlstate_text().as_str(), "55P03" | "40P01") => {
-            Ok(Some(Wait::for_others(failure.message)))
-        }
+        Err(failure) if failure.is_of_locks() => Ok(Some(Wait::for_others(failure.message))),
         Err(failure) => Err(failure),
     }
 }
@@ -100,29 +92,30 @@ fn snapshots(table: Regclass, now: bool) -> Result<Option<String>> {
     Ok(holders.flatten())
 }
 
-fn attempt(conversion: &Conversion, source: &Source) -> Result<Attempt> {
+/// Errors: 55P03 if something keeps the tables from changing places now.
+fn attempt(conversion: &Conversion, source: &Source) -> Result<()> {
+    let waits = |why: String| Err(Failure::lock_not_available(why));
     if let Some(relation) = first_not_locked(conversion, source)? {
         let (name, holders) = (name::of(relation)?.sql(), lock::holders(relation)?);
-        return Ok(Attempt::Waits(format!("{name} is locked: {holders}")));
+        return waits(format!("{name} is locked: {holders}"));
     }
     lock::still(source.parent.table, &source.parent.name)?;
     if prepare::file(conversion.source)?.number != conversion.file {
-        return Ok(Attempt::Waits("the table was rewritten".into()));
+        return waits("the table was rewritten".into());
     }
     if !conversion.is_captured(prepare::captured(conversion.source)?.as_deref()) {
-        return Ok(Attempt::Waits("the triggers that write changes down were switched off".into()));
+        return waits("the triggers that write changes down were switched off".into());
     }
     if let Some(holder) = snapshots(conversion.source, true)? {
-        return Ok(Attempt::Waits(holder));
+        return waits(holder);
     }
     if copy::pending(conversion, source, MOST_LAST_CHANGES + 1)? > MOST_LAST_CHANGES {
-        return Ok(Attempt::Waits("more changes are made than can be applied at once".into()));
+        return waits("more changes are made than can be applied at once".into());
     }
     conversion.check_definition(source)?;
     source.check()?;
     copy::apply(source, None)?;
-    exchange(conversion, source)?;
-    Ok(Attempt::Swapped)
+    exchange(conversion, source)
 }
 
 /// Locks all that is altered, what is in use last: whoever waits for it waits for nothing else of ours. Each is asked for

@@ -2,6 +2,17 @@
 
 use super::*;
 
+const CALL: &str =
+    "CALL opdb.partition_table('events', 'at', options => '{\"weaker_keys\": true, \"wait_seconds\": 1}')";
+
+/// Looks again and again until the condition is true.
+fn until(client: &mut Client, condition: &str) {
+    let begun = Instant::now();
+    while text(client, &format!("SELECT {condition}")) != "t" {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{condition}");
+    }
+}
+
 /// What is applied at a time follows what is left to apply, not only what was asked for.
 #[test]
 fn writers_who_are_faster_than_a_batch_are_caught_up_with() {
@@ -10,10 +21,7 @@ fn writers_who_are_faster_than_a_batch_are_caught_up_with() {
     execute(&mut client, &EVENTS.replace("20000", "2000"));
     let writers: Vec<_> =
         [100_000, 200_000, 300_000].map(|first| (first, write(name.clone(), first, &STOP))).into();
-    let waits = Instant::now();
-    while text(&mut client, "SELECT max(value) > 1000 FROM events") != "t" {
-        assert!(waits.elapsed() < Duration::from_secs(60), "nobody writes");
-    }
+    until(&mut client, "max(value) > 1000 FROM events");
     // It ends if it never catches up.
     execute(&mut client, "SET statement_timeout = '60s'");
     execute(
@@ -45,21 +53,18 @@ fn writers_who_cannot_be_caught_up_with_are_told() {
     );
     let writers: Vec<_> =
         [100_000, 200_000, 300_000].map(|first| (first, write(name.clone(), first, &STOP))).into();
-    let call =
-        r#"CALL opdb.partition_table('events', 'at', options => '{"weaker_keys": true, "wait_seconds": 1}')"#;
     let old = with_a_snapshot(&name);
-    assert_eq!(refused(&mut client, call).sqlstate, "55P03");
+    assert_eq!(refused(&mut client, CALL).sqlstate, "55P03");
     drop(old);
-    let waits = Instant::now();
-    while text(&mut client, "SELECT pending_changes > 2000 FROM opdb.partition_conversions") != "t" {
-        assert!(waits.elapsed() < Duration::from_secs(60), "nobody writes");
-    }
-    let refusal = refused(&mut client, call);
+    until(&mut client, "pending_changes > 2000 FROM opdb.partition_conversions");
+    let refusal = refused(&mut client, CALL);
     assert_eq!(refusal.sqlstate, "55P03");
     assert!(refusal.whole.contains("changes are made as fast as they are applied, "), "{refusal:?}");
+    let pauses = "SELECT pauses FROM opdb.continue_partition_table('events')";
+    assert_eq!(text(&mut client, pauses), "f", "it does not rest while it is behind");
     STOP.store(true, Ordering::Relaxed);
     let rows: Vec<_> = writers.into_iter().map(|(first, writer)| (first, writer.join().unwrap())).collect();
-    execute(&mut client, call);
+    execute(&mut client, CALL);
     for (first, rows) in rows {
         assert_eq!(rows, rows_of(&mut client, first), "rows of the writer from {first}");
     }
@@ -124,11 +129,10 @@ fn what_is_applied_of_a_key_is_all_of_it() {
         let update = format!("UPDATE events SET at = at + {number} WHERE id BETWEEN {first} AND {last}");
         execute(&mut client, &update);
     }
-    let step = "SELECT sqlstate IS NULL FROM opdb.continue_partition_table('events')";
     let pending = "SELECT pending_changes FROM opdb.partition_conversions";
-    assert_eq!(text(&mut client, step), "t");
+    assert_eq!(step(&mut client, "events"), "NULL");
     assert_eq!(text(&mut client, pending), "102");
-    assert_eq!(text(&mut client, step), "t");
+    assert_eq!(step(&mut client, "events"), "NULL");
     assert_eq!(text(&mut client, pending), "0");
     let new = text(&mut client, "SELECT target FROM opdb.partition_conversion");
     let all = |table: &str| format!("SELECT id, at FROM {table} ORDER BY id, at");
@@ -150,9 +154,6 @@ fn begin(client: &mut Client, table: &str) {
 fn step(client: &mut Client, table: &str) -> String {
     text(client, &format!("SELECT sqlstate FROM opdb.continue_partition_table('{table}')"))
 }
-
-const CALL: &str =
-    "CALL opdb.partition_table('events', 'at', options => '{\"weaker_keys\": true, \"wait_seconds\": 1}')";
 
 #[test]
 fn a_column_that_was_not_null_for_a_while_leaves_no_rows_behind() {
@@ -315,4 +316,22 @@ fn a_writer_does_not_hide_who_is_waited_for() {
     assert!(refusal.whole.contains(&format!("process {pid} of role")), "{refusal:?}");
     STOP.store(true, Ordering::Relaxed);
     writer.join().unwrap();
+}
+
+#[test]
+fn the_swap_follows_at_once_where_nobody_is_in_the_way() {
+    let (mut client, name) = new_session();
+    execute(
+        &mut client,
+        "CREATE TABLE events (id int PRIMARY KEY, at date NOT NULL, value int);
+         INSERT INTO events SELECT g, '2024-01-01' FROM generate_series(1, 600) g",
+    );
+    begin(&mut client, "events");
+    let step = "SELECT state, pauses FROM opdb.continue_partition_table('events')";
+    let old = with_a_snapshot(&name);
+    assert_eq!(rows(&mut client, step), [["applying", "t"]]);
+    drop(old);
+    // More than are applied during a swap.
+    execute(&mut client, "UPDATE events SET value = 1");
+    assert_eq!(rows(&mut client, step), [["swapped", "f"]]);
 }
