@@ -12,7 +12,7 @@ GRANT SELECT ON
     opdb.own_environment, opdb.environment, opdb.environments,
     opdb.event_table, opdb.dead_letters,
     opdb.schema_snapshot, opdb.schema_fact, opdb.schema_snapshots,
-    opdb.quality_rule, opdb.quality_run, opdb.quality_result,
+    opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.quality_scan, opdb.quality_run_scan,
     opdb.deployments,
     opdb.job, opdb.job_state, opdb.job_run, opdb.jobs, opdb.job_runs,
     opdb.index_ledger,
@@ -22,7 +22,7 @@ TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
     opdb.current_environment,
     opdb.schema_fingerprint, opdb.validate_schema, opdb.assert_schema, opdb.schema_drift,
-    opdb.quality_report,
+    opdb.quality_report, opdb.quality_failures, opdb.quality_failures_together, opdb.quality_history,
     opdb.next_run, opdb.pg_cron_jobs, opdb.pg_cron_runs,
     opdb.vacuum_plan,
     opdb.index_advice, opdb.has_index,
@@ -35,7 +35,7 @@ GRANT EXECUTE ON FUNCTION
     opdb.register_environment, opdb.check_environment,
     opdb.create_event_table, opdb.ingest, opdb.create_event_partitions, opdb.event_records, opdb.iso8601_timestamp,
     opdb.capture_schema, opdb.drop_schema_snapshot, opdb.diff_schema,
-    opdb.add_quality_rule, opdb.quality_score,
+    opdb.add_quality_rule, opdb.quality_score, opdb.quarantine_failures,
     opdb.check_compatibility, opdb.verify_column_mapping,
     opdb.pre_deployment_check, opdb.deploy,
     opdb.add_job, opdb.drop_job, opdb.enable_job, opdb.disable_job, opdb.run_job,
@@ -53,8 +53,8 @@ GRANT SELECT ON opdb.deployment TO opdb_operator;
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL TABLES IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA opdb TO opdb_admin;
-GRANT DELETE ON opdb.dead_letter, opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.deployment,
-    opdb.job_run, opdb.dropped_index, opdb.partition_run, opdb.retired_partition TO opdb_admin;
+GRANT DELETE ON opdb.dead_letter, opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.quality_scan,
+    opdb.quality_run_scan, opdb.quality_failure, opdb.deployment, opdb.job_run, opdb.dropped_index, opdb.partition_run, opdb.retired_partition TO opdb_admin;
 GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO opdb_admin;
 
 COMMENT ON FUNCTION opdb.add_job IS 'Adds a job: one SQL statement that opdb''s worker runs by a schedule, as the role that added it.
@@ -93,13 +93,16 @@ COMMENT ON FUNCTION opdb.add_quality_rule IS 'Adds a rule to a table, beside tho
 
 `dimension` is completeness, accuracy, consistency or integrity. `rule` with its `args`: not_null;
 not_blank {placeholders}; unique; range {min, max}; length {min, max}; regex {pattern}; accepted_values
-{values}; foreign_key {table, columns}; expression {expression}, a row condition that names its columns
-itself. `weight` counts within the dimension; below `threshold` (0..1) the rule fails the run if
-`severity` is error and is reported if it is warning.
+{values}; format {format}; castable {type}; json_schema {schema}; finite; foreign_key {table, columns};
+expression {expression}, a row condition that names its columns itself; reconcile {query, against,
+environment}; freshness {max_age}; row_count {min, max, max_change}; distribution {method, max, baseline}. Each
+but reconcile and row_count also takes {where}, a condition for the rows that it looks at. `weight` counts
+within the dimension; below `threshold` (0..1) the rule fails the run if `severity` is error and is reported
+if it is warn. `name` is what people call it.
 Result: the rule''s id.
 Errors: 22004 for NULL, 22023 for an unknown dimension, rule or argument, 42703 for an unknown column,
-42601 for an expression that is none, 42611 if the rule cannot be evaluated on the table, 42501 unless
-the caller owns the table.';
+42601 for an expression that is none, 42611 if the rule cannot be evaluated on the table, 42P17 for a volatile
+function, 42710 for a name that the table has, 42501 unless the caller owns the table.';
 
 COMMENT ON FUNCTION opdb.assert_schema IS 'Raises an error if the schema is not as captured: for scripts, migrations and tests.
 
@@ -350,23 +353,57 @@ its rights, and the quality score passes (which records a quality run).
 Errors: 22004 for NULL, 42704 for an unknown environment, 08001 or 28P01 if it cannot be reached, 42P01
 for an unknown table, 42809 for something that is no table, 42P16 for a table without a key.';
 
+COMMENT ON FUNCTION opdb.quality_failures IS 'The rows that failed in a run, by their keys: for one rule, or for all.
+
+A key is the primary key, or a unique key without NULL, as a JSON object; where there is none, the place of the
+row (ctid); of a view or a foreign table all of the row. A row comes once for each rule that it fails. Of rows with
+the same values in the columns of a `unique` rule, the one with the lowest key does not fail.
+Errors: 22004 for NULL, 42704 for an unknown run or a rule that was not in it, 42501 without SELECT on the table or
+where row security hides rows, 55000 once it is not kept any more which rows failed.';
+
+COMMENT ON FUNCTION opdb.quality_failures_together IS 'Which rules rows failed together in a run, and how many rows did.
+
+rule_ids has a NULL for each rule that the table implies. Rows that fail a rule about equal rows are counted apart:
+that is another pass.
+Errors: 22004 for NULL, 42704 for an unknown run, 55000 once it is not kept any more which rows failed.';
+
+COMMENT ON FUNCTION opdb.quality_history IS 'The runs of a table, latest first, with what was unusual about each beside the runs before it.
+
+A number of rows or a score is unusual if its modified z-score among up to 30 earlier runs, at least 7, is above 3.5
+(Iglewicz and Hoaglin 1993), and it differs by more than a tenth of the rows or a hundredth of score. Only runs over
+all rows count. digest and snapshot say what exactly was scored; sample is the share of the blocks that was read.
+Errors: 22004 for NULL.';
+
 COMMENT ON FUNCTION opdb.quality_report IS 'What each rule of a run found: evaluated and passed values, ratio, threshold, status (passed, partial,
-failed, warning, not_evaluated, or broken where the rule no longer fits the table) and evidence (constraint: nothing had to be read; measured).
+failed, warning, not_evaluated, or broken where the rule no longer fits the table) and evidence (constraint:
+nothing had to be read; measured, with what was measured); and the rule''s name.
 
 rule_id is NULL for a rule that the table implies.
 Errors: 22004 for NULL, 42704 for an unknown run.';
 
 COMMENT ON FUNCTION opdb.quality_score IS 'Scores the rows of a table and records the run.
 
-The rules are those the table implies (required columns are filled; times are finite, numbers are
-numbers; CHECK, UNIQUE, primary and foreign keys hold, proven by a validated constraint or measured; an
-event table''s source_id is unique and its keys are right) and those added by add_quality_rule. Options:
-threshold (0.95), min_coverage (0.5), weights ({"completeness": 0.3, "accuracy": 0.3, "consistency": 0.2,
-"integrity": 0.2}). One row: run_id, rows, the four dimensions and the score (0..1, NULL where nothing
-could be evaluated), coverage (share of the weights with evidence), passed and reason. An empty table
-never passes.
-Errors: 22004 for NULL, 22023 for an unknown option, 42809 for something that is no table, and
-whatever a rule''s expression raises.';
+The rules are those the table implies (required columns have a value; times and numbers are finite; CHECK,
+UNIQUE, primary and foreign keys hold, proven by a validated constraint or measured; an event table''s source_id
+is unique and its keys are right) and those added by add_quality_rule. All rules about rows are evaluated in one
+pass; those about equal rows take one more for each set of columns. Options: threshold (0.95), min_coverage
+(0.5), min_completeness (0.95) with gate (mean, min or row), weights ({"completeness": 0.3, "accuracy": 0.3,
+"consistency": 0.2, "integrity": 0.2}), required (column names, or an object of names and weights), implied
+(true), failures (true: keep the keys of rows that fail), digest (true), sample (the share of blocks to read).
+One row: run_id, rows, the four dimensions and the score (0..1, NULL where nothing could be evaluated),
+coverage (share of the weights with evidence), passed and reason. An empty table never passes.
+Errors: 22004 for NULL, 22023 for an unknown option, 42809 for what has no rows or cannot be sampled, 42501
+without SELECT on the table.';
+
+COMMENT ON FUNCTION opdb.quarantine_failures IS 'Sets the rows that failed in a run aside: for one rule, or for all.
+
+They are copied to a table beside theirs, which is called as it is with _quarantine at the end, belongs to the same
+owner and is made if there is none; with "delete" they are deleted from theirs in the same transaction. Only rows
+that still fail are taken. A row that was set aside before for the same run replaces its copy.
+One row: the table, how many rows were copied and deleted, and how many were skipped because they are gone or do
+not fail any more.
+Errors: 22004 for NULL, 42704 for an unknown run or rule, 42501 unless the caller has the rights of the table''s
+owner, 0A000 for a view or a foreign table, 55000 once it is not kept any more which rows failed.';
 
 COMMENT ON FUNCTION opdb.register_environment IS 'Registers another server as an environment: makes its postgres_fdw server and a user mapping for the
 calling role.

@@ -9,7 +9,7 @@ GRANT SELECT ON
     opdb.own_environment, opdb.environment, opdb.environments,
     opdb.event_table, opdb.dead_letters,
     opdb.schema_snapshot, opdb.schema_fact, opdb.schema_snapshots,
-    opdb.quality_rule, opdb.quality_run, opdb.quality_result,
+    opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.quality_scan, opdb.quality_run_scan,
     opdb.deployments,
     opdb.job, opdb.job_state, opdb.job_run, opdb.jobs, opdb.job_runs,
     opdb.index_ledger,
@@ -19,7 +19,7 @@ TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
     opdb.current_environment,
     opdb.schema_fingerprint, opdb.validate_schema, opdb.assert_schema, opdb.schema_drift,
-    opdb.quality_report,
+    opdb.quality_report, opdb.quality_failures, opdb.quality_failures_together, opdb.quality_history,
     opdb.next_run, opdb.pg_cron_jobs, opdb.pg_cron_runs,
     opdb.vacuum_plan,
     opdb.index_advice, opdb.has_index,
@@ -32,7 +32,7 @@ GRANT EXECUTE ON FUNCTION
     opdb.register_environment, opdb.check_environment,
     opdb.create_event_table, opdb.ingest, opdb.create_event_partitions, opdb.event_records, opdb.iso8601_timestamp,
     opdb.capture_schema, opdb.drop_schema_snapshot, opdb.diff_schema,
-    opdb.add_quality_rule, opdb.quality_score,
+    opdb.add_quality_rule, opdb.quality_score, opdb.quarantine_failures,
     opdb.check_compatibility, opdb.verify_column_mapping,
     opdb.pre_deployment_check, opdb.deploy,
     opdb.add_job, opdb.drop_job, opdb.enable_job, opdb.disable_job, opdb.run_job,
@@ -50,6 +50,6 @@ GRANT SELECT ON opdb.deployment TO opdb_operator;
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL TABLES IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA opdb TO opdb_admin;
-GRANT DELETE ON opdb.dead_letter, opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.deployment,
-    opdb.job_run, opdb.dropped_index, opdb.partition_run, opdb.retired_partition TO opdb_admin;
+GRANT DELETE ON opdb.dead_letter, opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.quality_scan,
+    opdb.quality_run_scan, opdb.quality_failure, opdb.deployment, opdb.job_run, opdb.dropped_index, opdb.partition_run, opdb.retired_partition TO opdb_admin;
 GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO opdb_admin;

@@ -18,6 +18,9 @@ static MAX_RUNNING_JOBS: GucSetting<i32> = GucSetting::<i32>::new(5);
 /// A history that nobody shortens fills the disk.
 static JOB_RUN_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(30);
 
+/// Which rows failed can be as much as the table itself.
+static QUALITY_FAILURE_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(30);
+
 pub fn register() {
     GucRegistry::define_string_guc(
         c"opdb.target",
@@ -25,6 +28,16 @@ pub fn register() {
         c"opdb.current_environment() says what it resolves to; production is only ever a target by name.",
         &TARGET,
         GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"opdb.quality_failure_retention",
+        c"For how many days it is kept which rows failed in a quality run.",
+        c"-1 keeps it for good. Of each table the last run's are kept; scores and results always are.",
+        &QUALITY_FAILURE_RETENTION,
+        -1,
+        36_500,
+        GucContext::Sighup,
         GucFlags::default(),
     );
     register_worker();
@@ -98,4 +111,9 @@ pub fn max_running_jobs() -> usize {
 /// None to keep them for good.
 pub fn job_run_retention_days() -> Option<i32> {
     Some(JOB_RUN_RETENTION.get()).filter(|days| *days >= 0)
+}
+
+/// None to keep them for good.
+pub fn quality_failure_retention_days() -> Option<i32> {
+    Some(QUALITY_FAILURE_RETENTION.get()).filter(|days| *days >= 0)
 }

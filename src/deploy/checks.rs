@@ -81,7 +81,7 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
 /// A condition may mean other rows to the owner, as whom they are scored, than to the caller, who sends them.
 fn scored_digest(table: &LocalTable, shipment: &Shipment) -> Result<Option<RowDigest>> {
     let Some(condition) = &shipment.condition else { return Ok(None) };
-    quality::as_scored(table.relation, &table.name, condition, || {
+    quality::as_scored(table.relation, condition, || {
         let sums = spi::read_one(&shipment.digest_here(), &[], |row| {
             let text = |column| row.get::<String>(column).map(Option::unwrap_or_default);
             Ok((text(1)?, text(2)?, text(3)?))

@@ -37,30 +37,144 @@ pub fn parenthesised(text: &str) -> Result<String> {
     let sources = sources.map(|sql| session::c_string(&sql));
     let [bare, enclosed] = sources;
     let (bare, enclosed) = (bare?, enclosed?);
-    let single =
-        subtransaction::run(|| Ok(is_single_expression(&bare) && is_single_expression(&enclosed))).map_err(
-            |failure: Failure| ExpressionError::Syntax { text: text.to_owned(), message: failure.message },
-        )?;
+    let syntax =
+        |failure: Failure| ExpressionError::Syntax { text: text.to_owned(), message: failure.message };
+    let single = placed("SELECT ".len(), || Ok(is_single_expression(&bare))).map_err(syntax)?
+        && placed("SELECT (".len(), || Ok(is_single_expression(&enclosed))).map_err(syntax)?;
     if !single {
         return Err(ExpressionError::NotOne(text.to_owned()).into());
     }
     Ok(format!("({text}\n)"))
 }
 
+/// How far the answer of a condition depends on anything but the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Volatility {
+    /// On nothing else.
+    Immutable,
+    /// On what other tables hold, on settings or on the time, but not within a statement.
+    Stable,
+    /// On each call, or it has effects of its own.
+    Volatile,
+}
+
 /// Whether `condition` calls a function that may answer otherwise for the same row of `table`. Raises what is
 /// wrong with the condition on that table.
-#[allow(unsafe_code)]
 pub fn is_volatile(condition: &str, table: &str) -> Result<bool> {
-    let sql = session::c_string(&format!("SELECT FROM {table} WHERE {condition}"))?;
+    Ok(volatility(condition, table)? == Volatility::Volatile)
+}
+
+/// What the answer of `condition` on the rows of `from` (a table, with an alias or not) depends on.
+///
+/// Errors: what is wrong with the condition there, with the place.
+#[allow(unsafe_code)]
+pub fn volatility(condition: &str, from: &str) -> Result<Volatility> {
+    let qualification = analysed(condition, from)?;
+    // SAFETY: a tree that the analyser made.
+    unsafe {
+        Ok(match () {
+            () if pg_sys::contain_volatile_functions(qualification) => Volatility::Volatile,
+            () if pg_sys::contain_mutable_functions(qualification)
+                || pg_sys::checkExprHasSubLink(qualification) =>
+            {
+                Volatility::Stable
+            }
+            () => Volatility::Immutable,
+        })
+    }
+}
+
+/// Whether CHECK constraints of the table (as the catalog stores them) leave no row for which the condition is false,
+/// as far as the planner's prover sees. The condition must be immutable.
+#[allow(unsafe_code)]
+pub fn is_implied(condition: &str, from: &str, constraints: &[String]) -> Result<bool> {
+    let qualification = analysed(condition, from)?;
+    let stored: Vec<_> = constraints.iter().map(|tree| session::c_string(tree)).collect::<Result<_>>()?;
+    // SAFETY: trees that the analyser made, or made once and stored in the catalog; treated as ALTER TABLE does when it
+    // looks for a constraint that implies another.
+    unsafe {
+        let clauses = |node: *mut pg_sys::Node, is_check: bool| {
+            let node = pg_sys::eval_const_expressions(std::ptr::null_mut(), node);
+            pg_sys::make_ands_implicit(pg_sys::canonicalize_qual(node.cast(), is_check))
+        };
+        let mut known = std::ptr::null_mut();
+        for tree in &stored {
+            known = pg_sys::list_concat(known, clauses(pg_sys::stringToNode(tree.as_ptr()).cast(), true));
+        }
+        Ok(pg_sys::predicate_implied_by(clauses(qualification, true), known, true))
+    }
+}
+
+/// A condition on the rows of `from`, with names and types looked up.
+#[allow(unsafe_code)]
+fn analysed(condition: &str, from: &str) -> Result<*mut pg_sys::Node> {
+    let before = format!("SELECT FROM {from} WHERE ");
+    let sql = session::c_string(&format!("{before}{condition}"))?;
     // SAFETY: the parser and the analyser allocate in the current memory context and raise their own errors;
     // the statement is one SELECT, so the list holds one RawStmt and the query has a FROM-WHERE tree.
-    unsafe {
+    let parenthesis = usize::from(condition.starts_with('('));
+    placed(before.chars().count() + parenthesis, || unsafe {
         let statements = pg_sys::raw_parser(sql.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
         let raw = (*(*statements).elements).ptr_value.cast::<pg_sys::RawStmt>();
         let query =
             pg_sys::parse_analyze_fixedparams(raw, sql.as_ptr(), std::ptr::null(), 0, std::ptr::null_mut());
-        Ok(pg_sys::contain_volatile_functions((*(*query).jointree).quals))
+        Ok((*(*query).jointree).quals)
+    })
+}
+
+/// Runs `work`, and says in its failure at which character the server found what is wrong; `before` are not the
+/// user's.
+#[allow(unsafe_code)]
+fn placed<T>(before: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let mut position = 0;
+    let result = {
+        // SAFETY: `position` outlives the callback, which is taken off the stack at the end of this block, also when an
+        // error passes.
+        let mut callback = pg_sys::ErrorContextCallback {
+            previous: unsafe { pg_sys::error_context_stack },
+            callback: Some(note_position),
+            arg: (&raw mut position).cast(),
+        };
+        let _pushed = Pushed::new(&raw mut callback);
+        subtransaction::run(work)
+    };
+    result.map_err(|failure: Failure| match usize::try_from(position) {
+        Ok(position) if position > before => Failure {
+            message: format!("{} (at character {})", failure.message, position - before),
+            ..failure
+        },
+        _ => failure,
+    })
+}
+
+/// A callback on the server's stack of those that add to an error.
+struct Pushed(*mut pg_sys::ErrorContextCallback);
+
+#[allow(unsafe_code)]
+impl Pushed {
+    fn new(callback: *mut pg_sys::ErrorContextCallback) -> Self {
+        // SAFETY: main thread; the caller keeps the callback until this is dropped.
+        let previous = unsafe { pg_sys::error_context_stack };
+        unsafe { pg_sys::error_context_stack = callback };
+        Self(previous)
     }
+}
+
+#[allow(unsafe_code)]
+impl Drop for Pushed {
+    fn drop(&mut self) {
+        // SAFETY: what was on the stack before is still alive.
+        unsafe { pg_sys::error_context_stack = self.0 };
+    }
+}
+
+/// # Safety
+/// Called while an error is reported; `position` is where to keep the place that it names.
+#[pg_guard]
+#[allow(unsafe_code)]
+unsafe extern "C-unwind" fn note_position(position: *mut std::ffi::c_void) {
+    // SAFETY: as above.
+    unsafe { *position.cast::<i32>() = pg_sys::geterrposition() };
 }
 
 #[allow(unsafe_code)]

@@ -95,19 +95,19 @@ fn parse(text: &str) -> Result<Vec<String>> {
     }
 }
 
+/// Errors: 42622 for what the server would cut off.
+pub fn check_length(name: &str) -> Result<()> {
+    if name.len() <= MAX_IDENTIFIER_BYTES {
+        return Ok(());
+    }
+    Err(NameError::TooLong { name: name.to_owned(), bytes: name.len(), limit: MAX_IDENTIFIER_BYTES }.into())
+}
+
 /// Parses `table` or `schema.table`. A name without a schema goes to the first schema of the caller's
 /// `search_path`, as CREATE TABLE would put it.
 pub fn parse_new(text: &str) -> Result<Qualified> {
     let parts = parse(text)?;
-    let too_long = parts.iter().find(|part| part.len() > MAX_IDENTIFIER_BYTES);
-    if let Some(name) = too_long {
-        return Err(NameError::TooLong {
-            name: name.clone(),
-            bytes: name.len(),
-            limit: MAX_IDENTIFIER_BYTES,
-        }
-        .into());
-    }
+    parts.iter().try_for_each(|part| check_length(part))?;
     match <[String; 2]>::try_from(parts) {
         Ok([schema, name]) => {
             let known = spi::read_value::<bool>(

@@ -7,7 +7,9 @@ use pgrx::spi::{self, SpiHeapTupleData};
 
 use super::error::Result;
 use super::role::acting_as;
+use super::session::check_writable;
 use super::spi::{read_value, write as write_as_caller, write_returning as write_returning_as_caller};
+use super::spool::Spool;
 
 /// Runs a statement that writes to opdb's own tables and to nothing else: it must hold no SQL and call no
 /// function of a user's. Returns how many rows it touched.
@@ -30,6 +32,12 @@ pub fn write_value<'a, T: pgrx::IntoDatum + pgrx::FromDatum>(
     args: &[DatumWithOid<'a>],
 ) -> Result<Option<T>> {
     Ok(write_returning(sql, args, |row| row.get::<T>(1))?.pop().flatten())
+}
+
+/// `write` that takes rows from a spool.
+pub fn write_from<'a>(spool: &Spool, sql: &str, args: &[DatumWithOid<'a>]) -> Result<()> {
+    check_writable()?;
+    acting_as(owner()?, || spool.query(sql, args, |_| Ok(()))).map(drop)
 }
 
 /// Runs `work`, which reads catalogs and opdb's own tables and runs no code of a user's, as the owner: everybody gets

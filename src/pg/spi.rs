@@ -45,7 +45,7 @@ pub fn read_now<'a, T>(
 
 /// pgrx itself reads on the statement's snapshot only until the transaction has written something.
 #[allow(unsafe_code)]
-fn read_rows<T>(
+pub(super) fn read_rows<T>(
     sql: &CStr,
     args: &[DatumWithOid],
     on_statement_snapshot: bool,
@@ -66,6 +66,16 @@ fn read_rows<T>(
             0,
         );
         Spi::check_status(status)?;
+        rows_of_answer(row)
+    }
+}
+
+/// # Safety
+/// SPI is connected and has just run a statement.
+#[allow(unsafe_code)]
+unsafe fn rows_of_answer<T>(row: &mut impl FnMut(SpiHeapTupleData) -> spi::Result<T>) -> spi::Result<Vec<T>> {
+    // SAFETY: the table of rows, if there is one, is freed when SPI disconnects.
+    unsafe {
         let Some(table) = pg_sys::SPI_tuptable.as_mut() else {
             return Ok(Vec::new());
         };
@@ -75,6 +85,53 @@ fn read_rows<T>(
                 tuple.map_or(Err(spi::SpiError::InvalidPosition), &mut *row)
             })
             .collect()
+    }
+}
+
+/// A query that changes nothing and is run again and again, on the snapshot of the statement that called opdb.
+pub struct Plan(pg_sys::SPIPlanPtr);
+
+#[allow(unsafe_code)]
+impl Plan {
+    pub fn new(sql: &str, parameters: &[pg_sys::Oid]) -> Result<Self> {
+        let sql = c_string(sql)?;
+        let mut types = parameters.to_vec();
+        Ok(Spi::connect(|_| {
+            // SAFETY: SPI is connected; the types live through the call; what is kept no longer belongs to SPI.
+            unsafe {
+                let plan = pg_sys::SPI_prepare(sql.as_ptr(), types.len() as i32, types.as_mut_ptr());
+                if plan.is_null() {
+                    Spi::check_status(pg_sys::SPI_result)?;
+                }
+                Spi::check_status(pg_sys::SPI_keepplan(plan))?;
+                Ok::<_, spi::SpiError>(Self(plan))
+            }
+        })?)
+    }
+
+    /// Maps each row of the answer.
+    pub fn read<'a, T>(
+        &self,
+        args: &[DatumWithOid<'a>],
+        mut row: impl FnMut(SpiHeapTupleData) -> spi::Result<T>,
+    ) -> Result<Vec<T>> {
+        let (_, mut values, nulls) = raw(args);
+        Ok(Spi::connect(|_| {
+            // SAFETY: as in `read_rows`; the plan was kept.
+            unsafe {
+                let status = pg_sys::SPI_execute_plan(self.0, values.as_mut_ptr(), nulls.as_ptr(), true, 0);
+                Spi::check_status(status)?;
+                rows_of_answer(&mut row)
+            }
+        })?)
+    }
+}
+
+#[allow(unsafe_code)]
+impl Drop for Plan {
+    fn drop(&mut self) {
+        // SAFETY: kept by `new`, and freed only here.
+        unsafe { pg_sys::SPI_freeplan(self.0) };
     }
 }
 

@@ -14,12 +14,34 @@ pub enum QualityError {
     UnknownColumn { table: String, column: String },
     #[error("rule \"{rule}\" needs {needs}")]
     Incomplete { rule: &'static str, needs: &'static str },
+    #[error("rule \"{rule}\" needs the argument \"{argument}\"")]
+    MissingArgument { rule: &'static str, argument: &'static str },
+    #[error("{table} has a rule \"{name}\" already")]
+    NameTaken { table: String, name: String },
+    #[error("\"{0}\" calls a volatile function")]
+    Volatile(String),
+    #[error("column \"{0}\" is neither a date nor a timestamp")]
+    NotATime(String),
+    #[error("the values of column \"{0}\" are in no order that a distance could be measured in")]
+    NotOrdered(String),
+    #[error("{relation} is {what}")]
+    NotScorable { relation: String, what: String },
+    #[error("{0} cannot be sampled")]
+    NoSample(String),
     #[error("rule \"{rule}\" has no argument \"{argument}\"")]
     UnknownArgument { rule: &'static str, argument: String },
     #[error("{0}")]
     OutOfRange(&'static str),
     #[error("rule \"{rule}\" cannot be evaluated on {table}: {reason}")]
     NotEvaluable { rule: &'static str, table: String, reason: String },
+    #[error("row security hides rows of {0}")]
+    HiddenRows(String),
+    #[error("run {run_id} has no rule {rule_id}")]
+    NotInRun { run_id: i64, rule_id: i64 },
+    #[error("it is not kept any more which rows failed in run {0}")]
+    Forgotten(i64),
+    #[error("rows of {0} cannot be set aside")]
+    NoQuarantine(String),
     #[error("must be owner of table {0}")]
     NotOwner(String),
     #[error("permission denied for table {0}")]
@@ -31,7 +53,7 @@ pub enum QualityError {
     #[error("unknown option \"{0}\"")]
     UnknownOption(String),
     #[error("option \"{option}\" must be {needs}")]
-    InvalidOption { option: String, needs: &'static str },
+    InvalidOption { option: String, needs: String },
     #[error("quality run {0} does not exist")]
     UnknownRun(i64),
 }
@@ -40,12 +62,20 @@ impl Report for QualityError {
     fn sqlstate(&self) -> PgSqlErrorCode {
         match self {
             Self::UnknownColumn { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
-            Self::NotEvaluable { .. } => PgSqlErrorCode::ERRCODE_INVALID_COLUMN_DEFINITION,
-            Self::NotOwner(_) | Self::NotReadable(_) | Self::ForeignCondition(_) => {
+            Self::NotEvaluable { .. } | Self::NotATime(_) | Self::NotOrdered(_) => {
+                PgSqlErrorCode::ERRCODE_INVALID_COLUMN_DEFINITION
+            }
+            Self::Volatile(_) => PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION,
+            Self::NameTaken { .. } => PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
+            Self::NotScorable { .. } | Self::NoSample(_) => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+            Self::NotOwner(_) | Self::NotReadable(_) | Self::ForeignCondition(_) | Self::HiddenRows(_) => {
                 PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
             }
-            Self::UnknownRun(_) => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
-            Self::ForcedRowSecurity(_) => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            Self::UnknownRun(_) | Self::NotInRun { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+            Self::Forgotten(_) => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Self::ForcedRowSecurity(_) | Self::NoQuarantine(_) => {
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED
+            }
             _ => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
         }
     }
@@ -55,15 +85,41 @@ impl Report for QualityError {
             Self::UnknownDimension(_) => {
                 format!("Use one of: {}.", Dimension::ALL.map(Dimension::as_str).join(", "))
             }
-            Self::UnknownRule(_) => format!("Use one of: {}.", Check::NAMES.join(", ")),
+            Self::UnknownRule(_) => format!("Use one of: {}.", Check::names().collect::<Vec<_>>().join(", ")),
             Self::UnknownColumn { .. } => {
                 "Column names are taken as they stand, without folding case.".into()
             }
-            Self::Incomplete { rule, .. } | Self::UnknownArgument { rule, .. } => {
-                format!("Its arguments are: {}.", Check::arguments(rule))
+            Self::Incomplete { rule, .. }
+            | Self::MissingArgument { rule, .. }
+            | Self::UnknownArgument { rule, .. } => {
+                format!("Its arguments are: {}. Each rule takes {{\"where\": condition}} too.", Check::arguments(rule))
             }
+            Self::NameTaken { .. } => "Choose another name, or delete that rule from opdb.quality_rule.".into(),
+            Self::Volatile(_) => {
+                "A rule must say the same of a row each time, and change nothing: use functions that are declared \
+                 STABLE or IMMUTABLE, and are."
+                    .into()
+            }
+            Self::NotATime(_) => "Freshness is measured by a date, timestamp or timestamptz.".into(),
+            Self::NotOrdered(_) => "Use the method \"psi\", or a column of numbers or times.".into(),
+            Self::NotScorable { .. } => {
+                "Name a table, a partitioned table, a view, a materialized view or a foreign table.".into()
+            }
+            Self::NoSample(_) => {
+                "Blocks are sampled of tables and materialized views whose owner may read every partition: leave out \
+                 \"sample\"."
+                    .into()
+            }
+            Self::HiddenRows(_) => "Ask as a role to which the table's policies do not apply.".into(),
+            Self::NotInRun { run_id, .. } => {
+                format!("SELECT rule_id, rule, columns FROM opdb.quality_report({run_id}) lists its rules.")
+            }
+            Self::Forgotten(_) => {
+                "Score the table again; opdb.quality_failure_retention says for how many days failures are kept.".into()
+            }
+            Self::NoQuarantine(_) => "Only rows of tables can be found again.".into(),
             Self::OutOfRange(_) => {
-                "weight is greater than 0, threshold between 0 and 1, severity error or warning.".into()
+                "weight is greater than 0, threshold between 0 and 1, severity error or warn.".into()
             }
             Self::NotEvaluable { .. } => "Check the types of the columns and of the arguments; a function outside the table's schema needs its own.".into(),
             Self::ForcedRowSecurity(table) => format!(
@@ -80,8 +136,9 @@ impl Report for QualityError {
                 "A rule is evaluated with the rights of the table's owner, so only the owner adds one.".into()
             }
             Self::UnknownOption(_) | Self::InvalidOption { .. } => {
-                "Options: threshold (0..1, default 0.95), min_coverage (0..1, default 0.5), weights \
-                 (an object with completeness, accuracy, consistency, integrity)."
+                "Options: threshold (0.95), min_coverage (0.5), min_completeness (0.95), gate (mean, min or row), weights \
+                 (an object with completeness, accuracy, consistency, integrity), required (column names), implied, \
+                 failures, digest (true or false), sample (a share of the blocks)."
                     .into()
             }
             Self::UnknownRun(_) => "opdb.quality_score returns the run_id.".into(),

@@ -1,77 +1,64 @@
-//! The rules that a table implies by being what it is. What a validated constraint guarantees is not looked
-//! for again.
+//! The rules that a table implies by being what it is.
 
 use opdb_core::quality::Dimension;
 
-use super::rule::Check;
-use super::run::{Evidence, Rule};
+use super::rule::{Check, Evidence, ReferencedKey, Rule};
+use super::table::{Column, Kind, Table};
 use crate::ingest::EventTable;
 use crate::pg::error::Result;
-use crate::pg::name::identifier;
-use crate::pg::types::Regclass;
 use crate::pg::{expression, spi};
 
-pub fn rules(table: Regclass) -> Result<Vec<Rule>> {
-    let mut rules = column_rules(table)?;
+/// What is required where nobody says so.
+const USUALLY_REQUIRED: [&str; 5] = ["id", "title", "content", "source", "timestamp"];
+
+/// All but those about completeness, which depend on what is required.
+pub fn rules(table: &Table) -> Result<Vec<Rule>> {
+    let mut rules: Vec<Rule> = table
+        .columns
+        .iter()
+        .filter(|column| column.is_time || column.can_be_nan)
+        .map(|column| {
+            let columns = vec![column.name.clone()];
+            Rule::new(Dimension::Accuracy, Check::Finite, columns, Evidence::Measured)
+        })
+        .collect();
     rules.extend(constraint_rules(table)?);
-    if let Some(events) = EventTable::find(table)? {
+    if let Some(events) = EventTable::find(table.relation)? {
         rules.extend(event_rules(&events)?);
     }
-    if has_children(table)? {
-        // A constraint of the parent says nothing of all the rows that a query on the parent reads.
-        rules.iter_mut().for_each(|rule| rule.evidence = Evidence::Measured);
-    }
     Ok(rules)
 }
 
-fn has_children(table: Regclass) -> Result<bool> {
-    let found = spi::read_value::<bool>(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_inherits i
-                        JOIN pg_catalog.pg_class c ON c.oid = i.inhparent AND c.relkind = 'r' WHERE c.oid = $1)",
-        &[table.into()],
-    )?;
-    Ok(found == Some(true))
+/// The columns that are required if neither the options nor a rule say which: of some usual names those that there are,
+/// or else what the table itself requires.
+pub fn required(table: &Table) -> Vec<String> {
+    let usual: Vec<String> = USUALLY_REQUIRED
+        .iter()
+        .filter(|name| table.column(name).is_some())
+        .map(|&name| name.into())
+        .collect();
+    if !usual.is_empty() {
+        return usual;
+    }
+    table.columns.iter().filter(|column| column.not_null).map(|column| column.name.clone()).collect()
 }
 
-/// A required column must have a value that says something; a time must be a time and a number a number.
-fn column_rules(table: Regclass) -> Result<Vec<Rule>> {
-    let columns = spi::read(
-        "SELECT a.attname::text,
-                a.attnotnull AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint o
-                                             WHERE o.conrelid = a.attrelid AND o.contype = 'n'
-                                               AND o.conkey = ARRAY[a.attnum] AND NOT o.convalidated),
-                t.typcategory::text, t.typname::text
-         FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-         WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
-        &[table.into()],
-        |row| {
-            let text = |column| row.get::<String>(column).map(Option::unwrap_or_default);
-            Ok((text(1)?, row.get::<bool>(2)?.unwrap_or(false), text(3)?, text(4)?))
+/// The rule that a column has a value that says something. One for a column that there is not is broken.
+pub fn completeness(table: &Table, name: &str) -> Rule {
+    let columns = vec![name.to_owned()];
+    let rule = |check, evidence| Rule::new(Dimension::Completeness, check, columns.clone(), evidence);
+    match table.column(name) {
+        Some(Column { kind: Kind::Other, .. }) => rule(Check::NotNull, Evidence::Measured),
+        Some(_) => rule(Check::NotBlank { placeholders: Vec::new() }, Evidence::Measured),
+        None => Rule {
+            check: Err(format!("column \"{name}\" does not exist")),
+            ..rule(Check::NotNull, Evidence::Measured)
         },
-    )?;
-    let mut rules = Vec::new();
-    for (column, required, category, data_type) in columns {
-        let quoted = identifier(&column);
-        if required {
-            rules.push(Rule::implied(Dimension::Completeness, Check::NotNull, &column, Evidence::Constraint));
-        }
-        if required && category == "S" {
-            let check = Check::NotBlank { placeholders: Vec::new() };
-            rules.push(Rule::implied(Dimension::Completeness, check, &column, Evidence::Measured));
-        }
-        let sane = match data_type.as_str() {
-            "date" | "timestamp" | "timestamptz" => format!("pg_catalog.isfinite({quoted})"),
-            "numeric" | "float4" | "float8" => format!("{quoted} <> 'NaN'"),
-            "jsonb" if required => format!("pg_catalog.jsonb_typeof({quoted}) <> 'null'"),
-            _ => continue,
-        };
-        rules.push(Rule::implied_expression(Dimension::Accuracy, &sane, &[column])?);
     }
-    Ok(rules)
 }
 
 /// Constraints: proven where PostgreSQL has validated them, measured where it has not.
-fn constraint_rules(table: Regclass) -> Result<Vec<Rule>> {
+fn constraint_rules(table: &Table) -> Result<Vec<Rule>> {
     let constraints = spi::read(
         "SELECT o.contype::text,
                 o.convalidated AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t
@@ -88,7 +75,7 @@ fn constraint_rules(table: Regclass) -> Result<Vec<Rule>> {
                       ORDER BY k.place)
          FROM pg_catalog.pg_constraint o
          WHERE o.conrelid = $1 AND o.contype IN ('p', 'u', 'c', 'f') ORDER BY o.contype, o.conname",
-        &[table.into()],
+        &[table.relation.into()],
         |row| {
             Ok((
                 row.get::<String>(1)?.unwrap_or_default(),
@@ -106,14 +93,18 @@ fn constraint_rules(table: Regclass) -> Result<Vec<Rule>> {
             let (dimension, check) = match kind.as_str() {
                 "p" => (Dimension::Integrity, Check::Unique),
                 "u" => (Dimension::Consistency, Check::Unique),
-                "f" => (Dimension::Integrity, Check::ForeignKey { table: referenced, columns: theirs }),
+                "f" => {
+                    let key = ReferencedKey { table: referenced, columns: theirs, is_unique: false };
+                    (Dimension::Integrity, Check::ForeignKey(key))
+                }
                 _ => {
                     let dimension =
                         if columns.len() > 1 { Dimension::Consistency } else { Dimension::Accuracy };
                     (dimension, Check::Expression { expression: expression::parenthesised(&condition)? })
                 }
             };
-            let evidence = if validated { Evidence::Constraint } else { Evidence::Measured };
+            let is_proven = validated && table.constraints_hold;
+            let evidence = if is_proven { Evidence::Constraint } else { Evidence::Measured };
             Ok(Rule { is_primary_key: kind == "p", ..Rule::new(dimension, check, columns, evidence) })
         })
         .collect()
@@ -121,31 +112,24 @@ fn constraint_rules(table: Regclass) -> Result<Vec<Rule>> {
 
 /// Events happen once and not after they were received, and every one is where its key says.
 fn event_rules(events: &EventTable) -> Result<Vec<Rule>> {
-    let not_after_arrival = "occurred_at <= created_at + '1 day'::interval";
     let mut rules = vec![
-        Rule::implied_expression(
-            Dimension::Accuracy,
-            "pg_catalog.jsonb_typeof(payload) = 'object'",
-            &["payload".into()],
-        )?,
-        Rule::implied_expression(
+        Rule::expression(Dimension::Accuracy, "pg_catalog.jsonb_typeof(payload) = 'object'", &["payload"])?,
+        Rule::expression(
             Dimension::Consistency,
-            not_after_arrival,
-            &["occurred_at".into(), "created_at".into()],
+            "occurred_at <= created_at + '1 day'::interval",
+            &["occurred_at", "created_at"],
         )?,
     ];
     if let Some(keys) = &events.keys {
-        rules.push(Rule::implied(Dimension::Consistency, Check::Unique, "source_id", Evidence::Measured));
-        let has_key = format!(
-            "EXISTS (SELECT FROM {} k WHERE k.source_id = t.source_id AND k.id = t.id \
-             AND k.occurred_at = t.occurred_at)",
-            keys.sql()
-        );
-        rules.push(Rule::implied_expression(
-            Dimension::Integrity,
-            &has_key,
-            &["source_id".into(), "id".into(), "occurred_at".into()],
-        )?);
+        rules.push(Rule::new(
+            Dimension::Consistency,
+            Check::Unique,
+            vec!["source_id".into()],
+            Evidence::Measured,
+        ));
+        let columns: Vec<String> = ["source_id", "id", "occurred_at"].map(str::to_owned).into();
+        let key = ReferencedKey { table: keys.sql(), columns: columns.clone(), is_unique: true };
+        rules.push(Rule::new(Dimension::Integrity, Check::ForeignKey(key), columns, Evidence::Measured));
     }
     Ok(rules)
 }

@@ -3,6 +3,7 @@
 use pgrx::pg_sys;
 
 use super::error::QualityError;
+use super::table::Table;
 use crate::pg::error::Result;
 use crate::pg::name::Qualified;
 use crate::pg::types::Regclass;
@@ -22,13 +23,14 @@ impl Scorer {
     /// Errors: 0A000 if the policies hide rows from the owner that the caller sees, 42501 if the caller may not
     /// read the table, or gives a `condition` of its own to be evaluated beside the rules without having the
     /// owner's rights.
-    pub fn new(table: Regclass, name: &Qualified, condition: Option<&str>) -> Result<Self> {
+    pub fn new(table: &Table, condition: Option<&str>) -> Result<Self> {
+        let name = &table.name;
         let row = spi::read_one(
             "SELECT c.relowner, pg_catalog.has_table_privilege(c.oid, 'SELECT'),
                     pg_catalog.pg_has_role(c.relowner, 'USAGE'), pg_catalog.row_security_active(c.oid),
                     c.relrowsecurity AND c.relforcerowsecurity
              FROM pg_catalog.pg_class c WHERE c.oid = $1",
-            &[table.into()],
+            &[table.relation.into()],
             |row| {
                 let flag = |column| row.get::<bool>(column).map(|flag| flag.unwrap_or(false));
                 Ok((row.get::<pg_sys::Oid>(1)?, flag(2)?, flag(3)?, flag(4)?, flag(5)?))
@@ -37,7 +39,7 @@ impl Scorer {
         let Some((owner, true, has_owners_rights, row_security, is_forced)) = row else {
             return Err(QualityError::NotReadable(name.sql()).into());
         };
-        let schemas = session::trusted(&schemas(table, name)?, owner.unwrap_or(pg_sys::InvalidOid))?;
+        let schemas = session::trusted(&schemas(table.relation, name)?, owner.unwrap_or(pg_sys::InvalidOid))?;
         if row_security {
             return Ok(Self { schemas, owner: None });
         }
@@ -48,6 +50,35 @@ impl Scorer {
             return Err(QualityError::ForeignCondition(name.sql()).into());
         }
         Ok(Self { schemas, owner })
+    }
+
+    /// Errors: 42501 if row security hides rows from the caller.
+    pub fn check_sees_all(&self, table: &Table) -> Result<()> {
+        match self.owner {
+            Some(_) => Ok(()),
+            None => Err(QualityError::HiddenRows(table.name.sql()).into()),
+        }
+    }
+
+    /// Errors: 42501 unless the caller has the rights of the table's owner, and sees every row.
+    pub fn check_is_owner(&self, table: &Table) -> Result<()> {
+        self.check_sees_all(table)?;
+        super::check_owner(table.relation, &table.name)
+    }
+
+    /// Whether the relations that hold the table's rows can be read one by one and show the same rows as the table does:
+    /// rights and policies that are looked at are those of the relation that a query names.
+    pub fn may_read_members(&self, table: &Table) -> Result<bool> {
+        let Some(owner) = self.owner else { return Ok(false) };
+        let members: Vec<pg_sys::Oid> = table.members.iter().map(|member| member.relation.0).collect();
+        let may = spi::read_value::<bool>(
+            "SELECT coalesce(pg_catalog.bool_and(pg_catalog.has_table_privilege($1, c.oid, 'SELECT')
+                                                 AND NOT c.relrowsecurity
+                                                 AND pg_catalog.has_schema_privilege($1, c.relnamespace, 'USAGE')), true)
+             FROM pg_catalog.pg_class c WHERE c.oid = ANY ($2) AND c.oid <> $3",
+            &[owner.into(), members.into(), table.relation.into()],
+        )?;
+        Ok(may == Some(true))
     }
 
     pub fn run<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {

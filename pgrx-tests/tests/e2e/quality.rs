@@ -93,7 +93,8 @@ fn weights_options_and_coverage_are_told() {
         [["0.5000", "1.0000", "NULL", "NULL", "0.7500", "0.6000", "f"]]
     );
     let options =
-        r#", '{"weights": {"completeness": 1, "accuracy": 3}, "threshold": 0.8, "min_coverage": 1}')"#;
+        r#", '{"weights": {"completeness": 1, "accuracy": 3}, "threshold": 0.8, "min_coverage": 1,
+            "min_completeness": 0.5}')"#;
     assert_eq!(
         rows(&mut client, &format!("{run}{options}")),
         [["0.5000", "1.0000", "NULL", "NULL", "0.8750", "1.0000", "t"]]

@@ -1,8 +1,12 @@
 //! Scoring: from how many checks passed to one number, exactly.
 
+pub mod anomaly;
+pub mod drift;
+pub mod interval;
+
 use num_bigint::BigInt;
 use num_rational::BigRational;
-use num_traits::{One, Zero};
+use num_traits::{One, Signed, Zero};
 
 /// What a rule says something about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,13 +54,32 @@ pub struct Outcome {
     pub weight: BigRational,
     pub evaluated: i64,
     pub passed: i64,
+    /// Where the rule measures something else than how many values are good.
+    pub measured: Option<BigRational>,
 }
 
 impl Outcome {
     /// The share that passed; `None` if there was nothing to look at.
     pub fn ratio(&self) -> Option<BigRational> {
+        if self.measured.is_some() {
+            return self.measured.clone();
+        }
         (self.evaluated > 0).then(|| BigRational::new(self.passed.into(), self.evaluated.into()))
     }
+
+    /// What the ratio is at least, if the values were a sample.
+    pub fn lower_bound(&self) -> Option<BigRational> {
+        if self.measured.is_some() {
+            return self.measured.clone();
+        }
+        interval::wilson_lower(self.passed, self.evaluated)
+    }
+}
+
+/// How close two totals are: 1 - |x - y| / max(|x|, |y|, 1), and 0 for what is further apart.
+pub fn agreement(x: &BigRational, y: &BigRational) -> BigRational {
+    let greatest = x.abs().max(y.abs()).max(BigRational::one());
+    (BigRational::one() - (x - y).abs() / greatest).max(BigRational::zero())
 }
 
 /// The scores of a table. A dimension in which nothing was evaluated has none and does not count, and
@@ -77,12 +100,25 @@ impl Score {
 /// Weighted mean of the rules' ratios in each dimension, and of the dimensions in all (ISO/IEC 25024 ratios
 /// X = A/B). Ratios are weighted, not counts: a rule on a long table does not drown the others.
 pub fn score(outcomes: &[Outcome], weights: &[BigRational; 4]) -> Score {
+    score_by(outcomes, weights, Outcome::ratio)
+}
+
+/// `score` of what is at least true, if the values were a sample.
+pub fn lowest_score(outcomes: &[Outcome], weights: &[BigRational; 4]) -> Score {
+    score_by(outcomes, weights, Outcome::lower_bound)
+}
+
+fn score_by(
+    outcomes: &[Outcome],
+    weights: &[BigRational; 4],
+    ratio: fn(&Outcome) -> Option<BigRational>,
+) -> Score {
     let dimensions = Dimension::ALL.map(|dimension| {
         weighted_mean(
             outcomes
                 .iter()
                 .filter(|outcome| outcome.dimension == dimension)
-                .filter_map(|outcome| Some((outcome.weight.clone(), outcome.ratio()?))),
+                .filter_map(|outcome| Some((outcome.weight.clone(), ratio(outcome)?))),
         )
     });
     let scored = || {
@@ -142,7 +178,7 @@ mod tests {
     use super::*;
 
     fn outcome(dimension: Dimension, passed: i64, evaluated: i64) -> Outcome {
-        Outcome { dimension, weight: BigRational::one(), evaluated, passed }
+        Outcome { dimension, weight: BigRational::one(), evaluated, passed, measured: None }
     }
 
     fn weights() -> [BigRational; 4] {
@@ -192,6 +228,20 @@ mod tests {
         assert!(ratio < threshold);
         assert_eq!(to_decimal(&BigRational::new(99_999.into(), 100_000.into()), 2), "0.99");
         assert!(outcome(Dimension::Accuracy, 95_000, 100_000).ratio().unwrap() >= threshold);
+    }
+
+    #[test]
+    fn totals_agree_as_far_as_they_are_close() {
+        let number = |text| parse_decimal(text).unwrap();
+        for (x, y, expected) in [
+            ("100", "100", "1.0000"),
+            ("95", "100", "0.9500"),
+            ("0", "0", "1.0000"),
+            ("0", "0.25", "0.7500"),
+            ("-5", "5", "0.0000"),
+        ] {
+            assert_eq!(to_decimal(&agreement(&number(x), &number(y)), 4), expected, "{x} and {y}");
+        }
     }
 
     #[test]

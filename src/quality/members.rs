@@ -1,0 +1,183 @@
+//! The passes over the relations that hold a table's rows, one after the other, and what need not be read again.
+
+use super::careful;
+use super::error::QualityError;
+use super::kept::{self, Identity};
+use super::options::Options;
+use super::run::{KeptScan, sample_clause};
+use super::scan::{Grouping, Scan, Source, Tally};
+use super::scorer::Scorer;
+use super::table::{Member, Table};
+use crate::pg::error::Result;
+use crate::pg::expression::{self, Volatility};
+use crate::pg::{spi, visibility};
+
+/// The relations of a table, each with the rows that are scored.
+pub struct Members<'a> {
+    table: &'a Table,
+    scorer: &'a Scorer,
+    condition: Option<&'a str>,
+    is_sample: bool,
+    sources: Vec<(Member, Source)>,
+    /// Whether the sources are the relations themselves, and not a query on the table that they belong to.
+    are_separate: bool,
+    scans: Vec<KeptScan>,
+}
+
+/// What the passes over the rows found.
+#[derive(Default)]
+pub struct Found {
+    pub tally: Tally,
+    /// What could not be evaluated, and why: cells of one relation, and rules of all.
+    pub broken: Vec<(usize, String)>,
+}
+
+impl<'a> Members<'a> {
+    pub fn of(
+        table: &'a Table,
+        scorer: &'a Scorer,
+        condition: Option<&'a str>,
+        options: &Options,
+    ) -> Result<Self> {
+        let sample = options.sample.as_ref().map(sample_clause);
+        let are_separate = scorer.may_read_members(table)?;
+        if sample.is_some() && !are_separate {
+            return Err(QualityError::NoSample(table.name.sql()).into());
+        }
+        let sources = match are_separate {
+            true => table
+                .members
+                .iter()
+                .map(|member| (member.clone(), Source::member(table, member, condition, sample.as_deref())))
+                .collect(),
+            false => {
+                let member = Member { relation: table.relation, name: table.name.clone(), is_heap: false };
+                vec![(member, Source::whole(table, condition))]
+            }
+        };
+        let is_sample = sample.is_some();
+        Ok(Self { table, scorer, condition, is_sample, sources, are_separate, scans: Vec::new() })
+    }
+
+    /// Makes the pass over every relation; `positions` are the rules of the cells, and `required` are cells.
+    pub fn scan(&mut self, scan: &Scan, positions: &[usize], required: &[usize]) -> Result<Found> {
+        let mut found = Found::default();
+        found.tally.evaluated = vec![0; scan.cells.len()];
+        found.tally.passed = vec![0; scan.cells.len()];
+        let can_be_kept = self.can_be_kept(scan)?;
+        for place in 0..self.sources.len() {
+            let identity = if can_be_kept { self.identity(scan, place, required)? } else { None };
+            let (one, scan_id) = self.scan_one(scan, place, required, identity.as_ref())?;
+            found.broken.extend(one.broken.into_iter().map(|(cell, reason)| (positions[cell], reason)));
+            found.tally.add(&one.tally);
+            let positions = positions.iter().map(|position| *position as i32).collect();
+            self.scans.push(KeptScan { scan_id, positions });
+        }
+        Ok(found)
+    }
+
+    fn scan_one(
+        &self,
+        scan: &Scan,
+        place: usize,
+        required: &[usize],
+        identity: Option<&Identity>,
+    ) -> Result<(Found, i64)> {
+        let (member, source) = &self.sources[place];
+        if let Some(identity) = identity
+            && let Some((scan_id, tally)) = kept::find(member, identity)?
+        {
+            return Ok((Found { tally, broken: Vec::new() }, scan_id));
+        }
+        let outcome = self.scorer.run(|| careful::run(scan, source, member, self.is_sample))?;
+        let tally = scan.tally(&outcome.passed, required)?;
+        let scan_id = kept::keep(member, identity, &tally)?;
+        outcome.passed.keep_failures(scan_id)?;
+        outcome.passed.end();
+        Ok((Found { tally, broken: outcome.broken }, scan_id))
+    }
+
+    /// Makes the pass for rules about groups of rows: over each relation alone if no group has rows in two of them.
+    pub fn group(&mut self, grouping: &Grouping, places: &[usize]) -> Result<Tally> {
+        let scan = Scan { cells: vec![Grouping::cell()], keeps_failures: true, ..Scan::default() };
+        let whole = Member { relation: self.table.relation, name: self.table.name.clone(), is_heap: false };
+        let sources: Vec<(Member, Source)> = match self.separates(grouping)? {
+            true => self.sources.clone(),
+            false => vec![(whole, Source::whole(self.table, self.condition))],
+        };
+        let mut tally = Tally { evaluated: vec![0], passed: vec![0], ..Tally::default() };
+        for (member, source) in sources {
+            let grouped = grouping.source(self.table, &source);
+            let passed = self.scorer.run(|| scan.run(&grouped))?;
+            let counted = scan.tally(&passed, &[])?;
+            let scan_id = kept::keep(&member, None, &counted)?;
+            passed.keep_failures(scan_id)?;
+            passed.end();
+            tally.add(&counted);
+            // The mask has one place, which may stand for several rules.
+            for place in places {
+                self.scans.push(KeptScan { scan_id, positions: vec![*place as i32] });
+            }
+        }
+        Ok(tally)
+    }
+
+    pub fn into_scans(self) -> Vec<KeptScan> {
+        self.scans
+    }
+
+    /// The rows of all relations, for what looks at the table as a whole.
+    pub fn whole(&self) -> Source {
+        match (&self.sources[..], self.are_separate) {
+            ([(_, source)], true) => source.clone(),
+            _ => Source::whole(self.table, self.condition),
+        }
+    }
+
+    /// Whether rows that are equal in the columns of a grouping are in the same relation: if the partition key is among
+    /// them, at every level.
+    fn separates(&self, grouping: &Grouping) -> Result<bool> {
+        if self.sources.len() == 1 {
+            return Ok(true);
+        }
+        let separates = spi::read_value::<bool>(
+            "WITH RECURSIVE tree AS (
+                 SELECT $1::oid AS oid
+                 UNION
+                 SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid)
+             SELECT pg_catalog.bool_and(p.partattrs IS NOT NULL AND NOT EXISTS (
+                 SELECT FROM pg_catalog.unnest(p.partattrs::int2[]) k (attnum)
+                 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum AND k.attnum > 0
+                 WHERE a.attname IS NULL OR a.attname <> ALL ($2)))
+             FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid AND (c.relkind = 'p' OR c.oid = $1)
+             LEFT JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = c.oid",
+            &[self.table.relation.into(), grouping.columns.clone().into()],
+        )?;
+        // Of a key a NULL counts too, which is in the default partition or one for NULL: in one relation as well.
+        Ok(separates == Some(true))
+    }
+
+    /// Whether what a pass finds out depends on nothing but the rows of a relation.
+    fn can_be_kept(&self, scan: &Scan) -> Result<bool> {
+        if self.sources.len() < 2 || self.is_sample || self.condition.is_some() || !scan.joins.is_empty() {
+            return Ok(false);
+        }
+        let from = format!("{} t", self.table.name.sql());
+        self.scorer.run(|| {
+            scan.cells.iter().try_fold(true, |so_far, cell| {
+                Ok(so_far && expression::volatility(&cell.state, &from)? == Volatility::Immutable)
+            })
+        })
+    }
+
+    /// What must be as it was for a pass to find out the same again. The mark is taken before the pass: while it is
+    /// there, every row is visible to everybody, also on the snapshot that the pass is made on.
+    fn identity(&self, scan: &Scan, place: usize, required: &[usize]) -> Result<Option<Identity>> {
+        let (member, source) = &self.sources[place];
+        if !member.is_heap {
+            return Ok(None);
+        }
+        let Some(mark) = visibility::unchanged_mark(member.relation)? else { return Ok(None) };
+        Ok(Some(Identity::new(member, mark, &format!("{} {required:?}", scan.sql(source)))?))
+    }
+}

@@ -1,0 +1,271 @@
+//! Setting rows that failed aside.
+
+use super::error::QualityError;
+use super::failures::{check_kept, table_of};
+use super::options::Options;
+use super::rule::{Evidence, Rule, Scope};
+use super::rules;
+use super::scorer::Scorer;
+use super::table::{Column, Key, Table};
+use crate::pg::error::Result;
+use crate::pg::name::{Qualified, identifier};
+use crate::pg::spool::Spool;
+use crate::pg::{name, own, session, spi, subtransaction};
+
+/// What became of the rows that failed.
+pub struct Quarantined {
+    pub table: Qualified,
+    pub copied: i64,
+    pub deleted: i64,
+    /// Rows that are gone, or do not fail any more.
+    pub skipped: i64,
+}
+
+/// The rows that are set aside, by the rule that they failed.
+struct Move<'a> {
+    table: &'a Table,
+    aside: Qualified,
+    /// Of which rules a row must still fail one.
+    rules: Vec<&'a Rule>,
+    run_id: i64,
+    deletes: bool,
+}
+
+/// Copies the rows that failed in a run, and still do, to a table beside theirs; `deletes` them if asked.
+///
+/// Errors: 42501 unless the caller has the rights of the table's owner; 0A000 for what is no table.
+pub fn run(run_id: i64, rule_id: Option<i64>, deletes: bool) -> Result<Quarantined> {
+    session::check_writable()?;
+    let mut table = Table::read(table_of(run_id)?)?;
+    check_kept(run_id, rule_id)?;
+    if table.key == Key::Row || table.other_than_table.is_some() {
+        return Err(QualityError::NoQuarantine(table.name.sql()).into());
+    }
+    let scorer = Scorer::new(&table, None)?;
+    scorer.check_is_owner(&table)?;
+    session::pinned(|| {
+        let options = Options::read(&serde_json::json!({}))?;
+        let rules = rules::of(&mut table, &scorer, &options)?;
+        let rules = wanted(&rules, run_id, rule_id)?;
+        let aside = table.name.sibling(format!("{}_quarantine", table.name.name));
+        name::check_length(&aside.name)?;
+        let work = Move { table: &table, aside, rules, run_id, deletes };
+        let keys = work.keys(rule_id)?;
+        let (copied, deleted) = scorer.run(|| {
+            work.prepare()?;
+            work.move_all(&keys)
+        })?;
+        let all =
+            keys.query("SELECT pg_catalog.count(*) FROM spool", &[], |row| spi::known::<i64>(&row, 1))?;
+        keys.end();
+        let skipped = all.first().copied().unwrap_or(0) - copied;
+        Ok(Quarantined { table: work.aside, copied, deleted, skipped })
+    })
+}
+
+/// The rules that rows failed in the run, as they are now. One that was deleted since says nothing any more.
+fn wanted(rules: &[Rule], run_id: i64, rule_id: Option<i64>) -> Result<Vec<&Rule>> {
+    let failed = spi::read(
+        "SELECT rule_id, rule, columns FROM opdb.quality_result
+         WHERE run_id = $1 AND ($2 IS NULL OR rule_id = $2) AND passed < evaluated",
+        &[run_id.into(), rule_id.into()],
+        |row| Ok((row.get::<i64>(1)?, spi::known::<String>(&row, 2)?, spi::known::<Vec<String>>(&row, 3)?)),
+    )?;
+    let is_wanted = |rule: &&Rule| {
+        rule.check.is_ok()
+            && rule.evidence == Evidence::Measured
+            && failed.iter().any(|(id, kind, columns)| {
+                *id == rule.rule_id && *kind == rule.kind && *columns == rule.columns
+            })
+    };
+    Ok(rules.iter().filter(is_wanted).collect())
+}
+
+impl Move<'_> {
+    /// The keys of the rows that failed, and the rules that they failed.
+    fn keys(&self, rule_id: Option<i64>) -> Result<Spool> {
+        let rule = rule_id.map_or("true".to_owned(), |rule_id| format!("r.rule_id = {rule_id}"));
+        own::read_as_owner(|| {
+            Spool::fill(&format!(
+                "SELECT pg_catalog.row_number() OVER () AS number, f.key,
+                        pg_catalog.array_agg(DISTINCT coalesce(r.name, r.rule || coalesce(
+                            ' ' || nullif(pg_catalog.array_to_string(r.columns, ', '), ''), ''))) AS rules
+                 FROM opdb.quality_run_scan s
+                 JOIN opdb.quality_failure f USING (scan_id)
+                 CROSS JOIN LATERAL pg_catalog.unnest(s.positions) WITH ORDINALITY p (position, place)
+                 JOIN opdb.quality_result r ON r.run_id = s.run_id AND r.position = p.position
+                 WHERE s.run_id = {} AND {rule} AND pg_catalog.get_bit(f.failed, p.place::int - 1) = 1
+                 GROUP BY f.key",
+                self.run_id
+            ))
+        })
+    }
+
+    /// Makes the table for what is set aside, or gives it the columns that the other one has got since.
+    fn prepare(&self) -> Result<()> {
+        let (aside, table) = (self.aside.sql(), self.table.name.sql());
+        spi::write(
+            &format!(
+                "CREATE TABLE IF NOT EXISTS {aside} (
+                     quarantine_run_id bigint NOT NULL,
+                     quarantine_key    jsonb NOT NULL,
+                     quarantine_rules  text[] NOT NULL,
+                     quarantined_at    timestamptz NOT NULL DEFAULT pg_catalog.now(),
+                     LIKE {table},
+                     PRIMARY KEY (quarantine_run_id, quarantine_key))"
+            ),
+            &[],
+        )?;
+        let missing = spi::read_now(
+            "SELECT pg_catalog.format('ADD COLUMN %I %s', a.attname,
+                                      pg_catalog.format_type(a.atttypid, a.atttypmod))
+             FROM pg_catalog.pg_attribute a
+             WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
+               AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute b
+                               WHERE b.attrelid = $2::regclass AND b.attname = a.attname AND NOT b.attisdropped)",
+            &[self.table.relation.into(), aside.as_str().into()],
+            |row| spi::known::<String>(&row, 1),
+        )?;
+        if !missing.is_empty() {
+            spi::write(&format!("ALTER TABLE {aside} {}", missing.join(", ")), &[])?;
+        }
+        Ok(())
+    }
+
+    /// In one statement; or, if evaluating a rule on one of the rows raises an error, row by row: such a row failed
+    /// because of that.
+    fn move_all(&self, keys: &Spool) -> Result<(i64, i64)> {
+        let still_failing = self.still_failing();
+        match subtransaction::run(|| self.move_rows(keys, "true", &still_failing)) {
+            Err(failure) if super::careful::is_of_a_value(&failure) => {}
+            moved => return moved,
+        }
+        let numbers = keys.query("SELECT number FROM spool", &[], |row| spi::known::<i64>(&row, 1))?;
+        let (mut copied, mut deleted) = (0, 0);
+        for number in numbers {
+            let one = format!("s.number = {number}");
+            let moved = match subtransaction::run(|| self.move_rows(keys, &one, &still_failing)) {
+                Err(failure) if super::careful::is_of_a_value(&failure) => {
+                    self.move_rows(keys, &one, "true")?
+                }
+                moved => moved?,
+            };
+            copied += moved.0;
+            deleted += moved.1;
+        }
+        Ok((copied, deleted))
+    }
+
+    fn move_rows(&self, keys: &Spool, which: &str, still_failing: &str) -> Result<(i64, i64)> {
+        let (aside, table) = (self.aside.sql(), self.table.name.sql());
+        let names: Vec<String> = self.table.columns.iter().map(|column| identifier(&column.name)).collect();
+        let of =
+            |alias: &str| names.iter().map(|name| format!("{alias}.{name}")).collect::<Vec<_>>().join(", ");
+        let joins: Vec<String> =
+            self.rules.iter().enumerate().filter_map(|(n, rule)| rule.cells(self.table, n).join).collect();
+        let taken = match self.deletes {
+            true => format!(
+                "DELETE FROM {table} d USING found f WHERE d.tableoid = f.\"opdb table\" AND d.ctid = f.\"opdb place\"
+                 RETURNING f.\"opdb key\", f.\"opdb rules\", {}",
+                of("d")
+            ),
+            false => "SELECT * FROM found".to_owned(),
+        };
+        let place =
+            if self.deletes { "t.tableoid AS \"opdb table\", t.ctid AS \"opdb place\", " } else { "" };
+        let lock = if self.deletes { " FOR UPDATE OF t" } else { "" };
+        let newest: Vec<String> = names.iter().map(|name| format!("{name} = excluded.{name}")).collect();
+        let sql = format!(
+            "WITH found AS MATERIALIZED (
+                 SELECT {place}s.key AS \"opdb key\", s.rules AS \"opdb rules\", {} FROM spool s {}{}
+                 WHERE {which} AND ({still_failing}){lock}),
+             taken AS ({taken}),
+             copied AS (
+                 INSERT INTO {aside} (quarantine_run_id, quarantine_key, quarantine_rules, {})
+                 SELECT {}, x.\"opdb key\", x.\"opdb rules\", {} FROM taken x
+                 ON CONFLICT (quarantine_run_id, quarantine_key) DO UPDATE
+                 SET quarantined_at = pg_catalog.now(), quarantine_rules = excluded.quarantine_rules, {}
+                 RETURNING 1)
+             SELECT pg_catalog.count(*) FROM copied",
+            of("t"),
+            self.joined(),
+            joins.concat(),
+            names.join(", "),
+            self.run_id,
+            of("x"),
+            newest.join(", "),
+        );
+        let copied = keys.query(&sql, &[], |row| spi::known::<i64>(&row, 1))?.first().copied().unwrap_or(0);
+        Ok((copied, if self.deletes { copied } else { 0 }))
+    }
+
+    /// The row that a key stands for.
+    fn joined(&self) -> String {
+        let table = self.table.name.sql();
+        match &self.table.key {
+            Key::Columns(columns) => {
+                let same: Vec<String> =
+                    columns.iter().map(identifier).map(|name| format!("t.{name} = k.{name}")).collect();
+                format!(
+                    "CROSS JOIN LATERAL pg_catalog.jsonb_populate_record(NULL::{table}, s.key) k
+                     JOIN {table} t ON {}",
+                    same.join(" AND ")
+                )
+            }
+            Key::Place { with_table: true } => format!(
+                "JOIN {table} t ON t.ctid = (s.key ->> 'ctid')::tid
+                                AND t.tableoid = (s.key ->> 'tableoid')::pg_catalog.regclass"
+            ),
+            _ => format!("JOIN {table} t ON t.ctid = (s.key ->> 'ctid')::tid"),
+        }
+    }
+
+    /// Whether a row fails one of the rules now: it may have been put right since.
+    fn still_failing(&self) -> String {
+        let conditions: Vec<String> =
+            self.rules.iter().enumerate().flat_map(|(n, rule)| self.fails(n, rule)).collect();
+        if conditions.is_empty() { "false".into() } else { conditions.join(" OR ") }
+    }
+
+    fn fails(&self, number: usize, rule: &Rule) -> Vec<String> {
+        let Ok(check) = &rule.check else { return Vec::new() };
+        match check.scope() {
+            Scope::Row => {
+                let cells = rule.cells(self.table, number).cells;
+                cells.iter().map(|cell| format!("({}) IS FALSE", cell.state)).collect()
+            }
+            Scope::Group => vec![self.is_surplus(rule)],
+            Scope::Table => Vec::new(),
+        }
+    }
+
+    /// Whether there is another row with the same values, for what is no key one that comes first.
+    fn is_surplus(&self, rule: &Rule) -> String {
+        let columns: Vec<&Column> = rule.columns.iter().filter_map(|name| self.table.column(name)).collect();
+        let names: Vec<String> = columns.iter().map(|column| identifier(&column.name)).collect();
+        let same: Vec<String> = names.iter().map(|name| format!("o.{name} = t.{name}")).collect();
+        let key: Vec<String> = match &self.table.key {
+            Key::Columns(columns) => columns.iter().map(identifier).collect(),
+            _ => vec!["tableoid".into(), "ctid".into()],
+        };
+        let list =
+            |alias: &str| key.iter().map(|name| format!("{alias}.{name}")).collect::<Vec<_>>().join(", ");
+        let order = if rule.is_key() { "<>" } else { "<" };
+        // Both rows must be looked at by the rule; its names are those of t.
+        let filter = rule.filter.as_ref().map_or(String::new(), |filter| {
+            format!(" AND {filter} AND EXISTS (SELECT FROM (SELECT o.*) t WHERE {filter})")
+        });
+        let other = format!(
+            "EXISTS (SELECT FROM {} o WHERE {} AND ROW({}) {order} ROW({}){filter})",
+            self.table.name.sql(),
+            same.join(" AND "),
+            list("o"),
+            list("t")
+        );
+        if !rule.is_key() {
+            return other;
+        }
+        let null: Vec<String> = names.iter().map(|name| format!("t.{name} IS NULL")).collect();
+        format!("{} OR {other}", null.join(" OR "))
+    }
+}

@@ -1,0 +1,229 @@
+//! The SQL that says of one row whether a rule holds: true, false, or NULL where it has nothing to say.
+
+use super::{Check, ReferencedKey, Rule};
+use crate::pg::name::{identifier, literal};
+use crate::quality::table::{Column, Kind, Table};
+
+/// White space that `btrim` takes off. Every one of these sorts before `!`.
+const WHITE_SPACE: &str = r"E' \t\n\r\f\v'";
+
+/// One position of the mask of a row: what a rule says of one value, or of the row.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    /// True, false or NULL.
+    pub state: String,
+    /// Of a row for which this is true the rule does not fail, and what it says is as `evaluated` tells. Cheaper than
+    /// `state`.
+    pub fine: String,
+    pub evaluated: Evaluated,
+}
+
+/// Of the rows that are fine, for which a rule was evaluated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Evaluated {
+    /// For all: `fine` is only true where the rule holds.
+    All,
+    /// For those for which this is not NULL.
+    Where(String),
+}
+
+/// What a rule adds to the scan.
+#[derive(Default)]
+pub struct Cells {
+    pub cells: Vec<Cell>,
+    /// A table that the rule looks up: joined, because parallel workers never run a subquery for each row.
+    pub join: Option<String>,
+}
+
+impl Rule {
+    /// The cells of a rule over rows; none for one that is broken or no such rule. `number` tells its names in the
+    /// query from those of others.
+    pub fn cells(&self, table: &Table, number: usize) -> Cells {
+        let Ok(check) = &self.check else { return Cells::default() };
+        let (cells, join) = match check {
+            Check::ForeignKey(key) => {
+                let (cell, join) = foreign_key(table, &self.columns, key, number);
+                (vec![cell], Some(join))
+            }
+            Check::Expression { expression } => {
+                let evaluated = Evaluated::All;
+                (vec![Cell { state: expression.clone(), fine: expression.clone(), evaluated }], None)
+            }
+            _ => {
+                let columns = self.columns.iter().filter_map(|name| table.column(name));
+                (columns.map(|column| cell(check, column)).collect(), None)
+            }
+        };
+        let cells = match &self.filter {
+            Some(filter) => cells.into_iter().map(|cell| filtered(cell, filter)).collect(),
+            None => cells,
+        };
+        Cells { cells, join }
+    }
+}
+
+impl Rule {
+    /// The conditions, none of which may be false for any row, that make up a rule about values.
+    pub fn conditions(&self, table: &Table) -> Vec<String> {
+        match &self.check {
+            Ok(Check::Expression { expression }) => vec![expression.clone()],
+            Ok(check) => {
+                let columns = self.columns.iter().filter_map(|name| table.column(name));
+                columns.map(|column| valid(check, column)).collect()
+            }
+            Err(_) => Vec::new(),
+        }
+    }
+}
+
+fn cell(check: &Check, column: &Column) -> Cell {
+    let value = column.sql();
+    match check {
+        Check::NotNull => certain(format!("{value} IS NOT NULL")),
+        Check::NotBlank { placeholders } => {
+            certain(format!("coalesce({}, false)", present(column, placeholders)))
+        }
+        _ => validity(column, &valid(check, column)),
+    }
+}
+
+/// A state that is never NULL.
+fn certain(state: String) -> Cell {
+    Cell { fine: state.clone(), state, evaluated: Evaluated::All }
+}
+
+/// A rule about values that are there: a missing one is the business of completeness.
+fn validity(column: &Column, valid: &str) -> Cell {
+    let present = present(column, &column.placeholders);
+    let state = format!("CASE WHEN {present} THEN {valid} END");
+    let is_present = column.kind == Kind::Other;
+    let good = if is_present { valid.to_owned() } else { format!("{present} AND {valid}") };
+    let fine = match column.not_null {
+        true => format!("({good})"),
+        false => format!("({} IS NULL OR {good})", column.sql()),
+    };
+    let evaluated = match column.not_null {
+        true => Evaluated::All,
+        false => Evaluated::Where(column.sql()),
+    };
+    Cell { state, fine, evaluated }
+}
+
+/// Whether a value says something; NULL or false for NULL.
+fn present(column: &Column, placeholders: &[String]) -> String {
+    let value = column.sql();
+    match column.kind {
+        Kind::Text => {
+            let text = column.text();
+            // Of most values one comparison shows that they are no white space.
+            let filled =
+                format!("({text} COLLATE \"C\" >= '!' OR pg_catalog.btrim({text}, {WHITE_SPACE}) <> '')");
+            if placeholders.is_empty() {
+                return filled;
+            }
+            let bare = format!("pg_catalog.lower(pg_catalog.btrim({text}, {WHITE_SPACE}))");
+            format!("({filled} AND {bare} <> ALL ({}))", texts(placeholders))
+        }
+        Kind::Jsonb => format!("{value} <> 'null'"),
+        Kind::Json => format!("pg_catalog.json_typeof({value}) <> 'null'"),
+        Kind::Other => column.sql_is_not_null(),
+    }
+}
+
+/// The condition for a value that is there.
+fn valid(check: &Check, column: &Column) -> String {
+    let (value, text) = (column.sql(), column.text());
+    match check {
+        Check::Range { min, max } => {
+            let low = min.as_ref().map(|min| format!("{value} >= {}", literal(min)));
+            let high = max.as_ref().map(|max| format!("{value} <= {}", literal(max)));
+            both(low, high)
+        }
+        Check::Length { min, max } => {
+            let low = min.map(|min| format!("pg_catalog.char_length({text}) >= {min}"));
+            let high = max.map(|max| format!("pg_catalog.char_length({text}) <= {max}"));
+            both(low, high)
+        }
+        Check::Regex { pattern } => format!("{text} ~ {}", literal(pattern)),
+        Check::AcceptedValues { values } => format!("{text} = ANY ({})", texts(values)),
+        Check::Format { format } => format!("opdb.has_format({text}, {})", literal(format)),
+        Check::Castable { data_type } => castable(&text, data_type),
+        Check::Finite => match column.is_time {
+            true => format!("pg_catalog.isfinite({value})"),
+            // NaN is greater than infinity.
+            false => format!("({value} > '-Infinity' AND {value} < 'Infinity')"),
+        },
+        Check::JsonSchema { schema } => {
+            format!("opdb.json_valid({}::jsonb, {value}::jsonb)", literal(schema.to_string()))
+        }
+        // The others are not about single values.
+        _ => "true".to_owned(),
+    }
+}
+
+/// Whether a text could be a value of a type. From PostgreSQL 16 on the server itself can say so.
+pub fn castable(text: &str, data_type: &str) -> String {
+    let data_type = literal(data_type);
+    match cfg!(feature = "pg15") {
+        true => format!("opdb.is_castable({text}, {data_type})"),
+        false => format!("pg_catalog.pg_input_is_valid({text}, {data_type})"),
+    }
+}
+
+fn foreign_key(table: &Table, columns: &[String], key: &ReferencedKey, number: usize) -> (Cell, String) {
+    let columns: Vec<&Column> = columns.iter().filter_map(|name| table.column(name)).collect();
+    // Names that no column has: a condition that names a column must not find two.
+    let alias = identifier(format!("opdb reference {number}"));
+    let found = |place: usize| identifier(format!("opdb {number} {place}"));
+    let selected: Vec<String> = key
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(place, column)| format!("r.{} AS {}", identifier(column), found(place)))
+        .collect();
+    let joined: Vec<String> = columns
+        .iter()
+        .enumerate()
+        .map(|(place, column)| format!("{alias}.{} = {}", found(place), column.sql()))
+        .collect();
+    let join = format!(
+        " LEFT JOIN (SELECT {} {} FROM {} r) {alias} ON {}",
+        if key.is_unique { "" } else { "DISTINCT" },
+        selected.join(", "),
+        key.table,
+        joined.join(" AND ")
+    );
+    let nullable: Vec<&&Column> = columns.iter().filter(|column| !column.not_null).collect();
+    let is_found = format!("{alias}.{} IS NOT NULL", found(0));
+    if nullable.is_empty() {
+        return (certain(is_found), join);
+    }
+    let missing: Vec<String> = nullable.iter().map(|column| format!("{} IS NULL", column.sql())).collect();
+    let complete: Vec<String> = nullable.iter().map(|column| column.sql_is_not_null()).collect();
+    let complete = complete.join(" AND ");
+    let cell = Cell {
+        state: format!("CASE WHEN {complete} THEN {is_found} END"),
+        fine: format!("({is_found} OR {})", missing.join(" OR ")),
+        evaluated: Evaluated::Where(format!("CASE WHEN {complete} THEN 1 END")),
+    };
+    (cell, join)
+}
+
+/// Of rows for which the condition does not hold, or is not known to, nothing is said.
+fn filtered(cell: Cell, filter: &str) -> Cell {
+    let Cell { state, .. } = cell;
+    Cell {
+        fine: format!("({filter} IS NOT TRUE OR {state})"),
+        evaluated: Evaluated::Where(format!("CASE WHEN {filter} THEN 1 END")),
+        state: format!("CASE WHEN {filter} THEN {state} END"),
+    }
+}
+
+fn both(low: Option<String>, high: Option<String>) -> String {
+    format!("({})", low.into_iter().chain(high).collect::<Vec<_>>().join(" AND "))
+}
+
+fn texts(values: &[String]) -> String {
+    let list: Vec<String> = values.iter().map(literal).collect();
+    format!("ARRAY[{}]::text[]", list.join(", "))
+}

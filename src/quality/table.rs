@@ -1,0 +1,279 @@
+//! What a scan must know of the table that it scores.
+
+use std::collections::HashSet;
+
+use super::error::QualityError;
+use super::rule::{Check, Rule};
+use crate::pg::error::Result;
+use crate::pg::name::{self, Qualified, identifier};
+use crate::pg::types::Regclass;
+use crate::pg::{lock, spi};
+
+/// A relation that can be scored, and the relations that hold its rows.
+pub struct Table {
+    pub relation: Regclass,
+    pub name: Qualified,
+    pub columns: Vec<Column>,
+    /// What tells one row from the others.
+    pub key: Key,
+    /// The relations that are read: the table itself, or its partitions and children.
+    pub members: Vec<Member>,
+    /// What it is, if it is no table: the result says so.
+    pub other_than_table: Option<&'static str>,
+    /// Whether what its constraints say is true of every row that a query on it reads.
+    pub constraints_hold: bool,
+}
+
+/// A relation with rows of its own.
+#[derive(Debug, Clone)]
+pub struct Member {
+    pub relation: Regclass,
+    pub name: Qualified,
+    /// Rows have a place, `ctid`, by which they can be found again.
+    pub is_heap: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Column {
+    pub name: String,
+    /// Known to be true of every row.
+    pub not_null: bool,
+    pub kind: Kind,
+    /// date, timestamp or timestamptz.
+    pub is_time: bool,
+    /// numeric or floating point.
+    pub can_be_nan: bool,
+    /// Any type of numbers.
+    pub is_number: bool,
+    pub is_text: bool,
+    /// Values that are equal are so byte for byte.
+    pub is_bytewise: bool,
+    /// Its type's hash is the same for the same value on every server.
+    pub is_hashable: bool,
+    /// Texts that stand for a missing value, as its `not_blank` rules say.
+    pub placeholders: Vec<String>,
+}
+
+/// What of a column's values can be missing beside NULL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    Jsonb,
+    Json,
+    Other,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    /// The primary key, or else a unique key without NULL.
+    Columns(Vec<String>),
+    /// Where a row is, as long as nobody updates it; the table too if there are several.
+    Place { with_table: bool },
+    /// All of the row: nothing else is known of a view's.
+    Row,
+}
+
+impl Column {
+    pub fn sql(&self) -> String {
+        format!("t.{}", identifier(&self.name))
+    }
+
+    /// As text.
+    pub fn text(&self) -> String {
+        if self.is_text { self.sql() } else { format!("{}::text", self.sql()) }
+    }
+
+    pub fn sql_is_not_null(&self) -> String {
+        format!("{} IS NOT NULL", self.sql())
+    }
+
+    /// What is equal exactly if the values are, and is sorted fast.
+    pub fn grouped(&self) -> String {
+        if self.is_bytewise { format!("{} COLLATE \"C\"", self.sql()) } else { self.sql() }
+    }
+
+    /// What its hash is taken of: enums hash by OID, and some types not at all.
+    pub fn hashed(&self) -> String {
+        if self.is_hashable { self.sql() } else { format!("{}::text", self.sql()) }
+    }
+}
+
+impl Table {
+    /// Looks a relation up, and keeps it from being altered until the transaction ends.
+    ///
+    /// Errors: 42809 for what has no rows or is the system's or temporary.
+    pub fn read(relation: Regclass) -> Result<Self> {
+        lock::against_alter(relation);
+        let name = name::of(relation)?;
+        let kind = RelationKind::of(relation, &name)?;
+        let members = members(relation, &name, &kind)?;
+        let has_children = members.len() > 1 || kind.kind == 'p';
+        let all_heaps = members.iter().all(|member| member.is_heap);
+        let constraints_hold = all_heaps && matches!((kind.kind, kind.has_children), ('p', _) | ('r', false));
+        let columns = columns(relation, constraints_hold)?;
+        let key = match key_columns(relation, constraints_hold)? {
+            Some(columns) => Key::Columns(columns),
+            None if all_heaps => Key::Place { with_table: has_children },
+            None => Key::Row,
+        };
+        let other_than_table = match kind.kind {
+            'v' => Some("a view"),
+            'm' => Some("a materialized view"),
+            'f' => Some("a foreign table"),
+            _ => None,
+        };
+        Ok(Self { relation, name, columns, key, members, other_than_table, constraints_hold })
+    }
+
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// Lets every rule about a column know the texts that its `not_blank` rules take for missing.
+    pub fn learn_placeholders(&mut self, rules: &[Rule]) {
+        for rule in rules {
+            let Ok(Check::NotBlank { placeholders }) = &rule.check else { continue };
+            let named: HashSet<&String> = rule.columns.iter().collect();
+            for column in self.columns.iter_mut().filter(|column| named.contains(&column.name)) {
+                column.placeholders.extend(placeholders.iter().cloned());
+            }
+        }
+        for column in &mut self.columns {
+            column.placeholders.sort();
+            column.placeholders.dedup();
+        }
+    }
+}
+
+struct RelationKind {
+    kind: char,
+    has_children: bool,
+}
+
+impl RelationKind {
+    fn of(relation: Regclass, name: &Qualified) -> Result<Self> {
+        let row = spi::read_one_now(
+            "SELECT c.relkind::text, EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid),
+                    CASE WHEN c.relkind IN ('i', 'I') THEN 'an index'
+                         WHEN c.relkind = 'S' THEN 'a sequence'
+                         WHEN c.relkind = 'c' THEN 'a composite type'
+                         WHEN c.relkind NOT IN ('r', 'p', 'v', 'm', 'f') THEN 'another kind of relation'
+                         WHEN c.relpersistence = 't' THEN 'a temporary table'
+                         WHEN n.nspname LIKE 'pg\\_%' OR n.nspname IN ('information_schema', 'opdb')
+                         THEN 'a table of the system' END
+             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1",
+            &[relation.into()],
+            |row| {
+                let kind = spi::known::<String>(&row, 1)?;
+                Ok((kind, spi::known::<bool>(&row, 2)?, row.get::<String>(3)?))
+            },
+        )?;
+        match row {
+            Some((_, _, Some(what))) => Err(QualityError::NotScorable { relation: name.sql(), what }.into()),
+            Some((kind, has_children, None)) => {
+                Ok(Self { kind: kind.chars().next().unwrap_or('r'), has_children })
+            }
+            None => Err(name::NameError::NoRelation(name.sql()).into()),
+        }
+    }
+}
+
+/// The relations below a partitioned table or a parent that have rows, and itself.
+fn members(relation: Regclass, name: &Qualified, kind: &RelationKind) -> Result<Vec<Member>> {
+    if !kind.has_children {
+        let member = Member { relation, name: name.clone(), is_heap: matches!(kind.kind, 'r' | 'm') };
+        return Ok(if kind.kind == 'p' { Vec::new() } else { vec![member] });
+    }
+    spi::read_now(
+        "WITH RECURSIVE tree AS (
+             SELECT $1::oid AS oid
+             UNION
+             SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid)
+         SELECT c.oid::regclass, n.nspname::text, c.relname::text, c.relkind = 'r'
+         FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind IN ('r', 'f') ORDER BY n.nspname, c.relname",
+        &[relation.into()],
+        |row| {
+            let name = Qualified { schema: spi::known(&row, 2)?, name: spi::known(&row, 3)? };
+            Ok(Member { relation: spi::known(&row, 1)?, name, is_heap: spi::known(&row, 4)? })
+        },
+    )
+}
+
+fn columns(relation: Regclass, constraints_hold: bool) -> Result<Vec<Column>> {
+    spi::read_now(
+        "SELECT a.attname::text,
+                $2 AND a.attnotnull AND NOT EXISTS (
+                    SELECT FROM pg_catalog.pg_constraint o
+                    WHERE o.conrelid = a.attrelid AND o.contype = 'n' AND o.conkey = ARRAY[a.attnum]
+                      AND NOT o.convalidated),
+                CASE WHEN b.typcategory = 'S' THEN 'text'
+                     WHEN b.oid IN ('jsonb'::regtype, 'json'::regtype) THEN b.typname::text ELSE '' END,
+                b.oid IN ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype),
+                b.oid IN ('numeric'::regtype, 'float4'::regtype, 'float8'::regtype),
+                b.oid IN ('numeric'::regtype, 'float4'::regtype, 'float8'::regtype, 'int2'::regtype, 'int4'::regtype,
+                          'int8'::regtype),
+                b.oid IN ('text'::regtype, 'varchar'::regtype),
+                b.oid IN ('text'::regtype, 'varchar'::regtype) AND coalesce(l.collisdeterministic, true),
+                b.typtype = 'b' AND b.typelem = 0 AND b.typnamespace = 'pg_catalog'::regnamespace AND EXISTS (
+                    SELECT FROM pg_catalog.pg_opclass c
+                    JOIN pg_catalog.pg_am m ON m.oid = c.opcmethod AND m.amname = 'hash'
+                    JOIN pg_catalog.pg_amproc p ON p.amprocfamily = c.opcfamily AND p.amproclefttype = c.opcintype
+                                               AND p.amproclefttype = p.amprocrighttype AND p.amprocnum = 2
+                    WHERE c.opcintype = b.oid AND c.opcdefault)
+         FROM pg_catalog.pg_attribute a
+         JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
+         JOIN LATERAL (
+             WITH RECURSIVE base AS (
+                 SELECT d.oid, d.typtype, d.typbasetype
+                 UNION ALL
+                 SELECT y.oid, y.typtype, y.typbasetype
+                 FROM base JOIN pg_catalog.pg_type y ON y.oid = base.typbasetype WHERE base.typtype = 'd')
+             SELECT oid FROM base WHERE typtype <> 'd') e ON true
+         JOIN pg_catalog.pg_type b ON b.oid = e.oid
+         LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
+         WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+        &[relation.into(), constraints_hold.into()],
+        |row| {
+            let kind = match spi::known::<String>(&row, 3)?.as_str() {
+                "text" => Kind::Text,
+                "jsonb" => Kind::Jsonb,
+                "json" => Kind::Json,
+                _ => Kind::Other,
+            };
+            Ok(Column {
+                name: spi::known(&row, 1)?,
+                not_null: spi::known(&row, 2)?,
+                kind,
+                is_time: spi::known(&row, 4)?,
+                can_be_nan: spi::known(&row, 5)?,
+                is_number: spi::known(&row, 6)?,
+                is_text: spi::known(&row, 7)?,
+                is_bytewise: spi::known(&row, 8)?,
+                is_hashable: spi::known(&row, 9)?,
+                placeholders: Vec::new(),
+            })
+        },
+    )
+}
+
+/// The primary key, or the first unique key of columns that are never NULL.
+fn key_columns(relation: Regclass, constraints_hold: bool) -> Result<Option<Vec<String>>> {
+    let key = spi::read_now(
+        "SELECT ARRAY(SELECT a.attname::text
+                      FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
+                      JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+                      WHERE k.place <= i.indnkeyatts ORDER BY k.place)
+         FROM pg_catalog.pg_index i
+         WHERE i.indrelid = $1 AND $2 AND i.indisunique AND i.indisvalid AND i.indimmediate
+           AND i.indpred IS NULL AND i.indexprs IS NULL
+           AND NOT EXISTS (SELECT FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
+                           JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+                           WHERE k.place <= i.indnkeyatts AND NOT a.attnotnull)
+         ORDER BY i.indisprimary, i.indexrelid DESC",
+        &[relation.into(), constraints_hold.into()],
+        |row| spi::known::<Vec<String>>(&row, 1),
+    )?;
+    Ok(key.into_iter().next_back())
+}
