@@ -5,7 +5,7 @@
 
 mod account;
 mod client;
-mod command;
+pub(crate) mod command;
 mod installation;
 mod left_over;
 mod postmaster;

@@ -44,6 +44,11 @@ impl Cache {
         self.root.join("postgresql-18-src")
     }
 
+    /// The virtual environment of the tools that quality scoring is compared with.
+    pub fn quality_peers(&self) -> PathBuf {
+        self.root.join("quality-peers")
+    }
+
     /// A place for something unfinished or for a log.
     pub fn file(&self, name: &str) -> PathBuf {
         self.root.join(name)

@@ -10,7 +10,7 @@ use opdb_e2e::cluster::Installation;
 use crate::apt::{Apt, Need};
 use crate::cache::Cache;
 use crate::process::{capture, cargo, command, find, run};
-use crate::{cargo_pgrx, postgres18};
+use crate::{cargo_pgrx, postgres18, quality_peers};
 
 /// A machine on which the extension can be built and tested with one PostgreSQL.
 pub struct Machine {
@@ -58,6 +58,11 @@ impl Machine {
                 extension("pg_partman").exists(),
             ),
         ])
+    }
+
+    /// The virtual environment of the tools that quality scoring is compared with.
+    pub fn quality_peers(&self) -> anyhow::Result<PathBuf> {
+        quality_peers::ensure(&self.cache)
     }
 
     /// PostgreSQL's own tests, `src/test/regress` of its source, if it was built from source here.

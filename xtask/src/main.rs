@@ -11,6 +11,7 @@ mod generate;
 mod machine;
 mod postgres18;
 mod process;
+mod quality_peers;
 mod test;
 
 use std::process::ExitCode;

@@ -141,6 +141,7 @@ fn e2e(machine: &Machine) -> anyhow::Result<()> {
     extension::install(machine)?;
     let mut tests = machine.cargo();
     tests.args(["test", "-p", "opdb-e2e"]).env("PG_CONFIG", &machine.installation.pg_config);
+    tests.env("OPDB_QUALITY_PEERS", machine.quality_peers()?);
     let mut tell = |variable: &str, value: Option<PathBuf>, otherwise: &str| match value {
         Some(value) => {
             tests.env(variable, value);

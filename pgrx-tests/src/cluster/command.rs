@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use anyhow::Context;
 
 /// Runs the command to its end and returns what it printed; if it fails, what it printed is in the error.
-pub(super) fn run(command: &mut Command) -> anyhow::Result<String> {
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {program}"))?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
