@@ -2,6 +2,7 @@
 
 mod memory;
 mod partition;
+mod quality;
 mod report;
 mod rounds;
 mod schema;
@@ -44,6 +45,13 @@ pub enum Bench {
         #[command(flatten)]
         postgres: crate::Postgres,
     },
+    /// Scoring the quality of a table, beside SQL written by hand, Great Expectations and Soda Core
+    Quality {
+        #[command(flatten)]
+        sizes: quality::Sizes,
+        #[command(flatten)]
+        postgres: crate::Postgres,
+    },
 }
 
 impl Bench {
@@ -55,6 +63,7 @@ impl Bench {
                 worker::run(postgres.pg, jobs, Duration::from_secs(idle))
             }
             Self::Partition { sizes, postgres } => partition::run(postgres.pg, &sizes),
+            Self::Quality { sizes, postgres } => quality::run(postgres.pg, &sizes),
         }
     }
 }

@@ -106,6 +106,8 @@ mod tests {
         assert!(parse("xtask bench schema --runs 0").is_err());
         assert!(parse("xtask bench partition --days 30 --clients 2 --pg 15").is_ok());
         assert!(parse("xtask bench partition --days 1001").is_err());
+        assert!(parse("xtask bench quality --rows 100000 --large-rows 0 --days 3 --pg 15").is_ok());
+        assert!(parse("xtask bench quality --rows 100").is_err());
         assert!(parse("xtask demo --keep --stop").is_err());
         assert!(parse("xtask test --pg 14").is_err());
     }

@@ -7,15 +7,13 @@ mod insert;
 mod probe;
 mod stray;
 
-use std::time::{Duration, Instant};
-
 use anyhow::Context;
 use clap::{Args, value_parser};
 use opdb_e2e::cluster::Cluster;
 use postgres::Client;
 
-use super::report::{median, milliseconds, verdict};
-use super::usage::Usage;
+use super::report::{Promises, median, milliseconds};
+use super::usage::{Cost, ratio};
 use crate::extension;
 use crate::machine::Machine;
 
@@ -59,7 +57,7 @@ pub fn run(pg: Option<u16>, sizes: &Sizes) -> anyhow::Result<()> {
     machine.ensure_peers()?;
     extension::install(&machine)?;
     let cluster = Cluster::start_temporary(&machine.installation, &SETTINGS)?;
-    let bench = Bench { cluster, promises: Vec::new() };
+    let bench = Bench { cluster, promises: Promises::default() };
     bench.cluster.create_database(TEMPLATE)?;
     bench.cluster.connect_as_superuser(TEMPLATE)?.batch_execute(
         "CREATE EXTENSION opdb CASCADE; CREATE SCHEMA partman; CREATE EXTENSION pg_partman SCHEMA partman",
@@ -70,7 +68,7 @@ pub fn run(pg: Option<u16>, sizes: &Sizes) -> anyhow::Result<()> {
 /// A cluster, and what was found out on it.
 struct Bench {
     cluster: Cluster,
-    promises: Vec<String>,
+    promises: Promises,
 }
 
 impl Bench {
@@ -80,13 +78,12 @@ impl Bench {
         attach::run(&mut self, sizes.default_rows, sizes.runs).context("attaching")?;
         stray::run(&mut self, sizes.moved_rows, sizes.runs.div_ceil(2)).context("moving rows")?;
         insert::run(&mut self, sizes.clients, sizes.runs).context("inserting")?;
-        println!("\n== promises ==");
-        self.promises.iter().for_each(|promise| println!("{promise}"));
+        self.promises.print();
         Ok(())
     }
 
     fn promise(&mut self, is_kept: bool, text: &str) {
-        self.promises.push(format!("{:<12} {text}", verdict(is_kept)));
+        self.promises.add(is_kept, text);
     }
 
     /// A database with both extensions, whose catalogs nobody has used yet.
@@ -114,40 +111,4 @@ impl Database<'_> {
         let mut client = self.cluster.connect_as_superuser("postgres")?;
         Ok(client.batch_execute("DROP DATABASE IF EXISTS bench WITH (FORCE)")?)
     }
-}
-
-/// What a backend spent on something.
-#[derive(Clone, Copy)]
-struct Cost {
-    cpu: Duration,
-    wall: Duration,
-}
-
-impl Cost {
-    /// Of `work`, in the session that it is given.
-    fn of(client: &mut Client, work: impl FnOnce(&mut Client) -> anyhow::Result<()>) -> anyhow::Result<Self> {
-        let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[])?.get(0);
-        let (before, begun) = (Usage::of(pid)?, Instant::now());
-        work(client)?;
-        let wall = begun.elapsed();
-        let cpu = Duration::from_nanos(Usage::of(pid)?.nanoseconds - before.nanoseconds);
-        Ok(Self { cpu, wall })
-    }
-
-    fn of_sql(client: &mut Client, sql: &str) -> anyhow::Result<Self> {
-        Self::of(client, |client| Ok(client.batch_execute(sql)?))
-    }
-
-    fn median(costs: &[Self]) -> Self {
-        let of = |part: fn(&Self) -> Duration| median(&costs.iter().map(part).collect::<Vec<_>>());
-        Self { cpu: of(|cost| cost.cpu), wall: of(|cost| cost.wall) }
-    }
-
-    fn print(self, name: &str) {
-        println!("{name:<52} {:>10.1} {:>10.1}", milliseconds(self.cpu), milliseconds(self.wall));
-    }
-}
-
-fn ratio(one: Duration, other: Duration) -> f64 {
-    one.as_secs_f64() / other.as_secs_f64()
 }

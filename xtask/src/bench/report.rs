@@ -94,6 +94,21 @@ impl Promise {
     }
 }
 
+/// What was promised of something, and whether it is so.
+#[derive(Default)]
+pub struct Promises(Vec<String>);
+
+impl Promises {
+    pub fn add(&mut self, is_kept: bool, text: &str) {
+        self.0.push(format!("{:<12} {text}", verdict(is_kept)));
+    }
+
+    pub fn print(&self) {
+        println!("\n== promises ==");
+        self.0.iter().for_each(|promise| println!("{promise}"));
+    }
+}
+
 pub fn verdict(is_reached: bool) -> &'static str {
     if is_reached { "reached" } else { "NOT REACHED" }
 }

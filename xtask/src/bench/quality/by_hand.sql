@@ -1,0 +1,20 @@
+SELECT count(*) AS rows,
+       count(created) AS created, count(sku) AS sku, count(email) AS email, count(country) AS country,
+       count(amount) AS amount, count(quantity) AS quantity, count(status) AS status, count(updated) AS updated,
+       count(*) FILTER (WHERE sku IS NULL OR sku !~ '\S') AS sku_not_blank,
+       count(*) FILTER (WHERE NOT char_length(sku) BETWEEN 14 AND 14) AS sku_length,
+       count(*) FILTER (WHERE email IS NULL) AS email_not_null,
+       count(*) FILTER (WHERE email !~ '^[^@ ]+@[^@ ]+[.][a-z]+$') AS email_format,
+       count(*) FILTER (WHERE country NOT IN ('DE', 'FR', 'IT', 'ES', 'PL', 'NL', 'SE', 'GB', 'US', 'JP')) AS country_accepted,
+       count(*) FILTER (WHERE amount IS NULL) AS amount_not_null,
+       count(*) FILTER (WHERE NOT amount BETWEEN 0 AND 10000) AS amount_range,
+       count(*) FILTER (WHERE NOT quantity BETWEEN 1 AND 100) AS quantity_range,
+       count(*) FILTER (WHERE status NOT IN ('new', 'paid', 'sent', 'done')) AS status_accepted,
+       count(*) FILTER (WHERE updated < created) AS updated_after_created,
+       count(*) FILTER (WHERE NOT payload ->> 'channel' IN ('web', 'shop', 'phone')) AS payload_channel,
+       count(*) FILTER (WHERE NOT isfinite(created)) AS created_finite,
+       count(*) FILTER (WHERE NOT isfinite(updated)) AS updated_finite,
+       count(*) FILTER (WHERE amount = 'NaN') AS amount_number,
+       (SELECT coalesce(sum(copies - 1), 0)::bigint
+        FROM (SELECT count(*) AS copies FROM orders WHERE sku IS NOT NULL GROUP BY sku) c) AS sku_unique
+FROM orders
