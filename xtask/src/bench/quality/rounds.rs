@@ -47,8 +47,8 @@ impl Medians {
             println!("{:<44} {client:>9.0} {server:>9.0} {total:>9.0} {wall:>9.0}", contender.name());
         }
         println!(
-            "The SQL by hand has what opdb must measure: the rules that no constraint guarantees, and that times are \n\
-             finite and numbers are numbers, which the peers were not asked. The peers keep up to 100 failing rows a \n\
+            "The SQL by hand has what opdb must measure: the rules that no constraint guarantees, and that times are\n\
+             finite and numbers are numbers, which the peers were not asked. The peers keep up to 100 failing rows a\n\
              rule (Soda Core) and 20 values (Great Expectations)."
         );
     }
