@@ -68,7 +68,7 @@ pub fn is_of_a_value(failure: &Failure) -> bool {
 fn silent() -> Cell {
     Cell {
         state: "NULL::boolean".into(),
-        fine: "true".into(),
+        fine: vec!["true".into()],
         evaluated: Evaluated::Where("NULL::integer".into()),
     }
 }
@@ -86,7 +86,7 @@ impl Scan {
         let cell = &mut self.cells[place];
         let unless = |sql: &str| format!("CASE WHEN {table}.{column} IS NOT NULL THEN false ELSE {sql} END");
         cell.state = unless(&cell.state);
-        cell.fine = unless(&cell.fine);
+        cell.fine = cell.fine.iter().map(|sql| unless(sql)).collect();
     }
 }
 

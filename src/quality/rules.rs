@@ -38,6 +38,7 @@ pub fn of(table: &mut Table, scorer: &Scorer, options: &Options) -> Result<Vec<R
     rules.extend(added);
     table.learn_placeholders(&rules);
     scorer.run(|| Constraints::of(table)?.prove(table, &mut rules))?;
+    table.learn_required(&rules);
     Ok(rules)
 }
 

@@ -3,6 +3,8 @@
 //! The query returns a row for each row that fails, with its key and a code that says which rules it fails; all
 //! others are counted together. So counts, what fails together and the keys of what fails come from the same pass.
 
+use std::collections::HashSet;
+
 use super::rule::{Cell, Evaluated, Rule};
 use super::table::{Key, Member, Table};
 use crate::pg::error::Result;
@@ -201,12 +203,9 @@ impl Scan {
         if self.cells.is_empty() {
             return "NULL::text".into();
         }
-        let mut fine: Vec<&str> = Vec::new();
-        for cell in &self.cells {
-            if !fine.contains(&cell.fine.as_str()) {
-                fine.push(&cell.fine);
-            }
-        }
+        let mut known = HashSet::new();
+        let fine = self.cells.iter().flat_map(|cell| &cell.fine).map(String::as_str);
+        let fine: Vec<&str> = fine.filter(|sql| known.insert(*sql)).collect();
         let states: Vec<String> = self
             .cells
             .iter()
@@ -406,7 +405,7 @@ impl Grouping {
 
     pub fn cell() -> Cell {
         let state = format!("NOT t.{SURPLUS}");
-        Cell { fine: state.clone(), state, evaluated: Evaluated::All }
+        Cell { fine: vec![state.clone()], state, evaluated: Evaluated::All }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::error::QualityError;
-use super::rule::{Check, Rule};
+use super::rule::{Check, Evidence, Rule};
 use crate::pg::error::Result;
 use crate::pg::name::{self, Qualified, identifier};
 use crate::pg::types::Regclass;
@@ -52,6 +52,16 @@ pub struct Column {
     pub is_hashable: bool,
     /// Texts that stand for a missing value, as its `not_blank` rules say.
     pub placeholders: Vec<String>,
+    /// What a rule that is measured in the same pass demands of every row.
+    pub required: Option<Required>,
+}
+
+/// What a row without which is not fine, whatever other rules say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Required {
+    NotNull,
+    /// A value that says something.
+    Filled,
 }
 
 /// What of a column's values can be missing beside NULL.
@@ -127,6 +137,20 @@ impl Table {
 
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// Lets every rule about a column know what rules in the same pass demand of it: it need not look for that again.
+    pub fn learn_required(&mut self, rules: &[Rule]) {
+        for rule in rules.iter().filter(|rule| rule.filter.is_none() && rule.evidence == Evidence::Measured) {
+            let required = match rule.check {
+                Ok(Check::NotNull) => Required::NotNull,
+                Ok(Check::NotBlank { .. }) => Required::Filled,
+                _ => continue,
+            };
+            for column in self.columns.iter_mut().filter(|column| rule.columns.contains(&column.name)) {
+                column.required = column.required.max(Some(required));
+            }
+        }
     }
 
     /// Lets every rule about a column know the texts that its `not_blank` rules take for missing.
@@ -253,6 +277,7 @@ fn columns(relation: Regclass, constraints_hold: bool) -> Result<Vec<Column>> {
                 is_bytewise: spi::known(&row, 8)?,
                 is_hashable: spi::known(&row, 9)?,
                 placeholders: Vec::new(),
+                required: None,
             })
         },
     )

@@ -108,7 +108,7 @@ pub fn plan(sql: &str) -> Result<()> {
     subtransaction::run(|| spi::read(sql, &[], |_| Ok(()))).map(drop)
 }
 
-/// The server does not say where a pattern is wrong: behind the longest part of it that is a pattern.
+/// The server does not say where a pattern is wrong: at the end of the shortest part from which on it says the same.
 fn regex(pattern: &str) -> Result<()> {
     let compiles = |pattern: &str| {
         subtransaction::run(|| spi::read("SELECT '' ~ $1", &[pattern.into()], |_| Ok(()))).map(drop)
@@ -117,17 +117,14 @@ fn regex(pattern: &str) -> Result<()> {
     if failure.is_interrupt || pattern.len() > LONGEST_PATTERN {
         return Err(failure);
     }
-    let ends: Vec<usize> = pattern.char_indices().map(|(place, _)| place).collect();
-    let mut good = 0;
-    for (characters, end) in ends.iter().enumerate().rev() {
-        match compiles(&pattern[..*end]) {
-            Ok(()) => {
-                good = characters;
-                break;
-            }
-            Err(failure) if failure.is_interrupt => return Err(failure),
-            Err(_) => {}
+    let starts: Vec<usize> = pattern.char_indices().map(|(place, _)| place).collect();
+    let mut place = starts.len();
+    while place > 1 {
+        match compiles(&pattern[..starts[place - 1]]) {
+            Err(shorter) if shorter.is_interrupt => return Err(shorter),
+            Err(shorter) if shorter.message == failure.message => place -= 1,
+            _ => break,
         }
     }
-    Err(Failure { message: format!("{} (at character {})", failure.message, good + 1), ..failure })
+    Err(Failure { message: format!("{} (at character {place})", failure.message), ..failure })
 }

@@ -2,7 +2,7 @@
 
 use super::{Check, ReferencedKey, Rule};
 use crate::pg::name::{identifier, literal};
-use crate::quality::table::{Column, Kind, Table};
+use crate::quality::table::{Column, Kind, Required, Table};
 
 /// White space that `btrim` takes off. Every one of these sorts before `!`.
 const WHITE_SPACE: &str = r"E' \t\n\r\f\v'";
@@ -12,9 +12,9 @@ const WHITE_SPACE: &str = r"E' \t\n\r\f\v'";
 pub struct Cell {
     /// True, false or NULL.
     pub state: String,
-    /// Of a row for which this is true the rule does not fail, and what it says is as `evaluated` tells. Cheaper than
-    /// `state`.
-    pub fine: String,
+    /// Of a row for which all of these are true the rule does not fail, and what it says is as `evaluated` tells.
+    /// Cheaper than `state`, and each is evaluated once for all rules that have it.
+    pub fine: Vec<String>,
     pub evaluated: Evaluated,
 }
 
@@ -47,7 +47,7 @@ impl Rule {
             }
             Check::Expression { expression } => {
                 let evaluated = Evaluated::All;
-                (vec![Cell { state: expression.clone(), fine: expression.clone(), evaluated }], None)
+                (vec![Cell { state: expression.clone(), fine: vec![expression.clone()], evaluated }], None)
             }
             _ => {
                 let columns = self.columns.iter().filter_map(|name| table.column(name));
@@ -81,32 +81,47 @@ fn cell(check: &Check, column: &Column) -> Cell {
     match check {
         Check::NotNull => certain(format!("{value} IS NOT NULL")),
         Check::NotBlank { placeholders } => {
-            certain(format!("coalesce({}, false)", present(column, placeholders)))
+            let present = present(column, placeholders);
+            let state = format!("coalesce({present}, false)");
+            Cell { state, fine: vec![present], evaluated: Evaluated::All }
         }
-        _ => validity(column, &valid(check, column)),
+        _ => validity(check, column),
     }
 }
 
 /// A state that is never NULL.
 fn certain(state: String) -> Cell {
-    Cell { fine: state.clone(), state, evaluated: Evaluated::All }
+    Cell { fine: vec![state.clone()], state, evaluated: Evaluated::All }
 }
 
 /// A rule about values that are there: a missing one is the business of completeness.
-fn validity(column: &Column, valid: &str) -> Cell {
-    let present = present(column, &column.placeholders);
+fn validity(check: &Check, column: &Column) -> Cell {
+    let (valid, present) = (valid(check, column), present(column, &column.placeholders));
     let state = format!("CASE WHEN {present} THEN {valid} END");
-    let is_present = column.kind == Kind::Other;
-    let good = if is_present { valid.to_owned() } else { format!("{present} AND {valid}") };
-    let fine = match column.not_null {
-        true => format!("({good})"),
-        false => format!("({} IS NULL OR {good})", column.sql()),
+    let is_always_there = column.not_null || column.required.is_some();
+    let unless_null = |sql: String| match is_always_there {
+        true => sql,
+        false => format!("({} IS NULL OR {sql})", column.sql()),
     };
-    let evaluated = match column.not_null {
-        true => Evaluated::All,
-        false => Evaluated::Where(column.sql()),
-    };
+    let mut fine = Vec::new();
+    let is_known = column.kind == Kind::Other
+        || column.required == Some(Required::Filled)
+        || (column.placeholders.is_empty() && is_false_for_blanks(check));
+    if !is_known {
+        fine.push(unless_null(present));
+    }
+    fine.push(unless_null(valid));
+    let evaluated = if is_always_there { Evaluated::All } else { Evaluated::Where(column.sql()) };
     Cell { state, fine, evaluated }
+}
+
+/// Whether no text of white space alone passes, so that nobody need look for it.
+fn is_false_for_blanks(check: &Check) -> bool {
+    match check {
+        Check::AcceptedValues { values } => values.iter().all(|value| !value.trim().is_empty()),
+        Check::Format { .. } => true,
+        _ => false,
+    }
 }
 
 /// Whether a value says something; NULL or false for NULL.
@@ -203,7 +218,7 @@ fn foreign_key(table: &Table, columns: &[String], key: &ReferencedKey, number: u
     let complete = complete.join(" AND ");
     let cell = Cell {
         state: format!("CASE WHEN {complete} THEN {is_found} END"),
-        fine: format!("({is_found} OR {})", missing.join(" OR ")),
+        fine: vec![format!("({is_found} OR {})", missing.join(" OR "))],
         evaluated: Evaluated::Where(format!("CASE WHEN {complete} THEN 1 END")),
     };
     (cell, join)
@@ -213,7 +228,7 @@ fn foreign_key(table: &Table, columns: &[String], key: &ReferencedKey, number: u
 fn filtered(cell: Cell, filter: &str) -> Cell {
     let Cell { state, .. } = cell;
     Cell {
-        fine: format!("({filter} IS NOT TRUE OR {state})"),
+        fine: vec![format!("({filter} IS NOT TRUE OR {state})")],
         evaluated: Evaluated::Where(format!("CASE WHEN {filter} THEN 1 END")),
         state: format!("CASE WHEN {filter} THEN {state} END"),
     }
