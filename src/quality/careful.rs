@@ -84,9 +84,13 @@ impl Scan {
             places.join(",")
         ));
         let cell = &mut self.cells[place];
-        let unless = |sql: &str| format!("CASE WHEN {table}.{column} IS NOT NULL THEN false ELSE {sql} END");
+        let raises = format!("{table}.{column} IS NOT NULL");
+        let unless = |sql: &str| format!("CASE WHEN {raises} THEN false ELSE {sql} END");
         cell.state = unless(&cell.state);
         cell.fine = cell.fine.iter().map(|sql| unless(sql)).collect();
+        if let Evaluated::Where(sql) = &mut cell.evaluated {
+            *sql = format!("CASE WHEN {raises} THEN NULL ELSE {sql} END");
+        }
     }
 }
 

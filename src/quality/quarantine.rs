@@ -12,6 +12,9 @@ use crate::pg::name::{Qualified, identifier};
 use crate::pg::spool::Spool;
 use crate::pg::{name, own, session, spi, subtransaction};
 
+/// In what a rule's condition is evaluated beside, no column may be called as one of the table's.
+const RECORD: &str = "\"opdb record\"";
+
 /// What became of the rows that failed.
 pub struct Quarantined {
     pub table: Qualified,
@@ -87,9 +90,9 @@ impl Move<'_> {
         let rule = rule_id.map_or("true".to_owned(), |rule_id| format!("r.rule_id = {rule_id}"));
         own::read_as_owner(|| {
             Spool::fill(&format!(
-                "SELECT pg_catalog.row_number() OVER () AS number, f.key,
+                "SELECT pg_catalog.row_number() OVER () AS \"opdb number\", f.key AS \"opdb key\",
                         pg_catalog.array_agg(DISTINCT coalesce(r.name, r.rule || coalesce(
-                            ' ' || nullif(pg_catalog.array_to_string(r.columns, ', '), ''), ''))) AS rules
+                            ' ' || nullif(pg_catalog.array_to_string(r.columns, ', '), ''), ''))) AS \"opdb rules\"
                  FROM opdb.quality_run_scan s
                  JOIN opdb.quality_failure f USING (scan_id)
                  CROSS JOIN LATERAL pg_catalog.unnest(s.positions) WITH ORDINALITY p (position, place)
@@ -140,10 +143,11 @@ impl Move<'_> {
             Err(failure) if super::careful::is_of_a_value(&failure) => {}
             moved => return moved,
         }
-        let numbers = keys.query("SELECT number FROM spool", &[], |row| spi::known::<i64>(&row, 1))?;
+        let numbers =
+            keys.query("SELECT \"opdb number\" FROM spool", &[], |row| spi::known::<i64>(&row, 1))?;
         let (mut copied, mut deleted) = (0, 0);
         for number in numbers {
-            let one = format!("s.number = {number}");
+            let one = format!("s.\"opdb number\" = {number}");
             let moved = match subtransaction::run(|| self.move_rows(keys, &one, &still_failing)) {
                 Err(failure) if super::careful::is_of_a_value(&failure) => {
                     self.move_rows(keys, &one, "true")?
@@ -177,7 +181,7 @@ impl Move<'_> {
         let newest: Vec<String> = names.iter().map(|name| format!("{name} = excluded.{name}")).collect();
         let sql = format!(
             "WITH found AS MATERIALIZED (
-                 SELECT {place}s.key AS \"opdb key\", s.rules AS \"opdb rules\", {} FROM spool s {}{}
+                 SELECT {place}s.\"opdb key\", s.\"opdb rules\", {} FROM spool s {}{}
                  WHERE {which} AND ({still_failing}){lock}),
              taken AS ({taken}),
              copied AS (
@@ -204,19 +208,22 @@ impl Move<'_> {
         let table = self.table.name.sql();
         match &self.table.key {
             Key::Columns(columns) => {
-                let same: Vec<String> =
-                    columns.iter().map(identifier).map(|name| format!("t.{name} = k.{name}")).collect();
+                let same: Vec<String> = columns
+                    .iter()
+                    .map(identifier)
+                    .map(|name| format!("t.{name} = (k.{RECORD}).{name}"))
+                    .collect();
                 format!(
-                    "CROSS JOIN LATERAL pg_catalog.jsonb_populate_record(NULL::{table}, s.key) k
+                    "CROSS JOIN LATERAL (SELECT pg_catalog.jsonb_populate_record(NULL::{table}, s.\"opdb key\") AS {RECORD}) k
                      JOIN {table} t ON {}",
                     same.join(" AND ")
                 )
             }
             Key::Place { with_table: true } => format!(
-                "JOIN {table} t ON t.ctid = (s.key ->> 'ctid')::tid
-                                AND t.tableoid = (s.key ->> 'tableoid')::pg_catalog.regclass"
+                "JOIN {table} t ON t.ctid = (s.\"opdb key\" ->> 'ctid')::tid
+                                AND t.tableoid = (s.\"opdb key\" ->> 'tableoid')::pg_catalog.regclass"
             ),
-            _ => format!("JOIN {table} t ON t.ctid = (s.key ->> 'ctid')::tid"),
+            _ => format!("JOIN {table} t ON t.ctid = (s.\"opdb key\" ->> 'ctid')::tid"),
         }
     }
 

@@ -102,9 +102,12 @@ impl Column {
         if self.is_bytewise { format!("{} COLLATE \"C\"", self.sql()) } else { self.sql() }
     }
 
-    /// What its hash is taken of: enums hash by OID, and some types not at all.
+    /// What its hash is taken of: enums hash by OID, and some types not at all. A cast to text could be a user's.
     pub fn hashed(&self) -> String {
-        if self.is_hashable { self.sql() } else { format!("{}::text", self.sql()) }
+        match self.is_hashable {
+            true => self.sql(),
+            false => format!("pg_catalog.format('%L', {})", self.sql()),
+        }
     }
 }
 

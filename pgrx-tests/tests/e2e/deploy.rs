@@ -363,7 +363,7 @@ fn what_is_scored_is_what_is_sent() {
     let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1, 'x')"), table);
     execute(
         &mut pair.here,
-        r#"CREATE FUNCTION wait_for_lock(int) RETURNS bool LANGUAGE plpgsql AS
+        r#"CREATE FUNCTION wait_for_lock(int) RETURNS bool STABLE LANGUAGE plpgsql AS
                'BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN true; END';
            SELECT opdb.add_quality_rule('t', 'accuracy', 'expression', '{}', '{"expression": "public.wait_for_lock(id)"}');
            SELECT opdb.capture_schema()"#,
@@ -614,7 +614,7 @@ fn no_code_of_others_runs_while_production_is_connected() {
     );
     execute(
         &mut pair.here,
-        r#"CREATE FUNCTION steal(int) RETURNS bool LANGUAGE plpgsql AS $$
+        r#"CREATE FUNCTION steal(int) RETURNS bool STABLE LANGUAGE plpgsql AS $$
            DECLARE connection text;
            BEGIN
                FOREACH connection IN ARRAY coalesce(dblink_get_connections(), '{}') LOOP

@@ -172,7 +172,7 @@ fn a_rule_does_not_borrow_the_rights_of_whoever_scores() {
         &mut session,
         &format!(
             r#"CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1);
-               CREATE FUNCTION who() RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN current_user = ''{owner}''; END';
+               CREATE FUNCTION who() RETURNS bool STABLE LANGUAGE plpgsql AS 'BEGIN RETURN current_user = ''{owner}''; END';
                SELECT opdb.add_quality_rule('t', 'accuracy', 'expression', '{{}}',
                    '{{"expression": "{owner}.who()"}}', threshold => 1)"#
         ),
@@ -296,7 +296,7 @@ fn a_rule_of_a_former_owner_is_broken() {
         &mut session,
         &format!(
             r#"CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1);
-               CREATE FUNCTION rise() RETURNS bool LANGUAGE plpgsql AS
+               CREATE FUNCTION rise() RETURNS bool STABLE LANGUAGE plpgsql AS
                    'BEGIN IF current_user <> ''{owner}'' THEN EXECUTE ''ALTER ROLE {owner} SUPERUSER''; END IF; RETURN true; END';
                SELECT opdb.add_quality_rule('t', 'accuracy', 'expression', '{{}}', '{{"expression": "{owner}.rise()"}}')"#
         ),

@@ -83,7 +83,7 @@ fn what_is_not_advised_is_refused_by_name() {
         ("t", "42809", "not an index"),
         ("temporary_a", "42809", "temporary"),
         ("pg_class_oid_index", "42809", "the system's"),
-        ("opdb.quality_rule_table_idx", "42809", "an extension's"),
+        ("opdb.quality_run_table_idx", "42809", "an extension's"),
     ] {
         let call = format!("SELECT opdb.drop_advised_index('{index}', min_age => '0')");
         let refusal = refused(&mut client, &call);

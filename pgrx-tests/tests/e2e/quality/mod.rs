@@ -1,3 +1,12 @@
+//! Scores, and the rows behind them.
+
+mod failures;
+mod gate;
+mod oracle;
+mod partitions;
+mod raising;
+mod whole;
+
 use crate::fixture::{database, execute, on_test, refused, role, rows, servers, text};
 
 #[test]
@@ -92,8 +101,7 @@ fn weights_options_and_coverage_are_told() {
         rows(&mut client, &format!("{run})")),
         [["0.5000", "1.0000", "NULL", "NULL", "0.7500", "0.6000", "f"]]
     );
-    let options =
-        r#", '{"weights": {"completeness": 1, "accuracy": 3}, "threshold": 0.8, "min_coverage": 1,
+    let options = r#", '{"weights": {"completeness": 1, "accuracy": 3}, "threshold": 0.8, "min_coverage": 1,
             "min_completeness": 0.5}')"#;
     assert_eq!(
         rows(&mut client, &format!("{run}{options}")),
