@@ -22,6 +22,7 @@ pub mod session;
 pub mod shared;
 pub mod spi;
 pub mod statement;
+pub mod stored;
 pub mod subtransaction;
 pub mod time;
 pub mod top_level;

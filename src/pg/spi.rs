@@ -45,7 +45,7 @@ pub fn read_now<'a, T>(
 
 /// pgrx itself reads on the statement's snapshot only until the transaction has written something.
 #[allow(unsafe_code)]
-fn read_rows<T>(
+pub(super) fn read_rows<T>(
     sql: &CStr,
     args: &[DatumWithOid],
     on_statement_snapshot: bool,

@@ -7,6 +7,7 @@ mod record;
 mod rule;
 mod run;
 mod scorer;
+mod suggest;
 
 use num_rational::BigRational;
 use num_traits::Zero;

@@ -1,0 +1,84 @@
+//! Some rows of a relation, or all of a small one.
+
+use opdb_core::suggest::grouped;
+
+use super::options::Options;
+use super::relation::{Column, Relation};
+use crate::pg::error::Result;
+use crate::pg::stored::StoredRows;
+use crate::pg::{planning, spi};
+
+/// How many values are looked at in a table of many columns.
+const CELLS: usize = 5_000_000;
+const ROWS: i64 = 100_000;
+
+pub struct Sample {
+    pub rows: StoredRows,
+    extent: Extent,
+}
+
+/// What of the relation is in the sample.
+enum Extent {
+    All,
+    /// Blocks of it, of about so many rows.
+    Some {
+        of: i64,
+    },
+    /// Those that came first.
+    First,
+}
+
+impl Sample {
+    /// Reads the rows once, whatever is asked of them later. `relation` has a column.
+    pub fn take(relation: &Relation, options: &Options) -> Result<Self> {
+        let columns = relation.columns.len();
+        let by_columns = i64::try_from(CELLS / columns.max(1)).unwrap_or(ROWS).min(ROWS);
+        let wanted = options.sample_rows.unwrap_or(by_columns);
+        let table = relation.name.sql();
+        let list: Vec<String> = relation.columns.iter().map(stored_as).collect();
+        let select = format!("SELECT {} FROM {table} t", list.join(", "));
+        if !relation.has_blocks {
+            let rows = StoredRows::of(&format!("{select} LIMIT {wanted}"))?;
+            let extent = if rows.rows < wanted { Extent::All } else { Extent::First };
+            return Ok(Self { rows, extent });
+        }
+        let Some(of) = more_than(&table, wanted)? else {
+            return Ok(Self { rows: StoredRows::of(&select)?, extent: Extent::All });
+        };
+        #[allow(clippy::cast_precision_loss)]
+        let percent = 100.0 * wanted as f64 / of as f64;
+        // The same blocks in every call.
+        let rows = StoredRows::of(&format!("{select} TABLESAMPLE SYSTEM ({percent:.9}) REPEATABLE (0)"))?;
+        Ok(Self { rows, extent: Extent::Some { of } })
+    }
+
+    /// What was looked at, for a person.
+    pub fn told(&self) -> String {
+        let rows = grouped(self.rows.rows);
+        match self.extent {
+            Extent::All => format!("all {rows} rows were read"),
+            Extent::Some { of } => format!("a sample of {rows} of about {} rows", grouped(of)),
+            Extent::First => format!("the first {rows} rows were read"),
+        }
+    }
+
+    pub fn is_all(&self) -> bool {
+        matches!(self.extent, Extent::All)
+    }
+}
+
+fn stored_as(column: &Column) -> String {
+    format!("{} AS {}", column.stored(), column.cell())
+}
+
+/// About how many rows a table has, if they are more than `wanted`. Reads no more rows than that.
+fn more_than(table: &str, wanted: i64) -> Result<Option<i64>> {
+    let counted = format!("SELECT pg_catalog.count(*) FROM (SELECT FROM {table} LIMIT {}) t", wanted + 1);
+    let counted = spi::read_value::<i64>(&counted, &[])?.unwrap_or(0);
+    if counted <= wanted {
+        return Ok(None);
+    }
+    let plan = planning::generic(&format!("SELECT FROM {table}"), |_| Ok(true))?;
+    let estimated = plan.and_then(|plan| plan.get(0)?.get("Plan")?.get("Plan Rows")?.as_f64()).unwrap_or(0.0);
+    Ok(Some(counted.max(estimated as i64)))
+}
