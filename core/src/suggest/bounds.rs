@@ -31,30 +31,33 @@ impl Fence {
     }
 }
 
-/// Bounds that contain both numbers, rounded outwards to a digit of their distance: the next value may be a little
-/// beyond the last. What is never negative begins at 0. None if there is no distance, or no exact decimal.
+/// Bounds that contain both numbers, each rounded outwards to a digit of their distance or of its own, whichever is
+/// finer: the next value may be a little beyond the last. None if there is no distance, or no exact decimal.
 pub fn outward(low: f64, high: f64) -> Option<(String, String)> {
-    const EXACT: f64 = 1e15;
     let span = high - low;
-    if !(span > 0.0 && low.abs() < EXACT && high.abs() < EXACT) {
+    if !(span > 0.0 && span.is_finite()) {
         return None;
     }
-    let exponent = span.log10().floor() as i32;
-    let (low, high) = match exponent {
-        0.. => (low / 10f64.powi(exponent), high / 10f64.powi(exponent)),
-        _ => (low * 10f64.powi(-exponent), high * 10f64.powi(-exponent)),
+    let of_span = span.log10().floor();
+    let round = |value: f64, away: fn(f64) -> f64| {
+        let own = if value == 0.0 { of_span } else { value.abs().log10().floor() };
+        rounded(value, own.clamp(of_span - 2.0, of_span) as i32, away)
     };
-    if low.abs().max(high.abs()) >= EXACT {
-        return None;
-    }
-    let (low, high) = (near(low).floor() as i64, near(high).ceil() as i64);
-    Some((decimal(low, exponent), decimal(high, exponent)))
+    Some((round(low, f64::floor)?, round(high, f64::ceil)?))
 }
 
-/// A quotient that is a whole number but for the last bit.
-fn near(value: f64) -> f64 {
-    let rounded = value.round();
-    if (value - rounded).abs() <= rounded.abs() * 1e-12 { rounded } else { value }
+/// A number rounded to a multiple of 10 ^ `exponent`.
+fn rounded(value: f64, exponent: i32, away: fn(f64) -> f64) -> Option<String> {
+    const EXACT: f64 = 1e15;
+    let multiple = match exponent {
+        0.. => value / 10f64.powi(exponent),
+        _ => value * 10f64.powi(-exponent),
+    };
+    // A quotient that is a whole number but for the last bit is one.
+    let nearest = multiple.round();
+    let is_whole = (multiple - nearest).abs() <= nearest.abs() * 1e-12;
+    let multiple = if is_whole { nearest } else { away(multiple) };
+    (value.abs() < EXACT && multiple.abs() < EXACT).then(|| decimal(multiple as i64, exponent))
 }
 
 /// `number` * 10 ^ `exponent`, written out.
@@ -118,8 +121,10 @@ mod tests {
         let pair = |low, high| outward(low, high).unwrap();
         let texts = |low: &str, high: &str| (low.to_owned(), high.to_owned());
         assert_eq!(pair(-1.2, 7.5), texts("-2", "8"));
-        assert_eq!(pair(1.0, 1000.0), texts("0", "1000"));
-        assert_eq!(pair(3.5, 997.0), texts("0", "1000"));
+        assert_eq!(pair(1.0, 1000.0), texts("1", "1000"));
+        assert_eq!(pair(-3.29, 597.4), texts("-4", "600"));
+        assert_eq!(pair(-600.0, 720.0), texts("-600", "800"));
+        assert_eq!(pair(-0.000_01, 950.0), texts("-1", "1000"));
         assert_eq!(pair(1990.0, 2024.0), texts("1990", "2030"));
         assert_eq!(pair(0.12, 0.47), texts("0.1", "0.5"));
         assert_eq!(pair(0.3, 1.1), texts("0.3", "1.1"));

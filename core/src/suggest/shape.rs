@@ -49,6 +49,8 @@ fn pattern_of(values: &[(String, f64)], min_share: f64, grain: Grain) -> Option<
     shapes.retain(|(_, shape)| shape.rows >= total / 100.0);
     shapes.truncate(MAX_SHAPES);
     let covered: f64 = shapes.iter().map(|(_, shape)| shape.rows).sum();
+    // Several shapes that still do not fit all are some of many.
+    let min_share = if shapes.len() > 1 { min_share.max(0.99) } else { min_share };
     let tells = shapes.iter().all(|(kinds, shape)| shape.tells_something(kinds, grain));
     if shapes.is_empty() || covered < min_share * total || !tells {
         return None;

@@ -7,7 +7,8 @@ pub const MAX_VALUES: usize = 20;
 
 /// The values of a column that takes few, sorted. `values`: its most common ones, most common first, `distinct` of them
 /// in all, `present` rows. Values that are seen in less than one of 2,000 rows, or only once, are taken for mistakes, if
-/// all of them are not more than one row in a hundred. None if the column is not of that kind.
+/// all of them are not more than one row in a hundred. None if the column is not of that kind, or if its values are
+/// lists themselves.
 #[allow(clippy::cast_precision_loss)]
 pub fn accepted(values: &[Count], distinct: i64, present: i64) -> Option<Vec<String>> {
     let often = 2.max((present + 1999) / 2000);
@@ -17,7 +18,8 @@ pub fn accepted(values: &[Count], distinct: i64, present: i64) -> Option<Vec<Str
     // Of free text beneath one common value the rest would be many values, and no mistakes.
     let rest_is_small =
         (present - covered) * 100 <= present && distinct - kept.len() as i64 <= MAX_VALUES as i64;
-    (is_few && rest_is_small).then(|| {
+    let lists = kept.iter().filter(|(value, _)| value.contains([',', ';', '|'])).count();
+    (is_few && rest_is_small && lists * 2 <= kept.len()).then(|| {
         let mut values: Vec<String> = kept.into_iter().map(|(value, _)| value.clone()).collect();
         values.sort();
         values
@@ -46,6 +48,7 @@ mod tests {
         assert_eq!(accepted(&counts(&[("a", 4), ("b", 4)]), 8, 32), None);
         let many: Vec<Count> = (0..21).map(|number| (number.to_string(), 100)).collect();
         assert_eq!(accepted(&many, 21, 2100), None);
+        assert_eq!(accepted(&counts(&[("a,b", 400), ("a", 300), ("b,c", 300)]), 3, 1000), None);
         assert_eq!(accepted(&[], 0, 0), None);
     }
 }

@@ -42,14 +42,12 @@ impl Sample {
             let extent = if rows.rows < wanted { Extent::All } else { Extent::First };
             return Ok(Self { rows, extent });
         }
-        let Some(of) = more_than(&table, wanted)? else {
+        if !has_more_than(&table, wanted)? {
             return Ok(Self { rows: StoredRows::of(&select)?, extent: Extent::All });
-        };
-        #[allow(clippy::cast_precision_loss)]
-        let percent = 100.0 * wanted as f64 / of as f64;
-        // The same blocks in every call.
-        let rows = StoredRows::of(&format!("{select} TABLESAMPLE SYSTEM ({percent:.9}) REPEATABLE (0)"))?;
-        Ok(Self { rows, extent: Extent::Some { of } })
+        }
+        let of = about(&table, wanted)?;
+        let rows = StoredRows::of(&format!("{select} {}", blocks(wanted, of)))?;
+        Ok(Self { rows, extent: Extent::Some { of: of.max(wanted + 1) } })
     }
 
     /// What was looked at, for a person.
@@ -71,14 +69,30 @@ fn stored_as(column: &Column) -> String {
     format!("{} AS {}", column.stored(), column.cell())
 }
 
-/// About how many rows a table has, if they are more than `wanted`. Reads no more rows than that.
-fn more_than(table: &str, wanted: i64) -> Result<Option<i64>> {
-    let counted = format!("SELECT pg_catalog.count(*) FROM (SELECT FROM {table} LIMIT {}) t", wanted + 1);
-    let counted = spi::read_value::<i64>(&counted, &[])?.unwrap_or(0);
-    if counted <= wanted {
-        return Ok(None);
-    }
+/// Reads no more rows than that.
+fn has_more_than(table: &str, rows: i64) -> Result<bool> {
+    let sql = format!("SELECT pg_catalog.count(*) FROM (SELECT FROM {table} LIMIT {}) t", rows + 1);
+    Ok(spi::read_value::<i64>(&sql, &[])? > Some(rows))
+}
+
+/// About how many rows a table has: what the planner expects, corrected if the sample that it expects to have `wanted`
+/// rows has many more, or fewer.
+#[allow(clippy::cast_precision_loss)]
+fn about(table: &str, wanted: i64) -> Result<i64> {
     let plan = planning::generic(&format!("SELECT FROM {table}"), |_| Ok(true))?;
-    let estimated = plan.and_then(|plan| plan.get(0)?.get("Plan")?.get("Plan Rows")?.as_f64()).unwrap_or(0.0);
-    Ok(Some(counted.max(estimated as i64)))
+    let expected = plan.and_then(|plan| plan.get(0)?.get("Plan")?.get("Plan Rows")?.as_f64()).unwrap_or(0.0);
+    let expected = (expected as i64).max(wanted);
+    let sql = format!("SELECT pg_catalog.count(*) FROM {table} t {}", blocks(wanted, expected));
+    let found = spi::read_value::<i64>(&sql, &[])?.unwrap_or(0);
+    match (found - wanted).abs() * 5 <= wanted {
+        true => Ok(expected),
+        false => Ok((found as f64 * expected as f64 / wanted as f64) as i64),
+    }
+}
+
+/// The same blocks in every call.
+#[allow(clippy::cast_precision_loss)]
+fn blocks(wanted: i64, of: i64) -> String {
+    let percent = 100.0 * wanted as f64 / of.max(wanted) as f64;
+    format!("TABLESAMPLE SYSTEM ({percent:.9}) REPEATABLE (0)")
 }

@@ -151,7 +151,7 @@ fn length(profile: &Profile, options: &Options) -> Option<Candidate> {
     }
     let seen: i64 = profile.values.iter().map(|(_, rows)| rows).sum();
     let (length, rows) = lengths.into_iter().max_by_key(|(_, rows)| *rows)?;
-    if length < 2 || (rows as f64) < options.min_ratio * seen as f64 {
+    if length < 2 || (rows as f64) < options.min_ratio.max(0.99) * seen as f64 {
         return None;
     }
     let condition = format!("char_length({}) = {length}", profile.column.cell());
