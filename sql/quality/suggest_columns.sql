@@ -22,6 +22,8 @@ SELECT a.attnum, a.attname::text, t.typname::text,
             WHEN t.typname IN ('float4', 'float8') AND n.nspname = 'pg_catalog' THEN 'float'
             WHEN t.typname IN ('date', 'timestamp', 'timestamptz') AND n.nspname = 'pg_catalog' THEN 'time'
             WHEN t.typname IN ('json', 'jsonb') AND n.nspname = 'pg_catalog' THEN 'json'
+            -- Patterns and substrings are looked for in none of these.
+            WHEN NOT coalesce(l.collisdeterministic, true) THEN 'comparable'
             WHEN t.typname IN ('text', 'varchar', 'bpchar', 'name') AND n.nspname = 'pg_catalog' THEN 'text'
             -- Binary coercible, which only a superuser declares.
             WHEN t.typcategory = 'S' AND EXISTS (
@@ -39,7 +41,7 @@ SELECT a.attnum, a.attname::text, t.typname::text,
        EXISTS (SELECT FROM unique_column u WHERE u.attnum = a.attnum),
        EXISTS (SELECT FROM referencing r WHERE r.attnum = a.attnum),
        -- Whether two values are equal only if their texts are the same.
-       n.nspname = 'pg_catalog' AND coalesce(l.collisdeterministic, true)
+       n.nspname = 'pg_catalog'
 FROM pg_catalog.pg_attribute a
 JOIN base b ON b.attnum = a.attnum
 JOIN pg_catalog.pg_type t ON t.oid = b.type AND t.typtype <> 'd'

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 /// Longer texts are no codes.
 const MAX_CHARS: usize = 64;
 const MAX_TOKENS: usize = 16;
+/// And neither are sentences.
+const MAX_BLANKS: usize = 2;
 /// A pattern of more alternatives says little.
 const MAX_SHAPES: usize = 3;
 
@@ -82,7 +84,10 @@ fn pieces(value: &str, grain: Grain) -> Option<Vec<(Kind, String)>> {
             _ => pieces.push((kind, character.to_string())),
         }
     }
-    let fits = value.chars().count() <= MAX_CHARS && pieces.len() <= MAX_TOKENS && !pieces.is_empty();
+    let blanks = value.matches(' ').count();
+    let fits = value.chars().count() <= MAX_CHARS
+        && (1..=MAX_TOKENS).contains(&pieces.len())
+        && blanks <= MAX_BLANKS;
     fits.then_some(pieces)
 }
 
@@ -237,6 +242,7 @@ mod tests {
     fn free_text_names_and_numbers_have_no_pattern() {
         assert_eq!(many(|n| n.to_string()), None);
         assert_eq!(of(&["Anna Berg", "Otto Lang", "Emil Wolf"]), None);
+        assert_eq!(many(|n| format!("a sentence of words {n}")), None);
         assert_eq!(of(&["anna", "bertram", "c"]), None);
         assert_eq!(of(&["Müller-1", "Weiß-2"]), None);
         assert_eq!(of(&["", ""]), None);

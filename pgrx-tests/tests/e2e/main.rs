@@ -18,6 +18,7 @@ mod partition_archive;
 mod partition_table;
 mod privileges;
 mod quality;
+mod quality_suggest;
 mod reads;
 mod schema_diff;
 mod schema_live;

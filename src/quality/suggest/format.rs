@@ -33,21 +33,18 @@ impl Formats {
     }
 
     /// The first format that most of the listed values have.
-    #[allow(clippy::cast_precision_loss)]
     pub fn of(&self, profile: &Profile, options: &Options) -> Result<Option<&Format>> {
-        let texts = profile.texts();
-        let all: i64 = profile.values.iter().map(|(_, rows)| rows).sum();
-        if texts.is_empty() {
+        let (values, rows): (Vec<String>, Vec<f64>) = profile.weights().into_iter().unzip();
+        let all: f64 = rows.iter().sum();
+        if values.is_empty() {
             return Ok(None);
         }
         let sums: Vec<String> = self.0.iter().map(Format::rows).collect();
         let sql = format!("SELECT ARRAY[{}] FROM unnest($1, $2) v (value, rows)", sums.join(", "));
-        let (values, rows): (Vec<String>, Vec<i64>) = texts.into_iter().unzip();
         let name = profile.column.name.to_lowercase();
-        let counts = spi::read_value::<Vec<i64>>(&sql, &[values.into(), rows.into(), name.into()])?
+        let sums = spi::read_value::<Vec<f64>>(&sql, &[values.into(), rows.into(), name.into()])?
             .unwrap_or_default();
-        let found =
-            self.0.iter().zip(counts).find(|(_, rows)| *rows as f64 >= options.min_ratio * all as f64);
+        let found = self.0.iter().zip(sums).find(|(_, rows)| *rows >= options.min_ratio * all);
         Ok(found.map(|(format, _)| format).filter(|format| !format.is_a_code(profile)))
     }
 }
@@ -60,7 +57,7 @@ impl Format {
     /// How many rows of v have the format in a column whose name is $3.
     fn rows(&self) -> String {
         let named = if self.name.is_empty() { String::new() } else { format!("$3 ~ '{}' AND ", self.name) };
-        format!("coalesce(sum(rows) FILTER (WHERE {named}({})), 0)::bigint", self.condition("value"))
+        format!("coalesce(sum(rows) FILTER (WHERE {named}({})), 0)", self.condition("value"))
     }
 
     /// Digits that are always as many are no number that anybody adds up.

@@ -17,8 +17,9 @@ pub const PLACEHOLDERS: [&str; 9] = ["n/a", "na", "null", "none", "nil", "-", "-
 
 /// Longer texts are told apart, but not looked at.
 pub const MAX_BYTES: usize = 256;
-/// So many values of a column are looked at: the most common ones.
+/// So many values of a column are looked at: the most common ones, and then any.
 pub const MAX_LISTED: i64 = 1000;
+const MOST_COMMON: usize = 200;
 /// What is sorted at the same time takes memory, up to work_mem for each column.
 const COLUMNS_PER_STATEMENT: usize = 20;
 
@@ -29,7 +30,7 @@ pub type Listed = (Option<String>, i64);
 pub struct Profile<'a> {
     pub column: &'a Column,
     pub summary: Summary,
-    /// The most common values.
+    /// The most common values, most common first, and some of the others.
     pub values: Vec<Listed>,
     /// How many values there are; 0 where they cannot be compared, or need not be.
     pub distinct: i64,
@@ -66,6 +67,22 @@ impl Profile<'_> {
     /// The values whose text is known, with their rows.
     pub fn texts(&self) -> Vec<Count> {
         self.values.iter().filter_map(|(value, rows)| Some((value.clone()?, *rows))).collect()
+    }
+
+    /// The listed values, each with as many rows as it stands for: those that are not among the most common ones stand
+    /// for what is not listed, too. What is too long has no text.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn weights(&self) -> Vec<(String, f64)> {
+        let (common, others) = self.values.split_at(self.values.len().min(MOST_COMMON));
+        let rows = |values: &[Listed]| values.iter().map(|(_, rows)| *rows).sum::<i64>();
+        let rest = (self.summary.present - rows(common)) as f64 / rows(others).max(1) as f64;
+        let weigh = |listed: &[Listed], by: f64| -> Vec<(String, f64)> {
+            listed
+                .iter()
+                .map(|(value, rows)| (value.clone().unwrap_or_default(), *rows as f64 * by))
+                .collect()
+        };
+        [weigh(common, 1.0), weigh(others, rest)].concat()
     }
 
     /// Whether all values are in the list.
@@ -134,8 +151,7 @@ fn summary(column: &Column) -> String {
     format!("jsonb_build_object('present', count({cell}){more})")
 }
 
-/// The most common values, and how many there are. Among values that are equally common chance decides, the same in
-/// every call.
+/// The most common values and some others, and how many there are. Chance decides, the same in every call.
 fn values(column: &Column, sample: &Sample) -> Result<(Vec<Listed>, i64)> {
     let cell = column.cell();
     let sql = match column.class {
@@ -155,14 +171,19 @@ fn values(column: &Column, sample: &Sample) -> Result<(Vec<Listed>, i64)> {
         _ => format!("SELECT {cell}::text COLLATE \"C\" AS value, NULL AS hash FROM sample WHERE {cell} IS NOT NULL"),
     };
     let sql = format!(
-        "SELECT value, count(*), count(*) OVER () FROM ({sql}) v GROUP BY value, hash
-         ORDER BY count(*) DESC, hashtextextended(value, 0), hash LIMIT {MAX_LISTED}"
+        "SELECT value, rows, distinct_values
+         FROM (SELECT value, hash, count(*) AS rows, count(*) OVER () AS distinct_values,
+                      row_number() OVER (ORDER BY count(*) DESC, hashtextextended(value, 0), hash) AS place
+               FROM ({sql}) v GROUP BY value, hash) g
+         ORDER BY place > {MOST_COMMON}, hashtextextended(value, 1), hash LIMIT {MAX_LISTED}"
     );
     let rows = sample.rows.read(&sql, &[], |row| {
         Ok((row.get::<String>(1)?, spi::known::<i64>(&row, 2)?, spi::known::<i64>(&row, 3)?))
     })?;
     let distinct = rows.first().map_or(0, |(.., distinct)| *distinct);
-    Ok((rows.into_iter().map(|(value, rows, _)| (value, rows)).collect(), distinct))
+    let mut values: Vec<Listed> = rows.into_iter().map(|(value, rows, _)| (value, rows)).collect();
+    values.sort_by(|(value, rows), (other, more)| more.cmp(rows).then_with(|| value.cmp(other)));
+    Ok((values, distinct))
 }
 
 /// Outliers are left out if they are no more than one value in a hundred. `analyzed` are values of rows that the sample

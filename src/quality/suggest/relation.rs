@@ -10,8 +10,9 @@ use crate::pg::types::Regclass;
 pub struct Relation {
     pub oid: Regclass,
     pub name: Qualified,
-    /// Whether its rows can be sampled block by block.
+    /// Whether its rows can be sampled where they lie.
     pub has_blocks: bool,
+    pub bytes: i64,
     pub has_primary_key: bool,
     pub columns: Vec<Column>,
 }
@@ -58,16 +59,17 @@ impl Relation {
                     spi::known::<bool>(&row, 2)?,
                     spi::known::<bool>(&row, 3)?,
                     spi::known::<bool>(&row, 4)?,
+                    spi::known::<i64>(&row, 5)?,
                 ))
             })?;
         let facts = facts.filter(|(kind, ..)| ["r", "p", "v", "m", "f"].contains(&kind.as_str()));
-        let Some((_, is_readable, has_blocks, has_primary_key)) = facts else {
+        let Some((_, is_readable, has_blocks, has_primary_key, bytes)) = facts else {
             return Err(SuggestError::NoRows(name.sql()).into());
         };
         if !is_readable {
             return Err(SuggestError::NotReadable(name.sql()).into());
         }
-        Ok(Self { oid, name, has_blocks, has_primary_key, columns: columns(oid)? })
+        Ok(Self { oid, name, has_blocks, bytes, has_primary_key, columns: columns(oid)? })
     }
 }
 

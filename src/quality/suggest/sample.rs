@@ -11,6 +11,8 @@ use crate::pg::{planning, spi};
 /// How many values are looked at in a table of many columns.
 const CELLS: usize = 5_000_000;
 const ROWS: i64 = 100_000;
+/// A table of fewer bytes is read whole for a sample: of few blocks a choice of some is no fair one.
+const FEW_BYTES: i64 = 16 << 20;
 
 pub struct Sample {
     pub rows: StoredRows,
@@ -45,8 +47,9 @@ impl Sample {
         if !has_more_than(&table, wanted)? {
             return Ok(Self { rows: StoredRows::of(&select)?, extent: Extent::All });
         }
-        let of = about(&table, wanted)?;
-        let rows = StoredRows::of(&format!("{select} {}", blocks(wanted, of)))?;
+        let method = if relation.bytes < FEW_BYTES { "BERNOULLI" } else { "SYSTEM" };
+        let of = about(&table, method, wanted)?;
+        let rows = StoredRows::of(&format!("{select} {}", sampled(method, wanted, of)))?;
         Ok(Self { rows, extent: Extent::Some { of: of.max(wanted + 1) } })
     }
 
@@ -78,11 +81,11 @@ fn has_more_than(table: &str, rows: i64) -> Result<bool> {
 /// About how many rows a table has: what the planner expects, corrected if the sample that it expects to have `wanted`
 /// rows has many more, or fewer.
 #[allow(clippy::cast_precision_loss)]
-fn about(table: &str, wanted: i64) -> Result<i64> {
+fn about(table: &str, method: &str, wanted: i64) -> Result<i64> {
     let plan = planning::generic(&format!("SELECT FROM {table}"), |_| Ok(true))?;
     let expected = plan.and_then(|plan| plan.get(0)?.get("Plan")?.get("Plan Rows")?.as_f64()).unwrap_or(0.0);
     let expected = (expected as i64).max(wanted);
-    let sql = format!("SELECT pg_catalog.count(*) FROM {table} t {}", blocks(wanted, expected));
+    let sql = format!("SELECT pg_catalog.count(*) FROM {table} t {}", sampled(method, wanted, expected));
     let found = spi::read_value::<i64>(&sql, &[])?.unwrap_or(0);
     match (found - wanted).abs() * 5 <= wanted {
         true => Ok(expected),
@@ -90,9 +93,9 @@ fn about(table: &str, wanted: i64) -> Result<i64> {
     }
 }
 
-/// The same blocks in every call.
+/// The same rows in every call, as long as they stay where they are.
 #[allow(clippy::cast_precision_loss)]
-fn blocks(wanted: i64, of: i64) -> String {
+fn sampled(method: &str, wanted: i64, of: i64) -> String {
     let percent = 100.0 * wanted as f64 / of.max(wanted) as f64;
-    format!("TABLESAMPLE SYSTEM ({percent:.9}) REPEATABLE (0)")
+    format!("TABLESAMPLE {method} ({percent:.9}) REPEATABLE (0)")
 }

@@ -84,16 +84,15 @@ fn formatted(profile: &Profile, format: &Format, sample: &Sample) -> Result<Opti
 }
 
 fn regex(profile: &Profile, context: &Context) -> Result<Option<Candidate>> {
-    let values: Vec<(String, f64)> = profile.values.iter().map(weighed).collect();
+    let values = profile.weights();
     let Some(mut found) = pattern(&values, context.options.min_ratio) else { return Ok(None) };
     if !profile.is_listed() {
         // Only the most common values were looked at, and some of the others. Look at those that do not fit, too.
         let misfits = misfits(profile, &found, context.sample)?;
-        found =
-            match pattern(&together(&values, &misfits, profile.summary.present), context.options.min_ratio) {
-                Some(better) => better,
-                None => return Ok(None),
-            };
+        found = match pattern(&together(&values, &misfits), context.options.min_ratio) {
+            Some(better) => better,
+            None => return Ok(None),
+        };
     }
     let condition = format!("{} ~ {}", profile.column.cell(), literal(&found));
     let claim = format!("match {found}");
@@ -121,37 +120,27 @@ fn misfits(profile: &Profile, pattern: &str, sample: &Sample) -> Result<Misfits>
     Ok(Misfits { values: rows.into_iter().map(|(value, rows, _)| (value, rows)).collect(), rows: all })
 }
 
-/// The values looked at, each with as many rows as it stands for.
+/// The values looked at, and of those that do not fit as many as there are.
 #[allow(clippy::cast_precision_loss)]
-fn together(values: &[(String, f64)], misfits: &Misfits, present: i64) -> Vec<(String, f64)> {
-    let share = |rows: i64, seen: f64| if seen > 0.0 { rows as f64 / seen } else { 0.0 };
-    let seen = misfits.values.iter().map(|(_, rows)| *rows as f64).sum();
-    let of_misfits = share(misfits.rows, seen);
+fn together(values: &[(String, f64)], misfits: &Misfits) -> Vec<(String, f64)> {
+    let seen: i64 = misfits.values.iter().map(|(_, rows)| rows).sum();
+    let share = misfits.rows as f64 / seen.max(1) as f64;
     let is_misfit = |value: &str| misfits.values.iter().any(|(misfit, _)| misfit.as_deref() == Some(value));
-    let fitting: Vec<&(String, f64)> = values.iter().filter(|(value, _)| !is_misfit(value)).collect();
-    let of_fitting = share(present - misfits.rows, fitting.iter().map(|(_, rows)| *rows).sum());
-    let fitting = fitting.into_iter().map(|(value, rows)| (value.clone(), rows * of_fitting));
-    fitting
-        .chain(misfits.values.iter().map(weighed).map(|(value, rows)| (value, rows * of_misfits)))
-        .collect()
-}
-
-/// A text that is too long counts, but has no shape.
-#[allow(clippy::cast_precision_loss)]
-fn weighed((value, rows): &Listed) -> (String, f64) {
-    (value.clone().unwrap_or_default(), *rows as f64)
+    let fitting = values.iter().filter(|(value, _)| !is_misfit(value)).cloned();
+    // A text that is too long counts, but has no shape.
+    let weigh = |(value, rows): &Listed| (value.clone().unwrap_or_default(), *rows as f64 * share);
+    fitting.chain(misfits.values.iter().map(weigh)).collect()
 }
 
 /// All of one length, which then is that of a code.
 #[allow(clippy::cast_precision_loss)]
 fn length(profile: &Profile, options: &Options) -> Option<Candidate> {
-    let mut lengths: BTreeMap<usize, i64> = BTreeMap::new();
-    for (value, rows) in profile.texts() {
+    let mut lengths: BTreeMap<usize, f64> = BTreeMap::new();
+    for (value, rows) in profile.weights() {
         *lengths.entry(value.chars().count()).or_default() += rows;
     }
-    let seen: i64 = profile.values.iter().map(|(_, rows)| rows).sum();
-    let (length, rows) = lengths.into_iter().max_by_key(|(_, rows)| *rows)?;
-    if length < 2 || (rows as f64) < options.min_ratio.max(0.99) * seen as f64 {
+    let (length, rows) = lengths.into_iter().max_by(|(_, rows), (_, others)| rows.total_cmp(others))?;
+    if length < 2 || rows < options.min_ratio.max(0.99) * profile.summary.present as f64 {
         return None;
     }
     let condition = format!("char_length({}) = {length}", profile.column.cell());
