@@ -245,6 +245,26 @@ fn texts_have_formats_patterns_and_lengths() {
 }
 
 #[test]
+fn what_only_looks_like_a_format_is_none() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        r#"CREATE TABLE t (day text, moment text, clock text, mail text, long_mail text, url text, percent text, host text, v4 text,
+                          doc text, country text, city text, truth text);
+           INSERT INTO t
+           SELECT '2023-02-' || 29 + i % 2, '2024-01-01T24:00:0' || i % 10 || 'Z', '12:30:' || 10 + i % 50, 'user' || i || '@localhost',
+                  repeat('x', 65) || i || '@example.com', 'htp://example.com/' || i, 'https://example.com/%zz' || i,
+                  'https://example..com/' || i, '10.0.256.' || i, '{"a": ' || i, 'de', 'DE', 'maybe'
+           FROM generate_series(1, 60) i"#,
+    );
+    let proposed = proposed(&mut client, "t");
+    let formats: Vec<&String> =
+        proposed.iter().filter(|line| line.contains(" format ") || line.contains(" castable ")).collect();
+    assert!(formats.is_empty(), "{formats:#?}");
+    added_and_kept(&mut client, "t");
+}
+
+#[test]
 fn a_pattern_is_that_of_all_rows_and_not_only_of_the_first_thousand_values() {
     let mut client = on_test(&database(&servers().test));
     execute(&mut client, "CREATE TABLE t AS SELECT 'user-' || i AS login FROM generate_series(1, 50000) i");

@@ -31,8 +31,9 @@ use relation::{Class, Relation};
 use sample::Sample;
 use text::Context;
 
-/// Statements on a small sample are many and short.
-const NO_JIT: [(&str, &str); 1] = [("jit", "off")];
+/// Statements on a sample are many and short. The first rows of a view are the same in every call, wherever another
+/// session's scan of its tables has got to.
+const SETTINGS: [(&str, &str); 2] = [("jit", "off"), ("synchronize_seqscans", "off")];
 
 /// Proposes rules for a table, a view, a materialized view or a foreign table, from what its rows look like.
 ///
@@ -67,7 +68,7 @@ fn suggest_quality_rules(
     let table = required("table", table)?;
     let options = Options::read(&required("options", options)?.0)?;
     let relation = Relation::read(table)?;
-    let proposals = session::pinned_with(&NO_JIT, || suggest(&relation, &options))?;
+    let proposals = session::pinned_with(&SETTINGS, || suggest(&relation, &options))?;
     Ok(TableIterator::new(proposals.into_iter().map(|proposal| {
         (
             proposal.dimension.as_str().to_owned(),
