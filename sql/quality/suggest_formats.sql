@@ -5,11 +5,13 @@ SELECT f.rule, f.argument, f.name, f.condition, f.what
 FROM (VALUES
     (1, 'format', 'email', '',
      $$ {value} ~ '^[A-Za-z0-9!#$%&''*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&''*+/=?^_`{|}~-]+)*@([A-Za-z0-9]+(-+[A-Za-z0-9]+)*\.)+[A-Za-z]{2,63}$'
-        AND pg_catalog.char_length({value}) <= 254 AND {value} !~ '^[^@]{65}' AND {value} !~ '@.*[^.]{64}' $$,
+        AND pg_catalog.strpos({value}, '@') <= 65 AND pg_catalog.char_length({value}) <= 254
+        AND (pg_catalog.char_length({value}) < 64 OR {value} !~ '@.*[^.]{64}') $$,
      'look like e-mail addresses'),
     (2, 'format', 'url', '',
      $$ {value} ~ '^https?://([A-Za-z0-9]+(-+[A-Za-z0-9]+)*\.)*[A-Za-z][A-Za-z0-9]*(-+[A-Za-z0-9]+)*(:[0-9]{1,4}|:[1-5][0-9]{4})?([/?][A-Za-z0-9._~:/?@!$&''()*+,;=%-]*)?(#[A-Za-z0-9._~:/?@!$&''()*+,;=%-]*)?$'
-        AND {value} !~ '%(?![0-9A-Fa-f]{2})' AND {value} !~ '^https?://[^:/?#]*[^.:/?#]{64}' $$,
+        AND {value} !~ '%(?![0-9A-Fa-f]{2})'
+        AND (pg_catalog.char_length({value}) < 64 OR {value} !~ '^https?://[^:/?#]*[^.:/?#]{64}') $$,
      'look like URLs'),
     (3, 'format', 'uuid', '',
      $$ {value} ~ '^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$' $$,
