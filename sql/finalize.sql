@@ -35,7 +35,7 @@ GRANT EXECUTE ON FUNCTION
     opdb.register_environment, opdb.check_environment,
     opdb.create_event_table, opdb.ingest, opdb.create_event_partitions, opdb.event_records, opdb.iso8601_timestamp,
     opdb.capture_schema, opdb.drop_schema_snapshot, opdb.diff_schema,
-    opdb.add_quality_rule, opdb.quality_score, opdb.quarantine_failures,
+    opdb.add_quality_rule, opdb.quality_score, opdb.quarantine_failures, opdb.suggest_quality_rules,
     opdb.check_compatibility, opdb.verify_column_mapping,
     opdb.pre_deployment_check, opdb.deploy,
     opdb.add_job, opdb.drop_job, opdb.enable_job, opdb.disable_job, opdb.run_job,
@@ -469,6 +469,17 @@ COMMENT ON FUNCTION opdb.set_environment IS 'Declares what this database is.
 `kind` is one of local, development, test, staging, production, disaster_recovery. Calling it again
 replaces the declaration.
 Errors: 22004 for a NULL argument, 22023 for any other kind, 42602 for an empty or overlong name.';
+
+COMMENT ON FUNCTION opdb.suggest_quality_rules IS 'Proposes rules for a table, a view, a materialized view or a foreign table, from what its rows look like.
+
+`options`: sample_rows (default 100000, fewer for more than 50 columns): more rows than that are not read, but
+sampled by blocks, the same in every call; of a view or a foreign table the first ones are. min_rows (30): with fewer
+values nothing is said. min_ratio (0.95): the share of the values that must pass.
+One row per proposal: dimension, rule, columns and args as add_quality_rule takes them; confidence, 0 to 1: what the
+share of passing values is at least, at 95 % (lower bound of the Wilson score interval); why. Dimension by
+dimension, the most certain first. What constraints prove already is not proposed.
+Changes nothing, and runs on a standby. Reads with the caller''s rights and row security.
+Errors: 22004 for NULL, 22023 for an unknown option, 42501 without SELECT on the table, 42809 for what has no rows.';
 
 COMMENT ON FUNCTION opdb.unmanage_partitions IS 'Leaves the partitions of a table alone from now on. They stay as they are.
 

@@ -9,6 +9,7 @@ pub mod quality;
 pub mod schedule;
 pub mod schema;
 pub mod session;
+pub mod suggest;
 pub mod zone;
 
 /// A digest as people read it.

@@ -7,7 +7,6 @@ use pgrx::spi::{self, SpiHeapTupleData};
 
 use super::error::Result;
 use super::role::acting_as;
-use super::session::check_writable;
 use super::spi::{read_value, write as write_as_caller, write_returning as write_returning_as_caller};
 use super::spool::Spool;
 
@@ -36,8 +35,7 @@ pub fn write_value<'a, T: pgrx::IntoDatum + pgrx::FromDatum>(
 
 /// `write` that takes rows from a spool.
 pub fn write_from<'a>(spool: &Spool, sql: &str, args: &[DatumWithOid<'a>]) -> Result<()> {
-    check_writable()?;
-    acting_as(owner()?, || spool.query(sql, args, |_| Ok(()))).map(drop)
+    acting_as(owner()?, || spool.write(sql, args, |_| Ok(()))).map(drop)
 }
 
 /// Runs `work`, which reads catalogs and opdb's own tables and runs no code of a user's, as the owner: everybody gets

@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use pgrx::spi::{self, Spi, SpiHeapTupleData};
 
 use super::error::Result;
-use super::session::c_string;
+use super::session::{c_string, check_writable};
 use super::spi::read_rows;
 use super::subtransaction;
 
@@ -56,32 +56,57 @@ impl Spool {
         };
         let filled = subtransaction::run(|| execute(&sql, &mut receiver));
         let spool = Self { store, columns: receiver.columns };
-        match filled {
-            Ok(()) => Ok(spool),
-            Err(failure) => {
-                spool.end();
-                Err(failure)
-            }
-        }
+        filled.map(|()| spool)
     }
 
-    /// Runs a statement that may name the rows, as `spool`, and maps each row that it returns. It sees what this
-    /// transaction wrote, and may write.
+    /// How many rows there are.
     #[allow(unsafe_code)]
-    pub fn query<'a, T>(
+    pub fn count(&self) -> i64 {
+        // SAFETY: made by `fill`.
+        unsafe { pg_sys::tuplestore_tuple_count(self.store) }
+    }
+
+    /// Runs a query that changes nothing on the rows, which it calls `spool`, and maps each row of its result.
+    pub fn read<'a, T>(
         &self,
         sql: &str,
         args: &[DatumWithOid<'a>],
+        row: impl FnMut(SpiHeapTupleData) -> spi::Result<T>,
+    ) -> Result<Vec<T>> {
+        self.run(sql, args, true, row)
+    }
+
+    /// Runs a statement that writes what it takes from the rows, which it calls `spool`, and maps each row that it
+    /// returns.
+    pub fn write<'a, T>(
+        &self,
+        sql: &str,
+        args: &[DatumWithOid<'a>],
+        row: impl FnMut(SpiHeapTupleData) -> spi::Result<T>,
+    ) -> Result<Vec<T>> {
+        check_writable()?;
+        self.run(sql, args, false, row)
+    }
+
+    #[allow(unsafe_code)]
+    fn run<'a, T>(
+        &self,
+        sql: &str,
+        args: &[DatumWithOid<'a>],
+        on_statement_snapshot: bool,
         mut row: impl FnMut(SpiHeapTupleData) -> spi::Result<T>,
     ) -> Result<Vec<T>> {
         let sql = c_string(sql)?;
+        // For the planner.
+        #[allow(clippy::cast_precision_loss)]
+        let rows = self.count() as f64;
         let mut relation = pg_sys::EphemeralNamedRelationData {
             md: pg_sys::EphemeralNamedRelationMetadataData {
                 name: NAME.as_ptr().cast_mut(),
                 reliddesc: pg_sys::InvalidOid,
                 tupdesc: self.columns,
                 enrtype: pg_sys::EphemeralNameRelationType::ENR_NAMED_TUPLESTORE,
-                enrtuples: 0.0,
+                enrtuples: rows,
             },
             reldata: self.store.cast(),
         };
@@ -89,14 +114,15 @@ impl Spool {
             // SAFETY: SPI is connected and forgets the relation when it disconnects, before `relation` is gone.
             let status = unsafe { pg_sys::SPI_register_relation(&raw mut relation) };
             Spi::check_status(status)?;
-            read_rows(&sql, args, false, &mut row)
+            read_rows(&sql, args, on_statement_snapshot, &mut row)
         })?)
     }
+}
 
-    /// Gives back memory and files. Without it they are gone with the statement that called opdb, or when it fails.
+impl Drop for Spool {
     #[allow(unsafe_code)]
-    pub fn end(self) {
-        // SAFETY: made by `fill`; nothing else knows of it.
+    fn drop(&mut self) {
+        // SAFETY: made by `fill`, and used by nobody any more: no query runs while its caller drops this.
         unsafe { pg_sys::tuplestore_end(self.store) };
     }
 }
@@ -163,10 +189,9 @@ mod tests {
             Spool::fill("SELECT i, i::text AS t FROM pg_catalog.generate_series(1, 100000) i").unwrap();
         for _ in 0..2 {
             let sum =
-                spool.query("SELECT sum(i) FROM spool WHERE t <> '1'", &[], |row| row.get::<i64>(1)).unwrap();
+                spool.read("SELECT sum(i) FROM spool WHERE t <> '1'", &[], |row| row.get::<i64>(1)).unwrap();
             assert_eq!(sum, [Some(5_000_049_999)]);
         }
-        spool.end();
     }
 
     #[pg_test]
@@ -175,7 +200,6 @@ mod tests {
             Spool::fill("SELECT 1 / (i - 5) FROM pg_catalog.generate_series(1, 9) i").err().unwrap();
         assert_eq!(failure.sqlstate_text(), "22012");
         let spool = Spool::fill("SELECT 1 AS one").unwrap();
-        assert_eq!(spool.query("SELECT one FROM spool", &[], |row| row.get::<i32>(1)).unwrap(), [Some(1)]);
-        spool.end();
+        assert_eq!(spool.read("SELECT one FROM spool", &[], |row| row.get::<i32>(1)).unwrap(), [Some(1)]);
     }
 }

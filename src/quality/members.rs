@@ -93,7 +93,6 @@ impl<'a> Members<'a> {
         let tally = scan.tally(&outcome.passed, required)?;
         let scan_id = kept::keep(member, identity, &tally)?;
         outcome.passed.keep_failures(scan_id)?;
-        outcome.passed.end();
         Ok((Found { tally, broken: outcome.broken }, scan_id))
     }
 
@@ -112,7 +111,6 @@ impl<'a> Members<'a> {
             let counted = scan.tally(&passed, &[])?;
             let scan_id = kept::keep(&member, None, &counted)?;
             passed.keep_failures(scan_id)?;
-            passed.end();
             tally.add(&counted);
             // The mask has one place, which may stand for several rules.
             for place in places {

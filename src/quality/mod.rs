@@ -17,6 +17,7 @@ mod rules;
 mod run;
 mod scan;
 mod scorer;
+mod suggest;
 mod table;
 mod trial;
 mod whole;

@@ -58,10 +58,7 @@ pub fn run(run_id: i64, rule_id: Option<i64>, deletes: bool) -> Result<Quarantin
             work.prepare()?;
             work.move_all(&keys)
         })?;
-        let all =
-            keys.query("SELECT pg_catalog.count(*) FROM spool", &[], |row| spi::known::<i64>(&row, 1))?;
-        keys.end();
-        let skipped = all.first().copied().unwrap_or(0) - copied;
+        let skipped = keys.count() - copied;
         Ok(Quarantined { table: work.aside, copied, deleted, skipped })
     })
 }
@@ -144,7 +141,7 @@ impl Move<'_> {
             moved => return moved,
         }
         let numbers =
-            keys.query("SELECT \"opdb number\" FROM spool", &[], |row| spi::known::<i64>(&row, 1))?;
+            keys.read("SELECT \"opdb number\" FROM spool", &[], |row| spi::known::<i64>(&row, 1))?;
         let (mut copied, mut deleted) = (0, 0);
         for number in numbers {
             let one = format!("s.\"opdb number\" = {number}");
@@ -199,7 +196,7 @@ impl Move<'_> {
             of("x"),
             newest.join(", "),
         );
-        let copied = keys.query(&sql, &[], |row| spi::known::<i64>(&row, 1))?.first().copied().unwrap_or(0);
+        let copied = keys.write(&sql, &[], |row| spi::known::<i64>(&row, 1))?.first().copied().unwrap_or(0);
         Ok((copied, if self.deletes { copied } else { 0 }))
     }
 

@@ -283,7 +283,7 @@ impl Passed {
             array(&latest, "bigint"),
             array(&counts, "bigint")
         );
-        let row = self.spool.query(&sql, &[], |row| {
+        let row = self.spool.read(&sql, &[], |row| {
             let sum = spi::known::<String>(&row, 3)?.parse::<i128>().unwrap_or_default() as u64;
             let digest = Digest { sum, xor: spi::known::<i64>(&row, 4)? as u64 };
             let latest = spi::known::<Vec<Option<i64>>>(&row, 5)?;
@@ -295,7 +295,7 @@ impl Passed {
 
     /// Of rows that are not fine, for each cell how many were good and how many were not.
     fn coded(&self) -> Result<Vec<(usize, i64, i64)>> {
-        self.spool.query(
+        self.spool.read(
             "SELECT p.place,
                     coalesce(pg_catalog.sum(c.rows) FILTER (WHERE pg_catalog.substr(c.code, p.place, 1) = '1'), 0)::bigint,
                     coalesce(pg_catalog.sum(c.rows) FILTER (WHERE pg_catalog.substr(c.code, p.place, 1) = '0'), 0)::bigint
@@ -311,7 +311,7 @@ impl Passed {
 
     fn failing_one_of(&self, cells: &[usize]) -> Result<i64> {
         let places: Vec<i32> = cells.iter().map(|cell| *cell as i32 + 1).collect();
-        let rows = self.spool.query(
+        let rows = self.spool.read(
             "SELECT coalesce(pg_catalog.sum(rows), 0)::bigint FROM spool
              WHERE EXISTS (SELECT FROM pg_catalog.unnest($1::int[]) p WHERE pg_catalog.substr(code, p, 1) = '0')",
             &[places.into()],
@@ -330,10 +330,6 @@ impl Passed {
              WHERE s.key IS NOT NULL",
             &[scan_id.into()],
         )
-    }
-
-    pub fn end(self) {
-        self.spool.end();
     }
 }
 

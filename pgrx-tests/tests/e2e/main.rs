@@ -19,6 +19,7 @@ mod partition_table;
 mod privileges;
 mod quality;
 mod quality_peers;
+mod quality_suggest;
 mod reads;
 mod schema_diff;
 mod schema_live;

@@ -21,6 +21,7 @@ fn reading_functions_assign_no_transaction_id() {
         "(SELECT 1 UNION ALL SELECT 2 FROM opdb.schema_drift()) x",
         "opdb.diff_schema('env:production', 'live')",
         "opdb.quality_report(1)",
+        "(SELECT 1 UNION ALL SELECT 2 FROM opdb.suggest_quality_rules('t')) x",
         "opdb.next_run('@daily')",
         "(SELECT 1 UNION ALL SELECT 2 FROM opdb.jobs) x",
         "(SELECT 1 UNION ALL SELECT 2 FROM opdb.job_runs) x",
