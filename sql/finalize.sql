@@ -23,6 +23,7 @@ GRANT EXECUTE ON FUNCTION
     opdb.current_environment,
     opdb.schema_fingerprint, opdb.validate_schema, opdb.assert_schema, opdb.schema_drift,
     opdb.quality_report, opdb.quality_failures, opdb.quality_failures_together, opdb.quality_history,
+    opdb.has_format, opdb.json_valid, opdb.is_castable,
     opdb.next_run, opdb.pg_cron_jobs, opdb.pg_cron_runs,
     opdb.vacuum_plan,
     opdb.index_advice, opdb.has_index,
@@ -240,6 +241,13 @@ COMMENT ON FUNCTION opdb.finish_partition_run IS 'Writes down how a run went for
 
 Errors: 22004 for a NULL parent, 42501 unless the caller owns it.';
 
+COMMENT ON FUNCTION opdb.has_format IS 'Whether a text is a value of a format: email, url, uuid, date, datetime, ipv4, ipv6, country (ISO 3166-1, two or
+three letters), currency (ISO 4217), language (ISO 639-1 or 639-3), json.
+
+All of the text must be: a blank before or after it is none of the value (in json it is). Result: NULL for NULL.
+Errors: 22023 for an unknown format.
+Sources: RFC 5321, RFC 3987, RFC 9562, RFC 3339, RFC 8259.';
+
 COMMENT ON FUNCTION opdb.has_index IS 'Whether a table has a valid index of this definition, under whatever name. For opdb.index_ledger.
 
 `table_name` is a name with its schema, quoted where needed; `definition` is what pg_get_indexdef says of an index.
@@ -272,7 +280,26 @@ Result: one row with the numbers of inserted, duplicates and rejected.
 Errors: 22004 for NULL, 42809 if the table is not an event table, 22023 if records is no array,
 42501 without INSERT on the table.';
 
+COMMENT ON FUNCTION opdb.is_castable IS 'Whether a text is a value of a type, as the type''s input function sees it.
+
+`type` is a type''s name, with its modifier if it has one: `numeric(5,2)`, `varchar(10)`; what is too long or too
+large for it is no value of it. A domain''s constraints count. On PostgreSQL 15, where a refusal is an error, each
+value takes a subtransaction; later ones answer as pg_input_is_valid. Result: NULL for NULL.
+Errors: 42704 for an unknown type, 42601 for what is no type''s name, and what the input function raises for another
+reason than the value.';
+
 COMMENT ON FUNCTION opdb.iso8601_timestamp IS 'The moment that an ISO 8601 text with a UTC offset names, or NULL if it is none.';
+
+COMMENT ON FUNCTION opdb.json_valid IS 'Whether a jsonb value is valid against a JSON Schema.
+
+The draft is that of the schema''s $schema (drafts 4, 6, 7, 2019-09, 2020-12; without it 2020-12). `format` is
+checked, an unknown one passes. References to another document are not fetched. Numbers are compared exactly. A text
+on which a `pattern` takes more than a million steps back is not known to match, so `instance` is not valid.
+Result: NULL for NULL.
+Errors: 22023 for an invalid schema, with the place in it, or one that refers outside itself; 54000 for one that is
+nested more than 128 levels deep or whose unevaluatedProperties and unevaluatedItems lead through too many
+references; 54001 for an instance that is nested too deeply.
+Source: JSON Schema 2020-12, <https://json-schema.org/specification>.';
 
 COMMENT ON FUNCTION opdb.manage_partitions IS 'Makes and retires the partitions of a table from now on, and makes those that are missing at once.
 

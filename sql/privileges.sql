@@ -20,6 +20,7 @@ GRANT EXECUTE ON FUNCTION
     opdb.current_environment,
     opdb.schema_fingerprint, opdb.validate_schema, opdb.assert_schema, opdb.schema_drift,
     opdb.quality_report, opdb.quality_failures, opdb.quality_failures_together, opdb.quality_history,
+    opdb.has_format, opdb.json_valid, opdb.is_castable,
     opdb.next_run, opdb.pg_cron_jobs, opdb.pg_cron_runs,
     opdb.vacuum_plan,
     opdb.index_advice, opdb.has_index,

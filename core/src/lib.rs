@@ -2,7 +2,9 @@
 pub mod compat;
 pub mod deploy;
 pub mod environment;
+pub mod format;
 pub mod ingest;
+pub mod json_schema;
 pub mod maintain;
 pub mod partition;
 pub mod quality;

@@ -1,4 +1,4 @@
-//! SQL types that pgrx has no Rust type for. Each is only handed on, never looked into.
+//! SQL types that pgrx has no Rust type for. Each is only handed on, not looked into here.
 
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::Datum;
@@ -12,7 +12,7 @@ use pgrx::prelude::*;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Regclass(pub pg_sys::Oid);
 
-/// A jsonb value as the server holds it: pgrx's own `JsonB` parses the whole document, twice.
+/// A jsonb value as the server holds it (see `jsonb`): pgrx's own `JsonB` parses the whole document, twice.
 #[derive(Debug, Clone, Copy)]
 pub struct RawJsonb(pg_sys::Datum);
 
@@ -35,6 +35,10 @@ impl RawJsonb {
 
     fn raw(self) -> pg_sys::Datum {
         self.0
+    }
+
+    pub fn pointer(self) -> *mut pg_sys::varlena {
+        self.0.cast_mut_ptr()
     }
 }
 

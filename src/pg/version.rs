@@ -1,6 +1,13 @@
 //! What differs between the server's major versions.
 
+use std::ffi::CStr;
+
 use pgrx::pg_sys;
+
+use super::error::Result;
+use super::input::InputType;
+#[cfg(feature = "pg15")]
+use super::{input, subtransaction};
 
 /// Runs a portal to its end, at top level, and throws its rows away.
 #[allow(unsafe_code)]
@@ -14,6 +21,59 @@ pub unsafe fn run_portal(portal: pg_sys::Portal) {
         #[cfg(not(feature = "pg18"))]
         pg_sys::PortalRun(portal, all, true, true, nowhere, nowhere, std::ptr::null_mut());
     }
+}
+
+/// The type that a text names, and its modifier. Raises what the parser does for others.
+#[allow(unsafe_code)]
+pub fn parse_type(name: &CStr) -> (pg_sys::Oid, i32) {
+    let (mut oid, mut modifier) = (pg_sys::InvalidOid, -1);
+    #[cfg(feature = "pg15")]
+    let on_error = false;
+    #[cfg(not(feature = "pg15"))]
+    let on_error = std::ptr::null_mut();
+    // SAFETY: a C string, and two results of this function's.
+    unsafe { pg_sys::parseTypeString(name.as_ptr(), &raw mut oid, &raw mut modifier, on_error) };
+    (oid, modifier)
+}
+
+/// Whether a type's input function takes a value. Before 16 a refusal is an error like any other, so that it takes a
+/// subtransaction to go on after it.
+#[cfg(feature = "pg15")]
+#[allow(unsafe_code)]
+pub fn takes_input(input: InputType, value: &CStr) -> Result<bool> {
+    let InputType { function, parameter, modifier } = input;
+    let call = subtransaction::run(|| {
+        // SAFETY: the type's own function, which does not write to its text.
+        unsafe { pg_sys::OidInputFunctionCall(function, value.as_ptr().cast_mut(), parameter, modifier) };
+        Ok(())
+    });
+    match call {
+        Ok(()) => Ok(true),
+        Err(failure) if input::is_of_the_value(&failure) => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+#[cfg(not(feature = "pg15"))]
+#[allow(unsafe_code)]
+pub fn takes_input(input: InputType, value: &CStr) -> Result<bool> {
+    let InputType { function, parameter, modifier } = input;
+    let mut call = pg_sys::FmgrInfo::default();
+    let mut refusal =
+        pg_sys::ErrorSaveContext { type_: pg_sys::NodeTag::T_ErrorSaveContext, ..Default::default() };
+    let mut result = pg_sys::Datum::null();
+    // SAFETY: the type's own function, which does not write to its text and notes a refusal in a node of that kind.
+    Ok(unsafe {
+        pg_sys::fmgr_info(function, &raw mut call);
+        pg_sys::InputFunctionCallSafe(
+            &raw mut call,
+            value.as_ptr().cast_mut(),
+            parameter,
+            modifier,
+            (&raw mut refusal).cast(),
+            &raw mut result,
+        )
+    })
 }
 
 #[allow(unsafe_code)]

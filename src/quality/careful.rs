@@ -61,7 +61,7 @@ pub fn run(scan: &Scan, source: &Source, member: &Member, is_sample: bool) -> Re
 /// Whether an error says something of the values that were looked at, rather than of the server or of the session.
 pub fn is_of_a_value(failure: &Failure) -> bool {
     !failure.is_interrupt
-        && !matches!(failure.class().as_str(), "25" | "40" | "42" | "53" | "54" | "55" | "57" | "58" | "XX")
+        && !matches!(failure.class().as_str(), "25" | "40" | "42" | "53" | "55" | "57" | "58" | "XX")
 }
 
 /// A cell that says nothing of any row.

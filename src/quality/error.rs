@@ -1,3 +1,4 @@
+use opdb_core::format::Format;
 use opdb_core::quality::Dimension;
 use pgrx::PgSqlErrorCode;
 
@@ -34,6 +35,8 @@ pub enum QualityError {
     OutOfRange(&'static str),
     #[error("rule \"{rule}\" cannot be evaluated on {table}: {reason}")]
     NotEvaluable { rule: &'static str, table: String, reason: String },
+    #[error("rules of {table} are evaluated as its owner, \"{owner}\", who may not call opdb's functions")]
+    OwnerMayNot { table: String, owner: String },
     #[error("row security hides rows of {0}")]
     HiddenRows(String),
     #[error("run {run_id} has no rule {rule_id}")]
@@ -54,6 +57,8 @@ pub enum QualityError {
     UnknownOption(String),
     #[error("option \"{option}\" must be {needs}")]
     InvalidOption { option: String, needs: String },
+    #[error("unknown format \"{0}\"")]
+    UnknownFormat(String),
     #[error("quality run {0} does not exist")]
     UnknownRun(i64),
 }
@@ -68,9 +73,11 @@ impl Report for QualityError {
             Self::Volatile(_) => PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION,
             Self::NameTaken { .. } => PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
             Self::NotScorable { .. } | Self::NoSample(_) => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
-            Self::NotOwner(_) | Self::NotReadable(_) | Self::ForeignCondition(_) | Self::HiddenRows(_) => {
-                PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
-            }
+            Self::NotOwner(_)
+            | Self::OwnerMayNot { .. }
+            | Self::NotReadable(_)
+            | Self::ForeignCondition(_)
+            | Self::HiddenRows(_) => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             Self::UnknownRun(_) | Self::NotInRun { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
             Self::Forgotten(_) => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::ForcedRowSecurity(_) | Self::NoQuarantine(_) => {
@@ -110,6 +117,9 @@ impl Report for QualityError {
                  \"sample\"."
                     .into()
             }
+            Self::OwnerMayNot { owner, .. } => {
+                format!("GRANT opdb_reader TO {}.", crate::pg::name::identifier(owner))
+            }
             Self::HiddenRows(_) => "Ask as a role to which the table's policies do not apply.".into(),
             Self::NotInRun { run_id, .. } => {
                 format!("SELECT rule_id, rule, columns FROM opdb.quality_report({run_id}) lists its rules.")
@@ -141,6 +151,7 @@ impl Report for QualityError {
                  failures, digest (true or false), sample (a share of the blocks)."
                     .into()
             }
+            Self::UnknownFormat(_) => format!("Use one of: {}.", Format::NAMES.join(", ")),
             Self::UnknownRun(_) => "opdb.quality_score returns the run_id.".into(),
         })
     }

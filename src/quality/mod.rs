@@ -1,11 +1,14 @@
 //! How good the rows of a table are, as a score that can be trusted.
 
 mod careful;
+mod castable;
 mod distribution;
 mod error;
 mod failures;
+mod format;
 mod gate;
 mod implied;
+mod json_schema;
 mod kept;
 mod members;
 mod options;
@@ -380,6 +383,7 @@ fn tried(
     let filter = rules::filter(args)?;
     let rule = Rule { filter, ..Rule::new(dimension, check.clone(), columns.to_vec(), Evidence::Measured) };
     let scorer = Scorer::new(table, None)?;
+    scorer.check_may_evaluate(table, &check)?;
     match scorer.run(|| trial::run(&rule, table)) {
         Ok(()) => Ok(check),
         Err(failure) if failure.is_interrupt || failure.hint.is_some() => Err(failure),

@@ -116,6 +116,7 @@ impl Stored {
     /// The rule with what it checks, if it still can.
     fn tried(&self, rule: &Rule, table: &Table, scorer: &Scorer) -> Result<Rule> {
         let check = Check::read(&self.kind, &self.columns, &self.args)?;
+        scorer.check_may_evaluate(table, &check)?;
         let rule = Rule { check: Ok(check), filter: filter(&self.args)?, ..rule.clone() };
         scorer.run(|| trial::run(&rule, table))?;
         Ok(rule)

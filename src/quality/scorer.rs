@@ -3,6 +3,7 @@
 use pgrx::pg_sys;
 
 use super::error::QualityError;
+use super::rule::Check;
 use super::table::Table;
 use crate::pg::error::Result;
 use crate::pg::name::Qualified;
@@ -50,6 +51,21 @@ impl Scorer {
             return Err(QualityError::ForeignCondition(name.sql()).into());
         }
         Ok(Self { schemas, owner })
+    }
+
+    /// Errors: 42501 if the role that the rules of the table are evaluated as may not call what a rule calls.
+    pub fn check_may_evaluate(&self, table: &Table, check: &Check) -> Result<()> {
+        let Some(owner) = self.owner.filter(|_| check.calls_opdb()) else { return Ok(()) };
+        let role = spi::read_value::<String>(
+            "SELECT r.rolname::text FROM pg_catalog.pg_roles r
+             WHERE r.oid = $1 AND NOT (pg_catalog.has_schema_privilege(r.oid, 'opdb', 'USAGE')
+                                       AND pg_catalog.has_function_privilege(r.oid, 'opdb.has_format(text, text)', 'EXECUTE'))",
+            &[owner.into()],
+        )?;
+        match role {
+            Some(owner) => Err(QualityError::OwnerMayNot { table: table.name.sql(), owner }.into()),
+            None => Ok(()),
+        }
     }
 
     /// Errors: 42501 if row security hides rows from the caller.

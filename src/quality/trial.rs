@@ -73,11 +73,7 @@ pub fn bare(condition: &str) -> String {
 /// What shows whether an argument is one, without any row.
 fn constant(check: &Check) -> Option<String> {
     match check {
-        Check::Format { format } => Some(format!("opdb.has_format('', {})", literal(format))),
         Check::Castable { data_type } => Some(super::rule::castable("''", data_type)),
-        Check::JsonSchema { schema } => {
-            Some(format!("opdb.json_valid({}::jsonb, 'null')", literal(schema.to_string())))
-        }
         Check::Freshness { max_age } => Some(format!("{}::interval", literal(max_age))),
         _ => None,
     }

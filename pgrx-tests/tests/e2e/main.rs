@@ -20,6 +20,7 @@ mod privileges;
 mod quality;
 mod quality_peers;
 mod quality_suggest;
+mod quality_values;
 mod reads;
 mod schema_diff;
 mod schema_live;

@@ -2,6 +2,7 @@
 
 use num_rational::BigRational;
 use num_traits::Zero;
+use opdb_core::format::Format;
 use opdb_core::quality::drift::Method;
 use opdb_core::quality::parse_decimal;
 use serde_json::{Map, Value};
@@ -11,6 +12,7 @@ use crate::pg::error::{Failure, Result};
 use crate::pg::types::Regclass;
 use crate::pg::{expression, name, spi};
 use crate::quality::error::QualityError;
+use crate::quality::json_schema;
 
 /// The condition under which a rule of any kind looks at a row.
 pub const FILTER: &str = "where";
@@ -61,7 +63,7 @@ impl Args<'_> {
                 let values = self.list("values")?.ok_or_else(|| self.needs("the argument \"values\""))?;
                 self.only(&["values"], Check::AcceptedValues { values })
             }
-            "format" => self.only(&["format"], Check::Format { format: self.required("format")? }),
+            "format" => self.format(),
             "castable" => self.only(&["type"], Check::Castable { data_type: self.required("type")? }),
             "finite" => self.only(&[], Check::Finite),
             "json_schema" => self.json_schema(),
@@ -102,11 +104,20 @@ impl Args<'_> {
         Ok(Check::Length { min, max })
     }
 
+    fn format(&self) -> Result<Check> {
+        let format = self.required("format")?;
+        if Format::from_name(&format).is_none() {
+            return Err(QualityError::UnknownFormat(format).into());
+        }
+        self.only(&["format"], Check::Format { format })
+    }
+
     fn json_schema(&self) -> Result<Check> {
         let schema = match self.args.get("schema") {
             Some(schema @ (Value::Object(_) | Value::Bool(_))) => schema.clone(),
             _ => return Err(self.needs("a JSON Schema as \"schema\"")),
         };
+        json_schema::check_schema(&schema)?;
         self.only(&["schema"], Check::JsonSchema { schema })
     }
 

@@ -254,6 +254,12 @@ impl Check {
         }
     }
 
+    /// Whether it takes functions of opdb's to evaluate it, which not every role may call.
+    pub fn calls_opdb(&self) -> bool {
+        matches!(self, Check::Format { .. } | Check::JsonSchema { .. })
+            || cfg!(feature = "pg15") && matches!(self, Check::Castable { .. })
+    }
+
     /// Whether some of the rows say something about all of them.
     pub fn can_be_sampled(&self) -> bool {
         self.scope() == Scope::Row || matches!(self, Check::Reconcile { .. })

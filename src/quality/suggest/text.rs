@@ -28,7 +28,7 @@ pub fn candidates(profile: &Profile, context: &Context) -> Result<Vec<Candidate>
     let list = accepted_values(profile);
     let format = context.formats.of(profile, context.options)?;
     if let Some(format) = &format {
-        candidates.extend(formatted(profile, format, context.sample)?);
+        candidates.push(formatted(profile, format));
     }
     if let Some(list) = list {
         candidates.push(list);
@@ -63,24 +63,11 @@ pub fn accepted_values(profile: &Profile) -> Option<Candidate> {
     Some(accuracy(profile, "accepted_values", json!({"values": list}), condition, claim))
 }
 
-fn formatted(profile: &Profile, format: &Format, sample: &Sample) -> Result<Option<Candidate>> {
-    let cell = profile.column.cell();
+fn formatted(profile: &Profile, format: &Format) -> Candidate {
     let key = if format.rule == "castable" { "type" } else { "format" };
     let args = json!({key: format.argument});
-    let candidate = accuracy(profile, format.rule, args, format.condition(&cell), format.what.clone());
-    if format.argument != "json" {
-        return Ok(Some(candidate));
-    }
-    // Either the server takes all of them, or it raises an error.
-    let all = format!("SELECT count({cell}::json) FROM spool");
-    let present = profile.summary.present;
-    let measure = Measure::Known { evaluated: present, passed: present };
-    let parsed = crate::pg::subtransaction::run(|| sample.rows.read(&all, &[], |_| Ok(())));
-    match parsed {
-        Ok(_) => Ok(Some(Candidate { measure, ..candidate })),
-        Err(failure) if failure.class() == "22" => Ok(None),
-        Err(failure) => Err(failure),
-    }
+    let condition = format.condition(&profile.column.cell());
+    accuracy(profile, format.rule, args, condition, format.what.clone())
 }
 
 fn regex(profile: &Profile, context: &Context) -> Result<Option<Candidate>> {
