@@ -31,9 +31,9 @@ pub struct Rule {
     pub args: Value,
     /// The least share of values that must pass.
     pub threshold: Value,
-    /// A constraint of the table guarantees it, so that opdb has it without being told.
+    /// A constraint of the table guarantees it, so that opdb need not measure it.
     #[serde(default)]
-    pub implied: bool,
+    pub proven: bool,
 }
 
 fn no_arguments() -> Value {
@@ -57,14 +57,17 @@ pub struct Finding {
 /// By the name of the rule.
 pub type Findings = BTreeMap<String, Finding>;
 
-/// Has opdb know the rules that the table does not imply.
+/// Has opdb know the rules.
 pub fn add_rules(client: &mut Client, table: &str, rules: &[Rule]) -> anyhow::Result<()> {
     let sql = "SELECT opdb.add_quality_rule($1::text::regclass, $2, $3, $4, $5::text::jsonb,
-                                            threshold => $6::text::numeric)";
-    for rule in rules.iter().filter(|rule| !rule.implied) {
+                                            threshold => $6::text::numeric, name => $7)";
+    for rule in rules {
         let (args, threshold) = (rule.args.to_string(), rule.threshold.to_string());
         client
-            .execute(sql, &[&table, &rule.dimension, &rule.rule, &rule.columns, &args, &threshold])
+            .execute(
+                sql,
+                &[&table, &rule.dimension, &rule.rule, &rule.columns, &args, &threshold, &rule.name],
+            )
             .with_context(|| format!("opdb refuses the rule {}", rule.name))?;
     }
     Ok(())
@@ -72,12 +75,11 @@ pub fn add_rules(client: &mut Client, table: &str, rules: &[Rule]) -> anyhow::Re
 
 /// What a run of opdb found.
 pub fn opdb(client: &mut Client, run: i64, rules: &[Rule]) -> anyhow::Result<Findings> {
-    let sql = "SELECT r.evaluated, r.evaluated - r.passed, r.status IN ('passed', 'partial')
-               FROM opdb.quality_report($1) r LEFT JOIN opdb.quality_rule q USING (rule_id)
-               WHERE r.rule = $2 AND r.columns = $3 AND coalesce(q.args, '{}') = $4::text::jsonb";
+    let sql = "SELECT evaluated, evaluated - passed, status IN ('passed', 'partial')
+               FROM opdb.quality_report($1) WHERE name = $2";
     let finding = |rule: &Rule| {
         let row = client
-            .query_one(sql, &[&run, &rule.rule, &rule.columns, &rule.args.to_string()])
+            .query_one(sql, &[&run, &rule.name])
             .with_context(|| format!("opdb reports nothing of the rule {}", rule.name))?;
         let finding = Finding { evaluated: row.get(0), failed: row.get(1), passed: row.get(2) };
         Ok((rule.name.clone(), finding))

@@ -23,7 +23,7 @@ fn the_peers_agree_rule_by_rule() {
     let made = "INSERT INTO orders SELECT * FROM made_orders(1, 20000, '2026-01-01', '2026-01-31')";
     let Found { mut client, opdb, gx, soda } = found(&environment, &format!("{ORDERS}; {made}"), &rules);
 
-    assert!(rules.iter().all(|rule| rule.implied == (opdb[&rule.name].failed == 0)), "{opdb:?}");
+    assert!(rules.iter().all(|rule| rule.proven == (opdb[&rule.name].failed == 0)), "{opdb:?}");
     assert_eq!(opdb.values().filter(|finding| finding.passed).count(), 9, "{opdb:?}");
     for rule in &rules {
         for (peer, theirs) in [(Peer::GreatExpectations, &gx), (Peer::Soda, &soda)] {

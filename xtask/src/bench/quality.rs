@@ -34,9 +34,6 @@ const SETTINGS: [(&str, &str); 9] = [
     ("max_parallel_workers_per_gather", "0"),
     ("timezone", "UTC"),
 ];
-/// Whether quality_score knows the options `digest` and `failures`, which leave the digest of the rows and the keys of
-/// the failing rows out.
-const HAS_OPTIONS: bool = false;
 const SCORE: &str = "SELECT * FROM opdb.quality_score('orders')";
 const BY_HAND: &str = include_str!("quality/by_hand.sql");
 

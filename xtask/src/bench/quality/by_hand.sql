@@ -1,7 +1,7 @@
 SELECT count(*) AS rows,
        count(created) AS created, count(sku) AS sku, count(email) AS email, count(country) AS country,
        count(amount) AS amount, count(quantity) AS quantity, count(status) AS status, count(updated) AS updated,
-       count(*) FILTER (WHERE sku IS NULL OR sku !~ '\S') AS sku_not_blank,
+       count(*) FILTER (WHERE sku IS NULL OR btrim(sku) = '') AS sku_not_blank,
        count(*) FILTER (WHERE NOT char_length(sku) BETWEEN 14 AND 14) AS sku_length,
        count(*) FILTER (WHERE email IS NULL) AS email_not_null,
        count(*) FILTER (WHERE email !~ '^[^@ ]+@[^@ ]+[.][a-z]+$') AS email_format,

@@ -9,7 +9,7 @@ use anyhow::Context;
 use opdb_e2e::cluster::Cluster;
 use opdb_e2e::quality_peers::{self, Findings, Peer, Rule};
 
-use super::{Bench, Database, HAS_OPTIONS, SCORE, by_hand, by_hand_with_digest};
+use super::{Bench, Database, SCORE, by_hand, by_hand_with_digest};
 use crate::bench::report::median;
 use crate::bench::usage::{Cost, of_ended_children};
 
@@ -30,10 +30,13 @@ pub enum Contender {
 
 impl Contender {
     pub fn all() -> Vec<Self> {
-        let mut all = vec![Self::ByHand, Self::ByHandWithDigest, Self::Opdb];
-        if HAS_OPTIONS {
-            all.extend([Self::OpdbWithoutDigest, Self::OpdbCountsOnly]);
-        }
+        let mut all = vec![
+            Self::ByHand,
+            Self::ByHandWithDigest,
+            Self::Opdb,
+            Self::OpdbWithoutDigest,
+            Self::OpdbCountsOnly,
+        ];
         for peer in Peer::ALL {
             all.extend([Self::Peer(peer), Self::PeerMeasured(peer)]);
         }
@@ -63,7 +66,7 @@ impl Contender {
             Self::OpdbCountsOnly => options(r#"{"digest": false, "failures": false}"#),
             Self::Peer(peer) => return of_peer(bench, database, peer, &bench.rules),
             Self::PeerMeasured(peer) => {
-                let rules: Vec<Rule> = bench.rules.iter().filter(|rule| !rule.implied).cloned().collect();
+                let rules: Vec<Rule> = bench.rules.iter().filter(|rule| !rule.proven).cloned().collect();
                 return of_peer(bench, database, peer, &rules);
             }
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use opdb_e2e::quality_peers::{Findings, Peer};
 
 use super::contender::{Contender, Spent};
-use super::{Bench, Database, HAS_OPTIONS, SCORE, by_hand};
+use super::{Bench, Database, SCORE, by_hand};
 use crate::bench::report::milliseconds;
 use crate::bench::usage::{Cost, ratio};
 
@@ -26,7 +26,7 @@ pub fn run(bench: &mut Bench, database: &Database, runs: u32) -> anyhow::Result<
         }
     }
     let medians = Medians(spent.iter().map(|(contender, all)| (*contender, Spent::median(all))).collect());
-    medians.print(bench.rules.len(), bench.rules.iter().filter(|rule| rule.implied).count());
+    medians.print(bench.rules.len(), bench.rules.iter().filter(|rule| rule.proven).count());
     medians.promise(bench);
     parallel(bench, database, runs)?;
     Ok(findings)
@@ -54,15 +54,11 @@ impl Medians {
     }
 
     fn promise(&self, bench: &mut Bench) {
-        if HAS_OPTIONS {
-            self.promise_by_hand(bench, Contender::OpdbCountsOnly, Contender::ByHand);
-            self.promise_by_hand(bench, Contender::OpdbWithoutDigest, Contender::ByHand);
-            self.promise_by_hand(bench, Contender::Opdb, Contender::ByHandWithDigest);
-            // The peers take no digest either.
-            self.promise_peers(bench, Contender::OpdbWithoutDigest);
-        } else {
-            self.promise_by_hand(bench, Contender::Opdb, Contender::ByHand);
-        }
+        self.promise_by_hand(bench, Contender::OpdbCountsOnly, Contender::ByHand);
+        self.promise_by_hand(bench, Contender::OpdbWithoutDigest, Contender::ByHand);
+        self.promise_by_hand(bench, Contender::Opdb, Contender::ByHandWithDigest);
+        // The peers take no digest either.
+        self.promise_peers(bench, Contender::OpdbWithoutDigest);
         self.promise_peers(bench, Contender::Opdb);
     }
 

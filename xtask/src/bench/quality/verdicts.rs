@@ -67,7 +67,7 @@ pub fn counts(client: &mut Client, table: &str) -> anyhow::Result<Counts> {
 pub fn check_by_hand(rules: &[Rule], opdb: &Findings, by_hand: &Counts) -> Vec<String> {
     let differs = |rule: &&Rule| {
         let failed = |finding: &Finding| finding.failed;
-        !rule.implied && opdb.get(&rule.name).map(failed) != by_hand.get(&rule.name).copied()
+        !rule.proven && opdb.get(&rule.name).map(failed) != by_hand.get(&rule.name).copied()
     };
     let told = |rule: &Rule| {
         let name = &rule.name;
