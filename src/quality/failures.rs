@@ -175,8 +175,9 @@ pub fn together(run_id: i64) -> Result<Vec<Together>> {
              SELECT t.rules, t.rule_ids, pg_catalog.sum(c.rows)::bigint
              FROM counted c
              CROSS JOIN LATERAL (
-                 SELECT pg_catalog.array_agg(r.rule || CASE WHEN r.columns = '{}' THEN ''
-                                             ELSE ' ' || pg_catalog.array_to_string(r.columns, ', ') END
+                 SELECT pg_catalog.array_agg(coalesce(r.name, r.rule || CASE WHEN r.columns <> '{}'
+                                                 THEN ' ' || pg_catalog.array_to_string(r.columns, ', ')
+                                                 ELSE coalesce(' ' || r.rule_id, '') END)
                                              ORDER BY r.position) AS rules,
                         pg_catalog.array_agg(r.rule_id ORDER BY r.position) AS rule_ids
                  FROM opdb.quality_result r

@@ -8,7 +8,9 @@ use crate::ingest::EventTable;
 use crate::pg::error::Result;
 use crate::pg::{expression, spi};
 
-/// What is required where nobody says so.
+/// What an event is nothing without.
+const REQUIRED_OF_EVENTS: [&str; 4] = ["source", "source_id", "occurred_at", "payload"];
+/// What is required of others where nobody says so.
 const USUALLY_REQUIRED: [&str; 5] = ["id", "title", "content", "source", "timestamp"];
 
 /// All but those about completeness, which depend on what is required.
@@ -31,16 +33,19 @@ pub fn rules(table: &Table) -> Result<Vec<Rule>> {
 
 /// The columns that are required if neither the options nor a rule say which: of some usual names those that there are,
 /// or else what the table itself requires.
-pub fn required(table: &Table) -> Vec<String> {
+pub fn required(table: &Table) -> Result<Vec<String>> {
+    if EventTable::find(table.relation)?.is_some() {
+        return Ok(REQUIRED_OF_EVENTS.map(str::to_owned).into());
+    }
     let usual: Vec<String> = USUALLY_REQUIRED
         .iter()
         .filter(|name| table.column(name).is_some())
         .map(|&name| name.into())
         .collect();
     if !usual.is_empty() {
-        return usual;
+        return Ok(usual);
     }
-    table.columns.iter().filter(|column| column.not_null).map(|column| column.name.clone()).collect()
+    Ok(table.columns.iter().filter(|column| column.not_null).map(|column| column.name.clone()).collect())
 }
 
 /// The rule that a column has a value that says something. One for a column that there is not is broken.

@@ -21,19 +21,18 @@ use crate::pg::{expression, spi};
 pub fn of(table: &mut Table, scorer: &Scorer, options: &Options) -> Result<Vec<Rule>> {
     let added = added(table, scorer)?;
     let is_configured = added.iter().any(|rule| rule.dimension == Dimension::Completeness);
-    let mut rules = if options.implied { implied::rules(table)? } else { Vec::new() };
-    match &options.required {
-        Some(required) => {
-            rules.extend(required.iter().map(|(column, weight)| Rule {
-                weight: weight.clone(),
-                ..implied::completeness(table, column)
-            }))
-        }
+    let mut rules: Vec<Rule> = match &options.required {
+        Some(required) => required
+            .iter()
+            .map(|(column, weight)| Rule { weight: weight.clone(), ..implied::completeness(table, column) })
+            .collect(),
         None if options.implied && !is_configured => {
-            let required = implied::required(table);
-            rules.extend(required.iter().map(|column| implied::completeness(table, column)));
+            implied::required(table)?.iter().map(|column| implied::completeness(table, column)).collect()
         }
-        None => {}
+        None => Vec::new(),
+    };
+    if options.implied {
+        rules.extend(implied::rules(table)?);
     }
     rules.extend(added);
     table.learn_placeholders(&rules);
