@@ -2,11 +2,12 @@
 
 use opdb_core::quality::Dimension;
 
+use super::proof::{self, Constraint};
 use super::rule::{Check, Evidence, ReferencedKey, Rule};
 use super::table::{Column, Kind, Table};
 use crate::ingest::EventTable;
 use crate::pg::error::Result;
-use crate::pg::{expression, spi};
+use crate::pg::expression;
 
 /// What an event is nothing without.
 const REQUIRED_OF_EVENTS: [&str; 4] = ["source", "source_id", "occurred_at", "payload"];
@@ -64,55 +65,27 @@ pub fn completeness(table: &Table, name: &str) -> Rule {
 
 /// Constraints: proven where PostgreSQL has validated them, measured where it has not.
 fn constraint_rules(table: &Table) -> Result<Vec<Rule>> {
-    let constraints = spi::read(
-        "SELECT o.contype::text,
-                o.convalidated AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t
-                                               WHERE t.tgconstraint = o.oid AND t.tgenabled NOT IN ('O', 'A')),
-                pg_catalog.pg_get_expr(o.conbin, o.conrelid),
-                ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(o.conkey) WITH ORDINALITY k (attnum, place)
-                      JOIN pg_catalog.pg_attribute a ON a.attrelid = o.conrelid AND a.attnum = k.attnum
-                      ORDER BY k.place),
-                (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
-                 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                 WHERE c.oid = o.confrelid),
-                ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(o.confkey) WITH ORDINALITY k (attnum, place)
-                      JOIN pg_catalog.pg_attribute a ON a.attrelid = o.confrelid AND a.attnum = k.attnum
-                      ORDER BY k.place)
-         FROM pg_catalog.pg_constraint o
-         WHERE o.conrelid = $1 AND o.contype IN ('p', 'u', 'c', 'f') ORDER BY o.contype, o.conname",
-        &[table.relation.into()],
-        |row| {
-            Ok((
-                row.get::<String>(1)?.unwrap_or_default(),
-                row.get::<bool>(2)?.unwrap_or(false),
-                row.get::<String>(3)?.unwrap_or_default(),
-                row.get::<Vec<String>>(4)?.unwrap_or_default(),
-                row.get::<String>(5)?.unwrap_or_default(),
-                row.get::<Vec<String>>(6)?.unwrap_or_default(),
-            ))
-        },
-    )?;
-    constraints
-        .into_iter()
-        .map(|(kind, validated, condition, columns, referenced, theirs)| {
-            let (dimension, check) = match kind.as_str() {
-                "p" => (Dimension::Integrity, Check::Unique),
-                "u" => (Dimension::Consistency, Check::Unique),
-                "f" => {
-                    let key = ReferencedKey { table: referenced, columns: theirs, is_unique: false };
-                    (Dimension::Integrity, Check::ForeignKey(key))
-                }
-                _ => {
-                    let dimension =
-                        if columns.len() > 1 { Dimension::Consistency } else { Dimension::Accuracy };
-                    (dimension, Check::Expression { expression: expression::parenthesised(&condition)? })
-                }
-            };
-            let is_proven = validated && table.constraints_hold;
-            let evidence = if is_proven { Evidence::Constraint } else { Evidence::Measured };
-            Ok(Rule { is_primary_key: kind == "p", ..Rule::new(dimension, check, columns, evidence) })
-        })
-        .collect()
+    let rule = |constraint: Constraint| {
+        let Constraint { kind, columns, condition, .. } = constraint;
+        let (dimension, check) = match kind {
+            'p' => (Dimension::Integrity, Check::Unique),
+            'u' => (Dimension::Consistency, Check::Unique),
+            'f' => {
+                // Tables that inherit from the one referred to may have a key once more.
+                let is_unique = false;
+                let key =
+                    ReferencedKey { table: constraint.referenced, columns: constraint.theirs, is_unique };
+                (Dimension::Integrity, Check::ForeignKey(key))
+            }
+            _ => {
+                let dimension = if columns.len() > 1 { Dimension::Consistency } else { Dimension::Accuracy };
+                (dimension, Check::Expression { expression: expression::parenthesised(&condition)? })
+            }
+        };
+        let evidence = if constraint.holds { Evidence::Constraint } else { Evidence::Measured };
+        Ok(Rule { is_primary_key: kind == 'p', ..Rule::new(dimension, check, columns, evidence) })
+    };
+    proof::constraints(table)?.into_iter().map(rule).collect()
 }
 
 /// Events happen once and not after they were received, and every one is where its key says.

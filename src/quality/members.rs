@@ -2,10 +2,11 @@
 
 use super::careful;
 use super::error::QualityError;
+use super::grouping::Grouping;
 use super::kept::{self, Identity};
 use super::options::Options;
 use super::run::{KeptScan, sample_clause};
-use super::scan::{Grouping, Scan, Source, Tally};
+use super::scan::{Scan, Source, Tally};
 use super::scorer::Scorer;
 use super::table::{Member, Table};
 use crate::pg::error::Result;
@@ -21,6 +22,7 @@ pub struct Members<'a> {
     sources: Vec<(Member, Source)>,
     /// Whether the sources are the relations themselves, and not a query on the table that they belong to.
     are_separate: bool,
+    keeps_failures: bool,
     scans: Vec<KeptScan>,
 }
 
@@ -56,34 +58,46 @@ impl<'a> Members<'a> {
             }
         };
         let is_sample = sample.is_some();
-        Ok(Self { table, scorer, condition, is_sample, sources, are_separate, scans: Vec::new() })
+        Ok(Self {
+            table,
+            scorer,
+            condition,
+            is_sample,
+            sources,
+            are_separate,
+            keeps_failures: options.failures,
+            scans: Vec::new(),
+        })
     }
 
     /// Makes the pass over every relation; `positions` are the rules of the cells, and `required` are cells.
     pub fn scan(&mut self, scan: &Scan, positions: &[usize], required: &[usize]) -> Result<Found> {
-        let mut found = Found::default();
+        let (mut found, mut scans) = (Found::default(), Vec::new());
         found.tally.evaluated = vec![0; scan.cells.len()];
         found.tally.passed = vec![0; scan.cells.len()];
         let can_be_kept = self.can_be_kept(scan)?;
-        for place in 0..self.sources.len() {
-            let identity = if can_be_kept { self.identity(scan, place, required)? } else { None };
-            let (one, scan_id) = self.scan_one(scan, place, required, identity.as_ref())?;
+        for (member, source) in &self.sources {
+            let identity = if can_be_kept { identity(member, source, scan, required)? } else { None };
+            let (one, scan_id) = self.pass(scan, member, source, required, identity.as_ref())?;
             found.broken.extend(one.broken.into_iter().map(|(cell, reason)| (positions[cell], reason)));
             found.tally.add(&one.tally);
-            let positions = positions.iter().map(|position| *position as i32).collect();
-            self.scans.push(KeptScan { scan_id, positions });
+            scans.push(scan_id);
         }
+        let positions: Vec<i32> = positions.iter().map(|position| *position as i32).collect();
+        let kept = scans.into_iter().map(|scan_id| KeptScan { scan_id, positions: positions.clone() });
+        self.scans.extend(kept);
         Ok(found)
     }
 
-    fn scan_one(
+    /// One pass over one relation, or what it found out before, and its id.
+    fn pass(
         &self,
         scan: &Scan,
-        place: usize,
+        member: &Member,
+        source: &Source,
         required: &[usize],
         identity: Option<&Identity>,
     ) -> Result<(Found, i64)> {
-        let (member, source) = &self.sources[place];
         if let Some(identity) = identity
             && let Some((scan_id, tally)) = kept::find(member, identity)?
         {
@@ -96,28 +110,29 @@ impl<'a> Members<'a> {
         Ok((Found { tally, broken: outcome.broken }, scan_id))
     }
 
-    /// Makes the pass for rules about groups of rows: over each relation alone if no group has rows in two of them.
-    pub fn group(&mut self, grouping: &Grouping, places: &[usize]) -> Result<Tally> {
-        let scan = Scan { cells: vec![Grouping::cell()], keeps_failures: true, ..Scan::default() };
+    /// Makes the pass for rules about groups of rows, which are at `places`: over each relation alone if no group has rows
+    /// in two of them. Returns how many rows are surplus.
+    pub fn group(&mut self, grouping: &Grouping, places: &[usize]) -> Result<i64> {
+        let scan = Grouping::scan(self.keeps_failures);
         let whole = Member { relation: self.table.relation, name: self.table.name.clone(), is_heap: false };
-        let sources: Vec<(Member, Source)> = match self.separates(grouping)? {
+        let are_separate = self.separates(grouping)?;
+        let sources: Vec<(Member, Source)> = match are_separate {
             true => self.sources.clone(),
             false => vec![(whole, Source::whole(self.table, self.condition))],
         };
-        let mut tally = Tally { evaluated: vec![0], passed: vec![0], ..Tally::default() };
+        let can_be_kept = are_separate && grouping.filter.is_none() && self.are_all_of_many();
+        let mut surplus = 0;
         for (member, source) in sources {
-            let grouped = grouping.source(self.table, &source);
-            let passed = self.scorer.run(|| scan.run(&grouped))?;
-            let counted = scan.tally(&passed, &[])?;
-            let scan_id = kept::keep(&member, None, &counted)?;
-            passed.keep_failures(scan_id)?;
-            tally.add(&counted);
+            let source = grouping.source(self.table, &source);
+            let identity = if can_be_kept { identity(&member, &source, &scan, &[])? } else { None };
+            let (found, scan_id) = self.pass(&scan, &member, &source, &[], identity.as_ref())?;
+            surplus += found.tally.evaluated[0] - found.tally.passed[0];
             // The mask has one place, which may stand for several rules.
             for place in places {
                 self.scans.push(KeptScan { scan_id, positions: vec![*place as i32] });
             }
         }
-        Ok(tally)
+        Ok(surplus)
     }
 
     pub fn into_scans(self) -> Vec<KeptScan> {
@@ -155,27 +170,31 @@ impl<'a> Members<'a> {
         Ok(separates == Some(true))
     }
 
+    /// Whether the sources are all rows of several relations.
+    fn are_all_of_many(&self) -> bool {
+        self.sources.len() > 1 && !self.is_sample && self.condition.is_none()
+    }
+
     /// Whether what a pass finds out depends on nothing but the rows of a relation.
     fn can_be_kept(&self, scan: &Scan) -> Result<bool> {
-        if self.sources.len() < 2 || self.is_sample || self.condition.is_some() || !scan.joins.is_empty() {
+        if !self.are_all_of_many() || !scan.joins.is_empty() {
             return Ok(false);
         }
-        let from = format!("{} t", self.table.name.sql());
+        let from = self.whole();
         self.scorer.run(|| {
             scan.cells.iter().try_fold(true, |so_far, cell| {
-                Ok(so_far && expression::volatility(&cell.state, &from)? == Volatility::Immutable)
+                Ok(so_far && expression::volatility(&cell.state, from.sql())? == Volatility::Immutable)
             })
         })
     }
+}
 
-    /// What must be as it was for a pass to find out the same again. The mark is taken before the pass: while it is
-    /// there, every row is visible to everybody, also on the snapshot that the pass is made on.
-    fn identity(&self, scan: &Scan, place: usize, required: &[usize]) -> Result<Option<Identity>> {
-        let (member, source) = &self.sources[place];
-        if !member.is_heap {
-            return Ok(None);
-        }
-        let Some(mark) = visibility::unchanged_mark(member.relation)? else { return Ok(None) };
-        Ok(Some(Identity::new(member, mark, &format!("{} {required:?}", scan.sql(source)))?))
+/// What must be as it was for a pass to find out the same again. The mark is taken before the pass: while it is there,
+/// every row is visible to everybody, also on the snapshot that the pass is made on.
+fn identity(member: &Member, source: &Source, scan: &Scan, required: &[usize]) -> Result<Option<Identity>> {
+    if !member.is_heap {
+        return Ok(None);
     }
+    let Some(mark) = visibility::unchanged_mark(member.relation)? else { return Ok(None) };
+    Ok(Some(Identity::new(member, mark, &format!("{} {required:?}", scan.sql(source)))?))
 }

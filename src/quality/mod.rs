@@ -7,6 +7,7 @@ mod error;
 mod failures;
 mod format;
 mod gate;
+mod grouping;
 mod implied;
 mod json_schema;
 mod kept;

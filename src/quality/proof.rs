@@ -6,28 +6,42 @@ use crate::pg::error::Result;
 use crate::pg::expression::{self, Volatility};
 use crate::pg::{spi, subtransaction};
 
+/// A constraint of a table.
+pub struct Constraint {
+    /// As the catalog calls it: p, u, f or c.
+    pub kind: char,
+    /// Whether it holds for every row that a query on the table reads.
+    pub holds: bool,
+    pub columns: Vec<String>,
+    /// The condition of a CHECK constraint, as SQL and as the catalog stores it.
+    pub condition: String,
+    stored: String,
+    /// The table that a foreign key refers to, as it stands in SQL, and its columns there.
+    pub referenced: String,
+    pub theirs: Vec<String>,
+}
+
 /// What PostgreSQL guarantees of a table.
-pub struct Constraints {
+pub struct Guarantees {
     /// Sets of columns that are never the same in two rows.
     keys: Vec<Vec<String>>,
     /// Conditions that are never false, as the catalog stores them.
     checks: Vec<String>,
-    foreign_keys: Vec<ForeignKey>,
+    foreign_keys: Vec<Constraint>,
 }
 
-struct ForeignKey {
-    columns: Vec<String>,
-    referenced: String,
-    theirs: Vec<String>,
-}
-
-impl Constraints {
-    /// None are to be relied upon where others than the table itself have rows that it shows.
+impl Guarantees {
     pub fn of(table: &Table) -> Result<Self> {
-        if !table.constraints_hold {
-            return Ok(Self { keys: Vec::new(), checks: Vec::new(), foreign_keys: Vec::new() });
+        let (mut checks, mut foreign_keys) = (Vec::new(), Vec::new());
+        for constraint in constraints(table)?.into_iter().filter(|constraint| constraint.holds) {
+            match constraint.kind {
+                'c' => checks.push(constraint.stored),
+                'f' => foreign_keys.push(constraint),
+                _ => {}
+            }
         }
-        Ok(Self { keys: keys(table)?, checks: checks(table)?, foreign_keys: foreign_keys(table)? })
+        let keys = if table.constraints_hold { keys(table)? } else { Vec::new() };
+        Ok(Self { keys, checks, foreign_keys })
     }
 
     /// Marks the rules of which the result is known.
@@ -98,36 +112,36 @@ fn keys(table: &Table) -> Result<Vec<Vec<String>>> {
     )
 }
 
-fn checks(table: &Table) -> Result<Vec<String>> {
+/// The constraints of a table. One that is not validated does not hold, and a foreign key with triggers that are disabled
+/// does not either.
+pub fn constraints(table: &Table) -> Result<Vec<Constraint>> {
     spi::read_now(
-        "SELECT o.conbin::text FROM pg_catalog.pg_constraint o
-         WHERE o.conrelid = $1 AND o.contype = 'c' AND o.convalidated AND NOT o.connoinherit",
-        &[table.relation.into()],
-        |row| spi::known::<String>(&row, 1),
-    )
-}
-
-fn foreign_keys(table: &Table) -> Result<Vec<ForeignKey>> {
-    spi::read_now(
-        "SELECT ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(o.conkey) WITH ORDINALITY k (attnum, place)
+        "SELECT o.contype::text,
+                $2 AND o.convalidated AND NOT EXISTS (
+                    SELECT FROM pg_catalog.pg_trigger t
+                    WHERE t.tgconstraint = o.oid AND t.tgenabled NOT IN ('O', 'A')),
+                ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(o.conkey) WITH ORDINALITY k (attnum, place)
                       JOIN pg_catalog.pg_attribute a ON a.attrelid = o.conrelid AND a.attnum = k.attnum
                       ORDER BY k.place),
-                (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
-                 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                 WHERE c.oid = o.confrelid),
+                coalesce(pg_catalog.pg_get_expr(o.conbin, o.conrelid), ''), coalesce(o.conbin::text, ''),
+                coalesce((SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
+                          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                          WHERE c.oid = o.confrelid), ''),
                 ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(o.confkey) WITH ORDINALITY k (attnum, place)
                       JOIN pg_catalog.pg_attribute a ON a.attrelid = o.confrelid AND a.attnum = k.attnum
                       ORDER BY k.place)
          FROM pg_catalog.pg_constraint o
-         WHERE o.conrelid = $1 AND o.contype = 'f' AND o.convalidated
-           AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t
-                           WHERE t.tgconstraint = o.oid AND t.tgenabled NOT IN ('O', 'A'))",
-        &[table.relation.into()],
+         WHERE o.conrelid = $1 AND o.contype IN ('p', 'u', 'c', 'f') ORDER BY o.contype, o.conname",
+        &[table.relation.into(), table.constraints_hold.into()],
         |row| {
-            Ok(ForeignKey {
-                columns: spi::known(&row, 1)?,
-                referenced: spi::known(&row, 2)?,
-                theirs: spi::known(&row, 3)?,
+            Ok(Constraint {
+                kind: spi::known::<String>(&row, 1)?.chars().next().unwrap_or_default(),
+                holds: spi::known(&row, 2)?,
+                columns: spi::known(&row, 3)?,
+                condition: spi::known(&row, 4)?,
+                stored: spi::known(&row, 5)?,
+                referenced: spi::known(&row, 6)?,
+                theirs: spi::known(&row, 7)?,
             })
         },
     )

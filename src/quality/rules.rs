@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::error::QualityError;
 use super::implied;
 use super::options::Options;
-use super::proof::Constraints;
+use super::proof::Guarantees;
 use super::rule::{Check, Evidence, FILTER, Rule};
 use super::scorer::Scorer;
 use super::table::Table;
@@ -36,7 +36,7 @@ pub fn of(table: &mut Table, scorer: &Scorer, options: &Options) -> Result<Vec<R
     }
     rules.extend(added);
     table.learn_placeholders(&rules);
-    scorer.run(|| Constraints::of(table)?.prove(table, &mut rules))?;
+    scorer.run(|| Guarantees::of(table)?.prove(table, &mut rules))?;
     table.learn_required(&rules);
     Ok(rules)
 }

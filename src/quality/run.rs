@@ -3,15 +3,17 @@
 use num_rational::BigRational;
 use opdb_core::quality::{Dimension, Outcome, Score, lowest_score, parse_decimal, score};
 
+use super::careful;
 use super::distribution::Profile;
 use super::error::QualityError;
 use super::gate::{self, Verdict};
+use super::grouping::Grouping;
 use super::members::Members;
 use super::options::Options;
 use super::record::{self, Record};
 use super::rule::{Check, Evidence, Rule, Scope};
 use super::rules;
-use super::scan::{Digest, Grouping, Scan, Tally};
+use super::scan::{Digest, Scan, Tally};
 use super::scorer::Scorer;
 use super::table::Table;
 use super::whole;
@@ -108,16 +110,12 @@ fn measure(
         findings[place].rule.check = Err(reason);
     }
     pass.judge(&found.tally, &mut findings);
+    let rows = found.tally.rows;
     for (grouping, places) in groupings(&findings) {
         if options.sample.is_none() {
-            let tally = members.group(&grouping, &places)?;
-            for place in places {
-                findings[place].outcome.evaluated = tally.evaluated[0];
-                findings[place].outcome.passed = tally.passed[0];
-            }
+            judge_groups(&mut members, &grouping, &places, &mut findings)?;
         }
     }
-    let rows = found.tally.rows;
     let latest = pass.latest(&found.tally);
     whole::judge(table, scorer, &members, rows, &latest, &mut findings, options)?;
     let mut incomplete = found.tally.incomplete;
@@ -128,6 +126,32 @@ fn measure(
     }
     let digest = (options.digest && options.sample.is_none()).then_some(found.tally.digest);
     Ok(Measured { rows, findings, incomplete, digest, scans: members.into_scans() })
+}
+
+/// Takes what is surplus off what the pass over all rows counted for the first of the rules.
+fn judge_groups(
+    members: &mut Members,
+    grouping: &Grouping,
+    places: &[usize],
+    findings: &mut [Finding],
+) -> Result<()> {
+    let counted = findings[places[0]].outcome.clone();
+    let surplus = members.group(grouping, places);
+    for place in places {
+        let finding = &mut findings[*place];
+        match &surplus {
+            Ok(surplus) => {
+                finding.outcome.evaluated = counted.evaluated;
+                finding.outcome.passed = counted.passed - surplus;
+            }
+            Err(failure) if careful::is_of_a_value(failure) => {
+                finding.rule.check = Err(failure.message.clone());
+                finding.outcome = nothing_seen(&finding.rule);
+            }
+            Err(failure) => return Err(failure.clone()),
+        }
+    }
+    Ok(())
 }
 
 /// The groupings that rules ask for, each with the places of its rules.
@@ -198,6 +222,12 @@ impl RowPass {
             }
             if finding.is_measured(Scope::Table) && options.sample.is_none() {
                 pass.add_time(table, &finding.rule, place);
+            }
+        }
+        if options.sample.is_none() {
+            for (grouping, places) in groupings(findings) {
+                pass.scan.cells.push(grouping.counting(table));
+                pass.positions.push(places[0]);
             }
         }
         pass.scan.keeps_failures = options.failures;

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::rule::{Cell, Evaluated, Rule};
+use super::rule::{Cell, Evaluated};
 use super::table::{Key, Member, Table};
 use crate::pg::error::Result;
 use crate::pg::name::{identifier, literal};
@@ -20,10 +20,10 @@ const ARGUMENTS: usize = 90;
 #[derive(Clone)]
 pub struct Source {
     /// What stands in FROM; the rows are called t.
-    from: String,
+    pub from: String,
     /// What makes up the key of a row, and what its parts are called; the one part of a key without names is all of it.
-    key: Vec<String>,
-    labels: Option<Vec<String>>,
+    pub key: Vec<String>,
+    pub labels: Option<Vec<String>>,
 }
 
 impl Source {
@@ -71,15 +71,12 @@ impl Source {
         &self.from
     }
 
-    /// The key as JSON, of columns of s that are called k1, k2, ….
+    /// The key as the text of a JSON object.
     fn key(&self) -> String {
-        let Some(labels) = &self.labels else { return "s.k1".into() };
-        let pairs: Vec<String> = labels
-            .iter()
-            .enumerate()
-            .map(|(place, label)| format!("{}, s.k{}", literal(label), place + 1))
-            .collect();
-        format!("pg_catalog.jsonb_build_object({})", pairs.join(", "))
+        let Some(labels) = &self.labels else { return format!("({})::text", self.key.concat()) };
+        let pairs: Vec<String> =
+            labels.iter().zip(&self.key).map(|(label, sql)| format!("{}, {sql}", literal(label))).collect();
+        format!("pg_catalog.json_build_object({})::text", pairs.join(", "))
     }
 }
 
@@ -162,67 +159,50 @@ impl Scan {
 
     pub fn sql(&self, source: &Source) -> String {
         let counted = self.counted();
-        let keys = source.key.iter().enumerate().map(|(k, sql)| format!("{sql} AS k{}", k + 1));
-        let values = counted.iter().enumerate().map(|(v, sql)| format!("{sql} AS v{}", v + 1));
-        let times = self.times.iter().enumerate().map(|(x, sql)| format!("{sql} AS x{}", x + 1));
-        let inner: Vec<String> = [format!("{} AS code, {} AS h", self.code(), self.hash())]
-            .into_iter()
-            .chain(keys)
-            .chain(values)
-            .chain(times)
-            .collect();
-        let key = match self.keeps_failures {
-            true => {
-                format!("CASE WHEN pg_catalog.strpos(s.code, '0') > 0 THEN {} END", source.key())
-            }
-            false => "NULL::jsonb".into(),
-        };
-        let numbered = |letter: char, count: usize| (1..=count).map(move |n| format!("s.{letter}{n}"));
-        let passed_on: Vec<String> = numbered('v', counted.len())
-            .chain(numbered('x', self.times.len()))
-            .map(|name| format!(", {name}"))
-            .collect();
+        let values = counted.iter().enumerate().map(|(v, sql)| format!(", {sql} AS v{}", v + 1));
+        let times = self.times.iter().enumerate().map(|(x, sql)| format!(", {sql} AS x{}", x + 1));
+        let inner: Vec<String> = values.chain(times).collect();
         let counts: Vec<String> = (1..=counted.len()).map(|v| format!("pg_catalog.count(g.v{v})")).collect();
         let latest: Vec<String> = (1..=self.times.len()).map(latest_of).collect();
+        let (hash, sums) = match self.hashed.is_empty() {
+            true => (String::new(), "0::numeric AS h_sum, 0::bigint AS h_xor"),
+            false => (
+                format!(", pg_catalog.hash_record_extended(ROW({}), 0) AS h", self.hashed.join(", ")),
+                "pg_catalog.sum(g.h) AS h_sum, pg_catalog.bit_xor(g.h) AS h_xor",
+            ),
+        };
         format!(
-            "SELECT g.code, g.key, pg_catalog.count(*) AS rows, {} AS counts, {} AS latest,
-                    pg_catalog.sum(g.h) AS h_sum, pg_catalog.bit_xor(g.h) AS h_xor
-             FROM (SELECT s.code, {key} AS key, s.h{} FROM (SELECT {} FROM {}{} OFFSET 0) s OFFSET 0) g
-             GROUP BY g.code, g.key",
+            "SELECT g.code, pg_catalog.count(*) AS rows, {} AS counts, {} AS latest, {sums}
+             FROM (SELECT {} AS code{hash}{} FROM {}{} OFFSET 0) g GROUP BY g.code",
             array(&counts, "bigint"),
             array(&latest, "bigint"),
-            passed_on.concat(),
-            inner.join(", "),
+            self.code(source),
+            inner.concat(),
             source.from,
             self.joins.concat(),
         )
     }
 
-    /// NULL for a row that is fine; or else what each rule says of it, a character each.
-    fn code(&self) -> String {
+    /// NULL for a row that is fine; or else what each rule says of it, a character each, and its key if it fails one.
+    fn code(&self, source: &Source) -> String {
         if self.cells.is_empty() {
             return "NULL::text".into();
         }
         let mut known = HashSet::new();
         let fine = self.cells.iter().flat_map(|cell| &cell.fine).map(String::as_str);
         let fine: Vec<&str> = fine.filter(|sql| known.insert(*sql)).collect();
-        let states: Vec<String> = self
-            .cells
-            .iter()
-            .map(|cell| format!("CASE ({}) WHEN true THEN '1' WHEN false THEN '0' ELSE '-' END", cell.state))
-            .collect();
-        let chunks: Vec<String> = states
-            .chunks(ARGUMENTS)
-            .map(|states| format!("pg_catalog.concat({})", states.join(", ")))
-            .collect();
-        format!("CASE WHEN {} THEN NULL ELSE {} END", fine.join(" AND "), chunks.join(" || "))
-    }
-
-    fn hash(&self) -> String {
-        match self.hashed.is_empty() {
-            true => "NULL::bigint".into(),
-            false => format!("pg_catalog.hash_record_extended(ROW({}), 0)", self.hashed.join(", ")),
+        let said = |cell: &Cell| {
+            format!("CASE ({}) WHEN true THEN '1' WHEN false THEN '0' ELSE '-' END", cell.state)
+        };
+        let said: Vec<String> = self.cells.iter().map(said).collect();
+        let said = said.chunks(ARGUMENTS).map(|some| format!("pg_catalog.concat({})", some.join(", ")));
+        let mut code: Vec<String> = said.collect();
+        if self.keeps_failures {
+            let fails: Vec<String> =
+                self.cells.iter().map(|cell| format!("({}) IS FALSE", cell.state)).collect();
+            code.push(format!("CASE WHEN {} THEN {} ELSE '' END", fails.join(" OR "), source.key()));
         }
+        format!("CASE WHEN {} THEN NULL ELSE {} END", fine.join(" AND "), code.join(" || "))
     }
 
     /// Of the rows that are fine, what tells which were evaluated; each only once.
@@ -299,9 +279,10 @@ impl Passed {
             "SELECT p.place,
                     coalesce(pg_catalog.sum(c.rows) FILTER (WHERE pg_catalog.substr(c.code, p.place, 1) = '1'), 0)::bigint,
                     coalesce(pg_catalog.sum(c.rows) FILTER (WHERE pg_catalog.substr(c.code, p.place, 1) = '0'), 0)::bigint
-             FROM (SELECT code, pg_catalog.sum(rows) AS rows FROM spool WHERE code IS NOT NULL GROUP BY code) c
+             FROM (SELECT pg_catalog.left(code, $1) AS code, pg_catalog.sum(rows) AS rows FROM spool
+                   WHERE code IS NOT NULL GROUP BY 1) c
              CROSS JOIN pg_catalog.generate_series(1, $1) p (place) GROUP BY p.place",
-            &[i32::try_from(self.cells).unwrap_or(i32::MAX).into()],
+            &[self.length().into()],
             |row| {
                 let place = usize::try_from(spi::known::<i32>(&row, 1)?).unwrap_or(1);
                 Ok((place - 1, spi::known(&row, 2)?, spi::known(&row, 3)?))
@@ -312,9 +293,11 @@ impl Passed {
     fn failing_one_of(&self, cells: &[usize]) -> Result<i64> {
         let places: Vec<i32> = cells.iter().map(|cell| *cell as i32 + 1).collect();
         let rows = self.spool.read(
-            "SELECT coalesce(pg_catalog.sum(rows), 0)::bigint FROM spool
-             WHERE EXISTS (SELECT FROM pg_catalog.unnest($1::int[]) p WHERE pg_catalog.substr(code, p, 1) = '0')",
-            &[places.into()],
+            "SELECT coalesce(pg_catalog.sum(c.rows), 0)::bigint
+             FROM (SELECT pg_catalog.left(code, $1) AS code, pg_catalog.sum(rows) AS rows FROM spool
+                   WHERE code IS NOT NULL GROUP BY 1) c
+             WHERE EXISTS (SELECT FROM pg_catalog.unnest($2::int[]) p WHERE pg_catalog.substr(c.code, p, 1) = '0')",
+            &[self.length().into(), places.into()],
             |row| spi::known::<i64>(&row, 1),
         )?;
         Ok(rows.first().copied().unwrap_or(0))
@@ -325,11 +308,21 @@ impl Passed {
         own::write_from(
             &self.spool,
             "INSERT INTO opdb.quality_failure (scan_id, number, failed, key)
-             SELECT $1, pg_catalog.row_number() OVER (), pg_catalog.translate(s.code, '01-', '100')::varbit, s.key
-             FROM spool s CROSS JOIN LATERAL pg_catalog.generate_series(1, s.rows)
-             WHERE s.key IS NOT NULL",
-            &[scan_id.into()],
+             SELECT $1, pg_catalog.row_number() OVER (),
+                    pg_catalog.translate(pg_catalog.left(s.code, $2), '01-', '100')::varbit,
+                    pg_catalog.substr(s.code, $2 + 1)::jsonb
+             FROM (SELECT code FROM spool WHERE pg_catalog.length(code) > $2
+                   UNION ALL
+                   -- Of a view several rows can have the same key.
+                   SELECT code FROM spool CROSS JOIN LATERAL pg_catalog.generate_series(2, rows)
+                   WHERE pg_catalog.length(code) > $2 AND rows > 1) s",
+            &[scan_id.into(), self.length().into()],
         )
+    }
+
+    /// Of what a code says of the rules; the key follows.
+    fn length(&self) -> i32 {
+        i32::try_from(self.cells).unwrap_or(i32::MAX)
     }
 }
 
@@ -344,66 +337,3 @@ fn latest_of(x: usize) -> String {
 fn array(items: &[String], data_type: &str) -> String {
     format!("ARRAY[{}]::{data_type}[]", items.join(", "))
 }
-
-/// The pass for rules about rows that have the same values in some columns. The row of a group that comes first by its
-/// key is not surplus.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grouping {
-    pub columns: Vec<String>,
-    pub filter: Option<String>,
-    /// A NULL and every copy count as wrong, not only what is surplus.
-    pub is_key: bool,
-}
-
-impl Grouping {
-    pub fn of(rule: &Rule) -> Self {
-        let mut columns = rule.columns.clone();
-        columns.sort();
-        columns.dedup();
-        Self { columns, filter: rule.filter.clone(), is_key: rule.is_key() }
-    }
-
-    /// As a source for a scan with the one cell [`Grouping::cell`].
-    pub fn source(&self, table: &Table, source: &Source) -> Source {
-        let columns: Vec<_> = self.columns.iter().filter_map(|name| table.column(name)).collect();
-        let grouped: Vec<String> = columns.iter().map(|column| column.grouped()).collect();
-        let over = format!("PARTITION BY {}", grouped.join(", "));
-        let list = |join: &str, test: &str| {
-            columns.iter().map(|column| format!("{} {test}", column.sql())).collect::<Vec<_>>().join(join)
-        };
-        let (surplus, complete) = match self.is_key {
-            true => {
-                let null = list(" OR ", "IS NULL");
-                (format!("({null}) OR pg_catalog.count(*) OVER ({over}) > 1"), None)
-            }
-            false => {
-                let order = source.key.join(", ");
-                let surplus = format!("pg_catalog.row_number() OVER ({over} ORDER BY {order}) > 1");
-                (surplus, Some(list(" AND ", "IS NOT NULL")))
-            }
-        };
-        let conditions: Vec<String> = complete.into_iter().chain(self.filter.clone()).collect();
-        let filter = match conditions.is_empty() {
-            true => String::new(),
-            false => format!(" WHERE {}", conditions.join(" AND ")),
-        };
-        let key = |place: usize| identifier(format!("opdb key {place}"));
-        let selected: Vec<String> =
-            source.key.iter().enumerate().map(|(place, sql)| format!("{sql} AS {}", key(place))).collect();
-        let from = format!(
-            "(SELECT {}, {surplus} AS {SURPLUS} FROM {}{filter} OFFSET 0) t",
-            selected.join(", "),
-            source.from
-        );
-        let key = (0..source.key.len()).map(|place| format!("t.{}", key(place))).collect();
-        Source { from, key, labels: source.labels.clone() }
-    }
-
-    pub fn cell() -> Cell {
-        let state = format!("NOT t.{SURPLUS}");
-        Cell { fine: vec![state.clone()], state, evaluated: Evaluated::All }
-    }
-}
-
-/// Not the name of any column of a user's.
-const SURPLUS: &str = "\"opdb surplus\"";

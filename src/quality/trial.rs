@@ -2,8 +2,9 @@
 
 use super::distribution;
 use super::error::QualityError;
+use super::grouping::Grouping;
 use super::rule::{Against, Check, Rule, Scope};
-use super::scan::{Grouping, Source};
+use super::scan::Source;
 use super::table::Table;
 use crate::pg::error::{Failure, Result};
 use crate::pg::expression::{self, Volatility};
