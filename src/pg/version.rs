@@ -6,6 +6,7 @@ use pgrx::pg_sys;
 
 use super::error::Result;
 use super::input::InputType;
+use super::relation::Relation;
 #[cfg(feature = "pg15")]
 use super::{input, subtransaction};
 
@@ -21,6 +22,21 @@ pub unsafe fn run_portal(portal: pg_sys::Portal) {
         #[cfg(not(feature = "pg18"))]
         pg_sys::PortalRun(portal, all, true, true, nowhere, nowhere, std::ptr::null_mut());
     }
+}
+
+/// What the server calls InvalidSubTransactionId.
+const NO_SUBTRANSACTION: pg_sys::SubTransactionId = 0;
+
+/// Whether this transaction, or a part of it, made the file that a relation has.
+#[allow(unsafe_code)]
+pub fn is_new_in_transaction(relation: &Relation) -> bool {
+    // SAFETY: the relation is open.
+    let cached = unsafe { &*relation.0 };
+    #[cfg(feature = "pg15")]
+    let (new, first) = (cached.rd_newRelfilenodeSubid, cached.rd_firstRelfilenodeSubid);
+    #[cfg(not(feature = "pg15"))]
+    let (new, first) = (cached.rd_newRelfilelocatorSubid, cached.rd_firstRelfilelocatorSubid);
+    [cached.rd_createSubid, new, first].into_iter().any(|made| made != NO_SUBTRANSACTION)
 }
 
 /// The type that a text names, and its modifier. Raises what the parser does for others.

@@ -5,13 +5,16 @@ use pgrx::pg_sys;
 use super::error::Result;
 use super::relation::{self, Relation, Seen};
 use super::types::Regclass;
+use super::version;
 
-/// A text that stays the same exactly as long as nobody changes a row of the table. `None` while that cannot be told.
+/// A text that another one replaces whenever a row of the table has changed (and sometimes if none has). `None` while that
+/// cannot be told.
 ///
-/// It can be told of a table in whose visibility map every page is marked as visible to all, as VACUUM leaves it:
-/// whoever changes a row first takes the mark off its page, and nobody but VACUUM puts it back, which stamps the page of
-/// the map with its place in the WAL. So the same file with the same pages, all marked, in a map that has not been
-/// stamped since, holds the same rows. The map of an unlogged table is not stamped.
+/// It can be told of a heap in whose visibility map every page is marked as visible to all, as VACUUM leaves it: whoever
+/// changes a row takes the mark off its page, and whoever puts it back stamps the page of the map with its place in the
+/// WAL. So the same file with the same pages, all marked, in a map that has not been stamped since, holds the same rows.
+/// Two things are exceptions: the map of a table without WAL is not stamped, and COPY FREEZE adds rows to pages that are
+/// marked. Both need a table that is unlogged or that this transaction has made or truncated.
 pub fn unchanged_mark(relation: Regclass) -> Result<Option<String>> {
     Ok(match relation::read_now(relation, |relation| Ok(relation.mark()))? {
         Seen::Read(mark) => mark,
@@ -27,7 +30,7 @@ impl Relation {
             let form = &*(*self.0).rd_rel;
             (form.relfilenode, form.relpersistence as u8)
         };
-        if persistence != pg_sys::RELPERSISTENCE_PERMANENT {
+        if persistence != pg_sys::RELPERSISTENCE_PERMANENT || version::is_new_in_transaction(self) {
             return None;
         }
         let (mut visible, mut frozen) = (0, 0);

@@ -16,33 +16,31 @@ use crate::pg::subtransaction;
 /// Rows that make a rule raise an error are looked for one by one. A rule with more of them than this is wrong itself.
 const AT_MOST: usize = 100_000;
 
-/// What came of a pass, and which cells could not be judged at all, with why.
+/// What came of a pass.
 pub struct Outcome {
     pub passed: Passed,
+    /// As the pass was made in the end: rules that raise errors are evaluated otherwise.
+    pub scan: Scan,
+    /// The cells that could not be judged at all, with why.
     pub broken: Vec<(usize, String)>,
+    /// So the times.
+    pub broken_times: Vec<(usize, String)>,
 }
 
-/// Makes a pass over the rows of `member`; its rows can only be found again if they are all there (`is_sample`) and have
-/// a place.
-pub fn run(scan: &Scan, source: &Source, member: &Member, is_sample: bool) -> Result<Outcome> {
+/// Makes a pass over the rows of `source`; those that make a rule raise an error are looked for if they `can_be_found`
+/// again, because they are all there and have a place.
+pub fn run(scan: &Scan, source: &Source, member: &Member, can_be_found: bool) -> Result<Outcome> {
     let failure = match scan.run(source) {
-        Ok(passed) => return Ok(Outcome { passed, broken: Vec::new() }),
-        Err(failure) => failure,
+        Ok(passed) => return Ok(Outcome::new(passed, scan.clone())),
+        Err(failure) if is_of_a_value(&failure) => failure,
+        Err(failure) => return Err(failure),
     };
-    if !is_of_a_value(&failure) {
-        return Err(failure);
-    }
-    let mut careful = Scan {
-        cells: scan.cells.clone(),
-        joins: scan.joins.clone(),
-        hashed: scan.hashed.clone(),
-        times: scan.times.clone(),
-        keeps_failures: scan.keeps_failures,
-    };
-    let mut broken = Vec::new();
+    let (mut careful, mut broken, mut broken_times) = (scan.clone(), Vec::new(), Vec::new());
     for (place, raised) in raising(scan, source)? {
-        let rows = match member.is_heap && !is_sample {
-            true => rows_that_raise(&scan.cells[place].state, source, member)?,
+        // What the server does not support it supports for no row.
+        let can_be_found = can_be_found && member.is_heap && raised.class() != "0A";
+        let rows = match can_be_found {
+            true => rows_that_raise(&scan.cells[place].state, source, &scan.joins, member)?,
             false => None,
         };
         match rows {
@@ -53,9 +51,27 @@ pub fn run(scan: &Scan, source: &Source, member: &Member, is_sample: bool) -> Re
             }
         }
     }
-    // Whatever raised it, it is none of the rules.
+    for (place, time) in scan.times.iter().enumerate() {
+        if let Some(raised) = raised(&format!("pg_catalog.max({time})"), scan, source)? {
+            broken_times.push((place, raised.message));
+            careful.times[place] = "NULL::timestamptz".into();
+        }
+    }
+    // A column that is computed when it is read may raise an error too: then the rows have no digest.
+    if !scan.hashed.is_empty()
+        && raised(&format!("pg_catalog.count({})", scan.hash()), scan, source)?.is_some()
+    {
+        careful.hashed.clear();
+    }
+    // Whatever raised it, it is none of these.
     let passed = careful.run(source).map_err(|_| failure)?;
-    Ok(Outcome { passed, broken })
+    Ok(Outcome { broken, broken_times, ..Outcome::new(passed, careful) })
+}
+
+impl Outcome {
+    fn new(passed: Passed, scan: Scan) -> Self {
+        Self { passed, scan, broken: Vec::new(), broken_times: Vec::new() }
+    }
 }
 
 /// Whether an error says something of the values that were looked at, rather than of the server or of the session.
@@ -98,19 +114,30 @@ impl Scan {
 fn raising(scan: &Scan, source: &Source) -> Result<Vec<(usize, Failure)>> {
     let mut found = Vec::new();
     for (place, cell) in scan.cells.iter().enumerate() {
-        let sql =
-            format!("SELECT pg_catalog.count({}) FROM {}{}", cell.state, source.sql(), scan.joins.concat());
-        match subtransaction::run(|| spi::read(&sql, &[], |_| Ok(()))) {
-            Err(failure) if is_of_a_value(&failure) => found.push((place, failure)),
-            other => drop(other?),
-        }
+        let failure = raised(&format!("pg_catalog.count({})", cell.state), scan, source)?;
+        found.extend(failure.map(|failure| (place, failure)));
     }
     Ok(found)
 }
 
+/// What an aggregate over the rows raises, if it is of a value.
+fn raised(aggregate: &str, scan: &Scan, source: &Source) -> Result<Option<Failure>> {
+    let sql = format!("SELECT {aggregate} FROM {}{}", source.sql(), scan.joins.concat());
+    match subtransaction::run(|| spi::read(&sql, &[], |_| Ok(()))) {
+        Ok(_) => Ok(None),
+        Err(failure) if is_of_a_value(&failure) => Ok(Some(failure)),
+        Err(failure) => Err(failure),
+    }
+}
+
 /// Where the rows are that make `state` raise an error. `None` if they are too many.
-fn rows_that_raise(state: &str, source: &Source, member: &Member) -> Result<Option<Vec<String>>> {
-    let search = Search::new(state, source)?;
+fn rows_that_raise(
+    state: &str,
+    source: &Source,
+    joins: &[String],
+    member: &Member,
+) -> Result<Option<Vec<String>>> {
+    let search = Search::new(state, &format!("{}{}", source.sql(), joins.concat()))?;
     let blocks = spi::read_value::<i64>(
         "SELECT pg_catalog.pg_relation_size($1) / pg_catalog.current_setting('block_size')::bigint",
         &[member.relation.into()],
@@ -146,8 +173,7 @@ struct Search {
 }
 
 impl Search {
-    fn new(state: &str, source: &Source) -> Result<Self> {
-        let source = source.sql();
+    fn new(state: &str, source: &str) -> Result<Self> {
         let range = "t.ctid >= $1::tid AND t.ctid < $2::tid";
         let text = pg_sys::TEXTOID;
         Ok(Self {

@@ -4,6 +4,7 @@ use opdb_core::quality::Dimension;
 
 use super::proof::{self, Constraint};
 use super::rule::{Check, Evidence, ReferencedKey, Rule};
+use super::scorer::Scorer;
 use super::table::{Column, Kind, Table};
 use crate::ingest::EventTable;
 use crate::pg::error::Result;
@@ -15,7 +16,7 @@ const REQUIRED_OF_EVENTS: [&str; 4] = ["source", "source_id", "occurred_at", "pa
 const USUALLY_REQUIRED: [&str; 5] = ["id", "title", "content", "source", "timestamp"];
 
 /// All but those about completeness, which depend on what is required.
-pub fn rules(table: &Table) -> Result<Vec<Rule>> {
+pub fn rules(table: &Table, scorer: &Scorer) -> Result<Vec<Rule>> {
     let mut rules: Vec<Rule> = table
         .columns
         .iter()
@@ -25,7 +26,7 @@ pub fn rules(table: &Table) -> Result<Vec<Rule>> {
             Rule::new(Dimension::Accuracy, Check::Finite, columns, Evidence::Measured)
         })
         .collect();
-    rules.extend(constraint_rules(table)?);
+    rules.extend(scorer.run(|| constraint_rules(table))?);
     if let Some(events) = EventTable::find(table.relation)? {
         rules.extend(event_rules(&events)?);
     }
@@ -46,7 +47,12 @@ pub fn required(table: &Table) -> Result<Vec<String>> {
     if !usual.is_empty() {
         return Ok(usual);
     }
-    Ok(table.columns.iter().filter(|column| column.not_null).map(|column| column.name.clone()).collect())
+    Ok(table
+        .columns
+        .iter()
+        .filter(|column| column.is_declared_not_null)
+        .map(|column| column.name.clone())
+        .collect())
 }
 
 /// The rule that a column has a value that says something. One for a column that there is not is broken.
@@ -85,7 +91,12 @@ fn constraint_rules(table: &Table) -> Result<Vec<Rule>> {
         let evidence = if constraint.holds { Evidence::Constraint } else { Evidence::Measured };
         Ok(Rule { is_primary_key: kind == 'p', ..Rule::new(dimension, check, columns, evidence) })
     };
-    proof::constraints(table)?.into_iter().map(rule).collect()
+    let constraints = proof::constraints(table)?;
+    constraints
+        .into_iter()
+        .filter(|constraint| constraint.holds || constraint.can_be_measured)
+        .map(rule)
+        .collect()
 }
 
 /// Events happen once and not after they were received, and every one is where its key says.

@@ -21,8 +21,11 @@ impl Identity {
         let query = spi::read_value::<String>(
             "SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to($2 || (
                  SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attname, a.attnum, a.atttypid, a.atttypmod,
-                                                                   a.attcollation), ',' ORDER BY a.attnum)
-                 FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped),
+                                                                   a.attcollation,
+                                                                   pg_catalog.pg_get_expr(d.adbin, d.adrelid)), ',' ORDER BY a.attnum)
+                 FROM pg_catalog.pg_attribute a
+                 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.attgenerated <> ''
+                 WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped),
                  'UTF8')), 'hex')",
             &[member.relation.into(), query.into()],
         )?;
@@ -30,11 +33,11 @@ impl Identity {
     }
 }
 
-/// What the same pass over the same rows found out.
+/// What the same pass over the same rows found out. Nobody forgets it until this transaction has referred to it.
 pub fn find(member: &Member, identity: &Identity) -> Result<Option<(i64, Tally)>> {
-    spi::read_one_now(
+    let found = own::write_returning(
         "SELECT scan_id, rows, found FROM opdb.quality_scan
-         WHERE table_name = $1 AND mark = $2 AND query = $3 ORDER BY scan_id DESC LIMIT 1",
+         WHERE table_name = $1 AND mark = $2 AND query = $3 ORDER BY scan_id DESC LIMIT 1 FOR KEY SHARE",
         &[member.relation.into(), identity.mark.as_str().into(), identity.query.as_str().into()],
         |row| {
             let found = spi::known::<JsonB>(&row, 3)?.0;
@@ -43,7 +46,8 @@ pub fn find(member: &Member, identity: &Identity) -> Result<Option<(i64, Tally)>
                 Tally { rows: spi::known(&row, 2)?, ..Tally::from_json(&found) },
             ))
         },
-    )
+    )?;
+    Ok(found.into_iter().next())
 }
 
 /// Keeps what a pass found out, and returns its id.

@@ -27,11 +27,20 @@ pub struct Members<'a> {
 }
 
 /// What the passes over the rows found.
-#[derive(Default)]
 pub struct Found {
     pub tally: Tally,
+    /// Times that could not be evaluated, and why.
+    pub broken_times: Vec<(usize, String)>,
+    /// Whether the digest is of all rows.
+    pub has_digest: bool,
     /// What could not be evaluated, and why: cells of one relation, and rules of all.
     pub broken: Vec<(usize, String)>,
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        Self { tally: Tally::default(), broken_times: Vec::new(), has_digest: true, broken: Vec::new() }
+    }
 }
 
 impl<'a> Members<'a> {
@@ -78,7 +87,10 @@ impl<'a> Members<'a> {
         let can_be_kept = self.can_be_kept(scan)?;
         for (member, source) in &self.sources {
             let identity = if can_be_kept { identity(member, source, scan, required)? } else { None };
-            let (one, scan_id) = self.pass(scan, member, source, required, identity.as_ref())?;
+            let (one, scan_id) =
+                self.pass(scan, member, source, required, identity.as_ref(), !self.is_sample)?;
+            found.has_digest &= one.has_digest;
+            found.broken_times.extend(one.broken_times);
             found.broken.extend(one.broken.into_iter().map(|(cell, reason)| (positions[cell], reason)));
             found.tally.add(&one.tally);
             scans.push(scan_id);
@@ -97,22 +109,30 @@ impl<'a> Members<'a> {
         source: &Source,
         required: &[usize],
         identity: Option<&Identity>,
+        can_be_found: bool,
     ) -> Result<(Found, i64)> {
         if let Some(identity) = identity
             && let Some((scan_id, tally)) = kept::find(member, identity)?
         {
-            return Ok((Found { tally, broken: Vec::new() }, scan_id));
+            return Ok((Found { tally, ..Found::default() }, scan_id));
         }
-        let outcome = self.scorer.run(|| careful::run(scan, source, member, self.is_sample))?;
-        let tally = scan.tally(&outcome.passed, required)?;
-        let scan_id = kept::keep(member, identity, &tally)?;
-        outcome.passed.keep_failures(scan_id)?;
-        Ok((Found { tally, broken: outcome.broken }, scan_id))
+        let careful::Outcome { passed, scan: made, broken, broken_times } =
+            self.scorer.run(|| careful::run(scan, source, member, can_be_found))?;
+        let tally = made.tally(&passed, required)?;
+        let is_whole = broken.is_empty() && broken_times.is_empty();
+        let scan_id = kept::keep(member, identity.filter(|_| is_whole), &tally)?;
+        passed.keep_failures(scan_id)?;
+        let has_digest = made.hashed.len() == scan.hashed.len();
+        Ok((Found { tally, broken, broken_times, has_digest }, scan_id))
     }
 
     /// Makes the pass for rules about groups of rows, which are at `places`: over each relation alone if no group has rows
-    /// in two of them. Returns how many rows are surplus.
-    pub fn group(&mut self, grouping: &Grouping, places: &[usize]) -> Result<i64> {
+    /// in two of them. Returns how many rows are surplus, or why that cannot be told.
+    pub fn group(
+        &mut self,
+        grouping: &Grouping,
+        places: &[usize],
+    ) -> Result<std::result::Result<i64, String>> {
         let scan = Grouping::scan(self.keeps_failures);
         let whole = Member { relation: self.table.relation, name: self.table.name.clone(), is_heap: false };
         let are_separate = self.separates(grouping)?;
@@ -120,19 +140,26 @@ impl<'a> Members<'a> {
             true => self.sources.clone(),
             false => vec![(whole, Source::whole(self.table, self.condition))],
         };
-        let can_be_kept = are_separate && grouping.filter.is_none() && self.are_all_of_many();
+        let can_be_kept = are_separate
+            && grouping.filter.is_none()
+            && self.are_all_of_many()
+            && !self.table.has_own_types();
         let mut surplus = 0;
         for (member, source) in sources {
             let source = grouping.source(self.table, &source);
             let identity = if can_be_kept { identity(&member, &source, &scan, &[])? } else { None };
-            let (found, scan_id) = self.pass(&scan, &member, &source, &[], identity.as_ref())?;
+            // What raises an error here is a condition, of rows that the pass over all rows has looked for.
+            let (found, scan_id) = match self.pass(&scan, &member, &source, &[], identity.as_ref(), false) {
+                Err(failure) if careful::is_of_a_value(&failure) => return Ok(Err(failure.message)),
+                pass => pass?,
+            };
             surplus += found.tally.evaluated[0] - found.tally.passed[0];
             // The mask has one place, which may stand for several rules.
             for place in places {
                 self.scans.push(KeptScan { scan_id, positions: vec![*place as i32] });
             }
         }
-        Ok(surplus)
+        Ok(Ok(surplus))
     }
 
     pub fn into_scans(self) -> Vec<KeptScan> {
@@ -157,7 +184,8 @@ impl<'a> Members<'a> {
             "WITH RECURSIVE tree AS (
                  SELECT $1::oid AS oid
                  UNION
-                 SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid)
+                 SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid
+                 WHERE NOT i.inhdetachpending)
              SELECT pg_catalog.bool_and(p.partattrs IS NOT NULL AND NOT EXISTS (
                  SELECT FROM pg_catalog.unnest(p.partattrs::int2[]) k (attnum)
                  LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum AND k.attnum > 0
@@ -177,13 +205,14 @@ impl<'a> Members<'a> {
 
     /// Whether what a pass finds out depends on nothing but the rows of a relation.
     fn can_be_kept(&self, scan: &Scan) -> Result<bool> {
-        if !self.are_all_of_many() || !scan.joins.is_empty() {
+        if !self.are_all_of_many() || !scan.joins.is_empty() || self.table.has_own_types() {
             return Ok(false);
         }
         let from = self.whole();
         self.scorer.run(|| {
-            scan.cells.iter().try_fold(true, |so_far, cell| {
-                Ok(so_far && expression::volatility(&cell.state, from.sql())? == Volatility::Immutable)
+            let states = scan.cells.iter().map(|cell| &cell.state);
+            states.chain(&scan.time_filters).try_fold(true, |so_far, condition| {
+                Ok(so_far && expression::volatility(condition, from.sql())? == Volatility::Immutable)
             })
         })
     }

@@ -16,6 +16,9 @@ pub struct Constraint {
     /// The condition of a CHECK constraint, as SQL and as the catalog stores it.
     pub condition: String,
     stored: String,
+    /// Whether a rule says the same. It does not of keys over periods of time, and not of what is no business of the
+    /// children of a table.
+    pub can_be_measured: bool,
     /// The table that a foreign key refers to, as it stands in SQL, and its columns there.
     pub referenced: String,
     pub theirs: Vec<String>,
@@ -36,7 +39,7 @@ impl Guarantees {
         for constraint in constraints(table)?.into_iter().filter(|constraint| constraint.holds) {
             match constraint.kind {
                 'c' => checks.push(constraint.stored),
-                'f' => foreign_keys.push(constraint),
+                'f' if constraint.can_be_measured => foreign_keys.push(constraint),
                 _ => {}
             }
         }
@@ -112,37 +115,28 @@ fn keys(table: &Table) -> Result<Vec<Vec<String>>> {
     )
 }
 
-/// The constraints of a table. One that is not validated does not hold, and a foreign key with triggers that are disabled
-/// does not either.
+/// The constraints of a table. One does not hold if it is not validated, if the index that keeps it is not valid, if its
+/// triggers are disabled, on a partition too, or if it depends on more than the row.
 pub fn constraints(table: &Table) -> Result<Vec<Constraint>> {
-    spi::read_now(
-        "SELECT o.contype::text,
-                $2 AND o.convalidated AND NOT EXISTS (
-                    SELECT FROM pg_catalog.pg_trigger t
-                    WHERE t.tgconstraint = o.oid AND t.tgenabled NOT IN ('O', 'A')),
-                ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(o.conkey) WITH ORDINALITY k (attnum, place)
-                      JOIN pg_catalog.pg_attribute a ON a.attrelid = o.conrelid AND a.attnum = k.attnum
-                      ORDER BY k.place),
-                coalesce(pg_catalog.pg_get_expr(o.conbin, o.conrelid), ''), coalesce(o.conbin::text, ''),
-                coalesce((SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
-                          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                          WHERE c.oid = o.confrelid), ''),
-                ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(o.confkey) WITH ORDINALITY k (attnum, place)
-                      JOIN pg_catalog.pg_attribute a ON a.attrelid = o.confrelid AND a.attnum = k.attnum
-                      ORDER BY k.place)
-         FROM pg_catalog.pg_constraint o
-         WHERE o.conrelid = $1 AND o.contype IN ('p', 'u', 'c', 'f') ORDER BY o.contype, o.conname",
+    let mut constraints = spi::read_now(
+        include_str!("../../sql/quality/constraints.sql"),
         &[table.relation.into(), table.constraints_hold.into()],
         |row| {
             Ok(Constraint {
                 kind: spi::known::<String>(&row, 1)?.chars().next().unwrap_or_default(),
                 holds: spi::known(&row, 2)?,
-                columns: spi::known(&row, 3)?,
-                condition: spi::known(&row, 4)?,
-                stored: spi::known(&row, 5)?,
-                referenced: spi::known(&row, 6)?,
-                theirs: spi::known(&row, 7)?,
+                can_be_measured: spi::known(&row, 3)?,
+                columns: spi::known(&row, 4)?,
+                condition: spi::known(&row, 5)?,
+                stored: spi::known(&row, 6)?,
+                referenced: spi::known(&row, 7)?,
+                theirs: spi::known(&row, 8)?,
             })
         },
-    )
+    )?;
+    let from = format!("{} t", table.name.sql());
+    for check in constraints.iter_mut().filter(|constraint| constraint.kind == 'c' && constraint.holds) {
+        check.holds = expression::volatility(&check.condition, &from)? == Volatility::Immutable;
+    }
+    Ok(constraints)
 }

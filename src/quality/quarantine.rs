@@ -103,7 +103,7 @@ impl Move<'_> {
 
     /// Makes the table for what is set aside, or gives it the columns that the other one has got since.
     fn prepare(&self) -> Result<()> {
-        let (aside, table) = (self.aside.sql(), self.table.name.sql());
+        let aside = self.aside.sql();
         spi::write(
             &format!(
                 "CREATE TABLE IF NOT EXISTS {aside} (
@@ -111,7 +111,6 @@ impl Move<'_> {
                      quarantine_key    jsonb NOT NULL,
                      quarantine_rules  text[] NOT NULL,
                      quarantined_at    timestamptz NOT NULL DEFAULT pg_catalog.now(),
-                     LIKE {table},
                      PRIMARY KEY (quarantine_run_id, quarantine_key))"
             ),
             &[],
@@ -119,10 +118,15 @@ impl Move<'_> {
         let missing = spi::read_now(
             "SELECT pg_catalog.format('ADD COLUMN %I %s', a.attname,
                                       pg_catalog.format_type(a.atttypid, a.atttypmod))
-             FROM pg_catalog.pg_attribute a
+                    || coalesce((SELECT pg_catalog.format(' COLLATE %I.%I', n.nspname, c.collname)
+                                 FROM pg_catalog.pg_collation c
+                                 JOIN pg_catalog.pg_namespace n ON n.oid = c.collnamespace
+                                 WHERE c.oid = a.attcollation AND a.attcollation <> y.typcollation), '')
+             FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
              WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
                AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute b
-                               WHERE b.attrelid = $2::regclass AND b.attname = a.attname AND NOT b.attisdropped)",
+                               WHERE b.attrelid = $2::regclass AND b.attname = a.attname AND NOT b.attisdropped)
+             ORDER BY a.attnum",
             &[self.table.relation.into(), aside.as_str().into()],
             |row| spi::known::<String>(&row, 1),
         )?;

@@ -118,10 +118,12 @@ fn forget_failures(relation: Regclass, run_id: i64) -> Result<()> {
         &[relation.into(), run_id.into(), days.into()],
     )?;
     own::write(
-        "WITH forgotten AS (
-             DELETE FROM opdb.quality_scan s
+        "WITH unused AS (
+             SELECT s.scan_id FROM opdb.quality_scan s
              WHERE NOT EXISTS (SELECT FROM opdb.quality_run_scan r WHERE r.scan_id = s.scan_id)
-             RETURNING scan_id)
+             FOR UPDATE SKIP LOCKED),
+         forgotten AS (
+             DELETE FROM opdb.quality_scan s USING unused u WHERE s.scan_id = u.scan_id RETURNING s.scan_id)
          DELETE FROM opdb.quality_failure f USING forgotten g WHERE f.scan_id = g.scan_id",
         &[],
     )?;

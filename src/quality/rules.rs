@@ -32,7 +32,7 @@ pub fn of(table: &mut Table, scorer: &Scorer, options: &Options) -> Result<Vec<R
         None => Vec::new(),
     };
     if options.implied {
-        rules.extend(implied::rules(table)?);
+        rules.extend(implied::rules(table, scorer)?);
     }
     rules.extend(added);
     table.learn_placeholders(&rules);

@@ -3,7 +3,6 @@
 use num_rational::BigRational;
 use opdb_core::quality::{Dimension, Outcome, Score, lowest_score, parse_decimal, score};
 
-use super::careful;
 use super::distribution::Profile;
 use super::error::QualityError;
 use super::gate::{self, Verdict};
@@ -109,6 +108,9 @@ fn measure(
     for (place, reason) in found.broken {
         findings[place].rule.check = Err(reason);
     }
+    for (time, reason) in found.broken_times {
+        findings[pass.times[time]].rule.check = Err(reason);
+    }
     pass.judge(&found.tally, &mut findings);
     let rows = found.tally.rows;
     for (grouping, places) in groupings(&findings) {
@@ -124,7 +126,8 @@ fn measure(
             incomplete = rows;
         }
     }
-    let digest = (options.digest && options.sample.is_none()).then_some(found.tally.digest);
+    let has_digest = options.digest && options.sample.is_none() && found.has_digest;
+    let digest = has_digest.then_some(found.tally.digest);
     Ok(Measured { rows, findings, incomplete, digest, scans: members.into_scans() })
 }
 
@@ -136,7 +139,7 @@ fn judge_groups(
     findings: &mut [Finding],
 ) -> Result<()> {
     let counted = findings[places[0]].outcome.clone();
-    let surplus = members.group(grouping, places);
+    let surplus = members.group(grouping, places)?;
     for place in places {
         let finding = &mut findings[*place];
         match &surplus {
@@ -144,11 +147,10 @@ fn judge_groups(
                 finding.outcome.evaluated = counted.evaluated;
                 finding.outcome.passed = counted.passed - surplus;
             }
-            Err(failure) if careful::is_of_a_value(failure) => {
-                finding.rule.check = Err(failure.message.clone());
+            Err(reason) => {
+                finding.rule.check = Err(reason.clone());
                 finding.outcome = nothing_seen(&finding.rule);
             }
-            Err(failure) => return Err(failure.clone()),
         }
     }
     Ok(())
@@ -256,6 +258,7 @@ impl RowPass {
             return;
         };
         let time = format!("{}::timestamptz", column.sql());
+        self.scan.time_filters.extend(rule.filter.clone());
         self.scan.times.push(match &rule.filter {
             Some(filter) => format!("CASE WHEN {filter} THEN {time} END"),
             None => time,

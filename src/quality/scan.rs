@@ -81,7 +81,7 @@ impl Source {
 }
 
 /// What a pass finds out.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Scan {
     pub cells: Vec<Cell>,
     /// Tables that are looked up.
@@ -90,6 +90,8 @@ pub struct Scan {
     pub hashed: Vec<String>,
     /// Of each of these times the latest.
     pub times: Vec<String>,
+    /// The conditions in them.
+    pub time_filters: Vec<String>,
     /// Whether the keys of rows that fail are wanted.
     pub keeps_failures: bool,
 }
@@ -167,7 +169,7 @@ impl Scan {
         let (hash, sums) = match self.hashed.is_empty() {
             true => (String::new(), "0::numeric AS h_sum, 0::bigint AS h_xor"),
             false => (
-                format!(", pg_catalog.hash_record_extended(ROW({}), 0) AS h", self.hashed.join(", ")),
+                format!(", {} AS h", self.hash()),
                 "pg_catalog.sum(g.h) AS h_sum, pg_catalog.bit_xor(g.h) AS h_xor",
             ),
         };
@@ -203,6 +205,10 @@ impl Scan {
             code.push(format!("CASE WHEN {} THEN {} ELSE '' END", fails.join(" OR "), source.key()));
         }
         format!("CASE WHEN {} THEN NULL ELSE {} END", fine.join(" AND "), code.join(" || "))
+    }
+
+    pub fn hash(&self) -> String {
+        format!("pg_catalog.hash_record_extended(ROW({}), 0)", self.hashed.join(", "))
     }
 
     /// Of the rows that are fine, what tells which were evaluated; each only once.

@@ -59,7 +59,9 @@ impl Scorer {
         let role = spi::read_value::<String>(
             "SELECT r.rolname::text FROM pg_catalog.pg_roles r
              WHERE r.oid = $1 AND NOT (pg_catalog.has_schema_privilege(r.oid, 'opdb', 'USAGE')
-                                       AND pg_catalog.has_function_privilege(r.oid, 'opdb.has_format(text, text)', 'EXECUTE'))",
+                                       AND pg_catalog.has_function_privilege(r.oid, 'opdb.has_format(text, text)', 'EXECUTE')
+                                       AND pg_catalog.has_function_privilege(r.oid, 'opdb.json_valid(jsonb, jsonb)', 'EXECUTE')
+                                       AND pg_catalog.has_function_privilege(r.oid, 'opdb.is_castable(text, text)', 'EXECUTE'))",
             &[owner.into()],
         )?;
         match role {
@@ -86,6 +88,9 @@ impl Scorer {
     /// rights and policies that are looked at are those of the relation that a query names.
     pub fn may_read_members(&self, table: &Table) -> Result<bool> {
         let Some(owner) = self.owner else { return Ok(false) };
+        if table.has_virtual_columns() && table.members.len() > 1 {
+            return Ok(false);
+        }
         let members: Vec<pg_sys::Oid> = table.members.iter().map(|member| member.relation.0).collect();
         let may = spi::read_value::<bool>(
             "SELECT coalesce(pg_catalog.bool_and(pg_catalog.has_table_privilege($1, c.oid, 'SELECT')

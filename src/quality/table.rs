@@ -38,6 +38,12 @@ pub struct Column {
     pub name: String,
     /// Known to be true of every row.
     pub not_null: bool,
+    /// Declared so, whether it is true of every row or not.
+    pub is_declared_not_null: bool,
+    /// Computed when it is read.
+    is_virtual: bool,
+    /// Its type is a composite type or an enum, which can be changed without a change of any row.
+    has_own_type: bool,
     pub kind: Kind,
     /// date, timestamp or timestamptz.
     pub is_time: bool,
@@ -138,6 +144,16 @@ impl Table {
         Ok(Self { relation, name, columns, key, members, other_than_table, constraints_hold })
     }
 
+    /// Whether values can become others without any row being written.
+    pub fn has_own_types(&self) -> bool {
+        self.columns.iter().any(|column| column.has_own_type)
+    }
+
+    /// Whether partitions may compute columns in ways of their own, which only a query on them shows.
+    pub fn has_virtual_columns(&self) -> bool {
+        self.columns.iter().any(|column| column.is_virtual)
+    }
+
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }
@@ -180,7 +196,7 @@ struct RelationKind {
 impl RelationKind {
     fn of(relation: Regclass, name: &Qualified) -> Result<Self> {
         let row = spi::read_one_now(
-            "SELECT c.relkind::text, EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid),
+            "SELECT c.relkind::text, EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid AND NOT i.inhdetachpending),
                     CASE WHEN c.relkind IN ('i', 'I') THEN 'an index'
                          WHEN c.relkind = 'S' THEN 'a sequence'
                          WHEN c.relkind = 'c' THEN 'a composite type'
@@ -215,8 +231,9 @@ fn members(relation: Regclass, name: &Qualified, kind: &RelationKind) -> Result<
         "WITH RECURSIVE tree AS (
              SELECT $1::oid AS oid
              UNION
-             SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid)
-         SELECT c.oid::regclass, n.nspname::text, c.relname::text, c.relkind = 'r'
+             SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid
+             WHERE NOT i.inhdetachpending)
+         SELECT c.oid::regclass, n.nspname::text, c.relname::text, c.relkind = 'r' AND c.relam = 2
          FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
          WHERE c.relkind IN ('r', 'f') ORDER BY n.nspname, c.relname",
@@ -231,6 +248,8 @@ fn members(relation: Regclass, name: &Qualified, kind: &RelationKind) -> Result<
 fn columns(relation: Regclass, constraints_hold: bool) -> Result<Vec<Column>> {
     spi::read_now(
         "SELECT a.attname::text,
+                a.attnotnull, a.attgenerated = 'v',
+                b.typtype <> 'b' OR coalesce((SELECT i.typtype <> 'b' FROM pg_catalog.pg_type i WHERE i.oid = b.typelem), false),
                 $2 AND a.attnotnull AND NOT EXISTS (
                     SELECT FROM pg_catalog.pg_constraint o
                     WHERE o.conrelid = a.attrelid AND o.contype = 'n' AND o.conkey = ARRAY[a.attnum]
@@ -263,7 +282,7 @@ fn columns(relation: Regclass, constraints_hold: bool) -> Result<Vec<Column>> {
          WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
         &[relation.into(), constraints_hold.into()],
         |row| {
-            let kind = match spi::known::<String>(&row, 3)?.as_str() {
+            let kind = match spi::known::<String>(&row, 6)?.as_str() {
                 "text" => Kind::Text,
                 "jsonb" => Kind::Jsonb,
                 "json" => Kind::Json,
@@ -271,14 +290,17 @@ fn columns(relation: Regclass, constraints_hold: bool) -> Result<Vec<Column>> {
             };
             Ok(Column {
                 name: spi::known(&row, 1)?,
-                not_null: spi::known(&row, 2)?,
+                is_declared_not_null: spi::known(&row, 2)?,
+                is_virtual: spi::known(&row, 3)?,
+                has_own_type: spi::known(&row, 4)?,
+                not_null: spi::known(&row, 5)?,
                 kind,
-                is_time: spi::known(&row, 4)?,
-                can_be_nan: spi::known(&row, 5)?,
-                is_number: spi::known(&row, 6)?,
-                is_text: spi::known(&row, 7)?,
-                is_bytewise: spi::known(&row, 8)?,
-                is_hashable: spi::known(&row, 9)?,
+                is_time: spi::known(&row, 7)?,
+                can_be_nan: spi::known(&row, 8)?,
+                is_number: spi::known(&row, 9)?,
+                is_text: spi::known(&row, 10)?,
+                is_bytewise: spi::known(&row, 11)?,
+                is_hashable: spi::known(&row, 12)?,
                 placeholders: Vec::new(),
                 required: None,
             })
@@ -298,7 +320,11 @@ fn key_columns(relation: Regclass, constraints_hold: bool) -> Result<Option<Vec<
            AND i.indpred IS NULL AND i.indexprs IS NULL
            AND NOT EXISTS (SELECT FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
                            JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-                           WHERE k.place <= i.indnkeyatts AND NOT a.attnotnull)
+                           WHERE k.place <= i.indnkeyatts
+                             AND (NOT a.attnotnull OR EXISTS (
+                                 SELECT FROM pg_catalog.pg_constraint o
+                                 WHERE o.conrelid = a.attrelid AND o.contype = 'n' AND o.conkey = ARRAY[a.attnum]
+                                   AND NOT o.convalidated)))
          ORDER BY i.indisprimary, i.indexrelid DESC",
         &[relation.into(), constraints_hold.into()],
         |row| spi::known::<Vec<String>>(&row, 1),

@@ -175,11 +175,11 @@ fn distribution(
             let detail = format!("run {baseline} has no distribution for this rule");
             return Ok(verdict(false, detail));
         }
-        let profile = scorer.run(|| Profile::new(column, filter, &source))?;
+        let profile = scorer.run(|| subtransaction::run(|| Profile::new(column, filter, &source)))?;
         let detail = "the first run: later ones are compared with it".to_owned();
         return Ok(Judgement { ratio: None, detail, profile: Some(profile) });
     };
-    let now = scorer.run(|| before.again(column, filter, &source))?;
+    let now = scorer.run(|| subtransaction::run(|| before.again(column, filter, &source)))?;
     let Some(distance) = before.distance(*method, &now) else {
         let detail = format!("nothing to compare with run {run_id}");
         return Ok(Judgement { ratio: None, detail, profile: Some(now) });

@@ -353,9 +353,11 @@ fn documents_have_one_type() {
 #[test]
 fn names_and_types_may_be_odd() {
     let mut client = on_test(&database(&servers().test));
+    // Not every server is built with it.
+    let xml = if client.batch_execute("SELECT '<a/>'::xml").is_ok() { "xml xml" } else { "xml bytea" };
     execute(
         &mut client,
-        r#"CREATE SCHEMA "Odd ""S"; CREATE TYPE "Odd ""S".mood AS ENUM ('good', 'bad'); CREATE TYPE pair AS (a int, b text);
+        &r#"CREATE SCHEMA "Odd ""S"; CREATE TYPE "Odd ""S".mood AS ENUM ('good', 'bad'); CREATE TYPE pair AS (a int, b text);
            CREATE DOMAIN price AS numeric CHECK (VALUE < 10000); CREATE DOMAIN dear AS price;
            CREATE COLLATION careless (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
            CREATE TABLE "Odd ""S"."select" (
@@ -369,7 +371,8 @@ fn names_and_types_may_be_odd() {
                   '<a/>', ROW(i, 'x')::pair, true, i * interval '1 day', 'u' || i, 'a b', int4range(1, i + 2), B'101', 'key' || i,
                   i, i::text::money, CASE i % 50 WHEN 0 THEN 'NaN'::float4 ELSE i END, CASE i % 50 WHEN 0 THEN 'infinity' ELSE '2024-01-01'::timestamptz END,
                   CASE i % 50 WHEN 0 THEN '1e1000'::numeric ELSE i END
-           FROM generate_series(1, 1000) i"#,
+           FROM generate_series(1, 1000) i"#
+            .replace("xml xml", xml),
     );
     let table = r#""Odd ""S"."select""#;
     let proposed = proposed(&mut client, &table.replace('\'', "''"));

@@ -157,3 +157,49 @@ fn partitions_that_the_owner_may_not_read_are_read_through_the_parent() {
     let run = rows(&mut client, "SELECT rows, accuracy FROM opdb.quality_score('t')");
     assert_eq!(run, [["300", "1.0000"]]);
 }
+
+/// What is broken stays broken when nothing is read again.
+#[test]
+fn a_pass_in_which_a_rule_was_broken_is_not_kept() {
+    let mut client = events();
+    execute(
+        &mut client,
+        r#"DELETE FROM opdb.quality_rule;
+           INSERT INTO t SELECT i, '2024-01-01', 0, 'n' FROM generate_series(1, 100500) i;
+           SELECT opdb.add_quality_rule('t', 'accuracy', 'expression', '{}', '{"expression": "100 / v > -1"}')"#,
+    );
+    vacuum(&mut client);
+    for _ in 0..2 {
+        let run = rows(&mut client, "SELECT passed, reason FROM opdb.quality_score('t')").remove(0);
+        assert_eq!(run[0], "f");
+        assert!(run[1].contains("is broken: division by zero"), "{run:?}");
+    }
+}
+
+/// COPY FREEZE adds rows to pages that are marked, but only to a table that is new in its transaction.
+#[test]
+fn what_this_transaction_has_made_is_read_each_time() {
+    let mut client = events();
+    let copy = "COPY t_1 FROM PROGRAM 'printf \"1\\t2024-01-01\\t5\\tx\\n\"' (FREEZE)";
+    execute(&mut client, &format!("BEGIN; TRUNCATE t_1; {copy}"));
+    let total = "SELECT rows FROM opdb.quality_score('t')";
+    assert_eq!(text(&mut client, total), "201");
+    execute(&mut client, copy);
+    assert_eq!(text(&mut client, total), "202");
+    execute(&mut client, "COMMIT");
+    assert_eq!(text(&mut client, total), "202");
+}
+
+#[test]
+fn a_partition_that_is_being_detached_is_not_the_tables_any_more() {
+    let mut client = events();
+    let name = text(&mut client, "SELECT current_database()");
+    let mut reader = on_test(&name);
+    execute(&mut reader, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM t");
+    execute(&mut client, "SET lock_timeout = '100ms'");
+    let refusal = crate::fixture::refused(&mut client, "ALTER TABLE t DETACH PARTITION t_3 CONCURRENTLY");
+    assert_eq!(refusal.sqlstate, "55P03");
+    assert_eq!(text(&mut client, "SELECT count(*) FROM t"), "200");
+    assert_eq!(text(&mut client, "SELECT rows FROM opdb.quality_score('t')"), "200");
+    execute(&mut reader, "COMMIT");
+}

@@ -107,3 +107,52 @@ fn rows_are_looked_for_on_the_snapshot_that_was_scored() {
         .unwrap();
     assert_eq!(counts.get::<_, String>(0), "90/100");
 }
+
+#[test]
+fn other_rules_keep_their_own_counts_beside_one_that_raises() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        r#"CREATE TABLE x (id int PRIMARY KEY, a text, d int, m int);
+           INSERT INTO x SELECT i, 'a', i % 50, CASE WHEN i <= 10 THEN i END FROM generate_series(1, 100) i;
+           CREATE VIEW w AS SELECT * FROM x;
+           SELECT opdb.add_quality_rule(t::regclass, 'accuracy', r, c::text[], a::jsonb)
+           FROM unnest('{x,w}'::text[]) t, (VALUES
+               (1, 'range', '{a}', '{"min": "a", "where": "100 / d > 0"}'), (2, 'regex', '{a}', '{"pattern": "a"}'),
+               (3, 'range', '{m}', '{"min": 0}')) v (place, r, c, a) ORDER BY t, place"#,
+    );
+    for (table, first) in [("x", "98/100"), ("w", "0/0")] {
+        let run = text(
+            &mut client,
+            &format!("SELECT run_id FROM opdb.quality_score('{table}', '{{\"implied\": false}}')"),
+        );
+        let counts =
+            format!("SELECT passed || '/' || evaluated FROM opdb.quality_report({run}) ORDER BY rule_id");
+        assert_eq!(rows(&mut client, &counts).concat(), [first, "100/100", "10/10"], "{table}");
+    }
+}
+
+#[test]
+fn rules_about_groups_times_and_other_tables_that_raise_do_not_end_the_run() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        r#"CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p VALUES (1);
+           CREATE TABLE t (id int PRIMARY KEY, d int, at timestamptz);
+           INSERT INTO t VALUES (1, 1, now()), (2, 0, now()), (3, 1, now());
+           SELECT opdb.add_quality_rule('t', 'accuracy', r, c::text[], a::jsonb)
+           FROM (VALUES (1, 'foreign_key', '{id}', '{"table": "public.p", "columns": ["id"], "where": "1 / d = 1"}'),
+                        (2, 'unique', '{d}', '{"where": "1 / d = 1"}'),
+                        (3, 'freshness', '{at}', '{"max_age": "1 day", "where": "1 / d = 1"}'),
+                        (4, 'distribution', '{d}', '{"where": "1 / d = 1"}')) v (place, r, c, a) ORDER BY place"#,
+    );
+    let run = text(&mut client, "SELECT run_id FROM opdb.quality_score('t')");
+    let found = format!(
+        "SELECT rule || ' ' || status || ' ' || passed || '/' || evaluated FROM opdb.quality_report({run})
+         WHERE rule_id IS NOT NULL ORDER BY rule_id"
+    );
+    assert_eq!(
+        rows(&mut client, &found).concat(),
+        ["foreign_key partial 1/3", "unique broken 0/0", "freshness broken 0/0", "distribution broken 0/0"]
+    );
+}
