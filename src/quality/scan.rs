@@ -153,12 +153,13 @@ impl Tally {
 }
 
 impl Scan {
-    /// Reads the rows once. The subqueries keep the planner from pulling them up: it would evaluate what they compute
-    /// more than once.
+    /// Reads the rows once.
     pub fn run(&self, source: &Source) -> Result<Passed> {
         Ok(Passed { spool: Spool::fill(&self.sql(source))?, cells: self.cells.len() })
     }
 
+    /// Pulled up, the subquery would be evaluated more than once, and as many groups be expected as there are rows, so that
+    /// no parallel workers would count them: `OFFSET 0` keeps the planner from it.
     pub fn sql(&self, source: &Source) -> String {
         let counted = self.counted();
         let values = counted.iter().enumerate().map(|(v, sql)| format!(", {sql} AS v{}", v + 1));
