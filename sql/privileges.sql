@@ -9,13 +9,16 @@ GRANT SELECT ON
     opdb.own_environment, opdb.environment, opdb.environments,
     opdb.event_table, opdb.dead_letters,
     opdb.schema_snapshot, opdb.schema_fact, opdb.schema_snapshots,
-    opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.quality_scan, opdb.quality_run_scan,
+    opdb.quality_rule, opdb.quality_run, opdb.quality_scan, opdb.quality_run_scan,
     opdb.deployments,
     opdb.job, opdb.job_state, opdb.job_run, opdb.jobs, opdb.job_runs,
     opdb.index_ledger,
     opdb.partition_set, opdb.partition_state, opdb.partition_hold, opdb.retired_partition, opdb.partition_status,
     opdb.partition_runs, opdb.partition_conversion, opdb.partition_conversions
 TO opdb_reader;
+-- Not the distributions of values that results hold: they are what is in a table.
+GRANT SELECT (run_id, position, rule_id, name, dimension, rule, columns, evaluated, passed, ratio, threshold, status, evidence)
+    ON opdb.quality_result TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
     opdb.current_environment,
     opdb.schema_fingerprint, opdb.validate_schema, opdb.assert_schema, opdb.schema_drift,

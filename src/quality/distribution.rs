@@ -59,6 +59,10 @@ impl Profile {
         Ok(Self { bins, counts })
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.counts.iter().all(|count| *count == 0)
+    }
+
     /// Counts the values in the same bins.
     pub fn again(&self, column: &Column, filter: Option<&str>, source: &Source) -> Result<Self> {
         Ok(Self { bins: self.bins.clone(), counts: self.bins.count(column, filter, source)? })

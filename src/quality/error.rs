@@ -43,6 +43,10 @@ pub enum QualityError {
     NotInRun { run_id: i64, rule_id: i64 },
     #[error("it is not kept any more which rows failed in run {0}")]
     Forgotten(i64),
+    #[error("{0} is not fit to hold what is set aside")]
+    UnfitQuarantine(String),
+    #[error("{0} is read with the rights of its owner")]
+    ReadAsOwner(String),
     #[error("rows of {0} cannot be set aside")]
     NoQuarantine(String),
     #[error("must be owner of table {0}")]
@@ -74,6 +78,8 @@ impl Report for QualityError {
             Self::NameTaken { .. } => PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
             Self::NotScorable { .. } | Self::NoSample(_) => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
             Self::NotOwner(_)
+            | Self::UnfitQuarantine(_)
+            | Self::ReadAsOwner(_)
             | Self::OwnerMayNot { .. }
             | Self::NotReadable(_)
             | Self::ForeignCondition(_)
@@ -126,6 +132,15 @@ impl Report for QualityError {
             }
             Self::Forgotten(_) => {
                 "Score the table again; opdb.quality_failure_retention says for how many days failures are kept.".into()
+            }
+            Self::UnfitQuarantine(table) => format!(
+                "It must be a plain table of the same owner, without triggers, rules and row security: rename {table}, and \
+                 it is made anew."
+            ),
+            Self::ReadAsOwner(_) => {
+                "A foreign table, or a view with security_invoker, shows its owner other rows than its callers: call as a \
+                 member of the owner."
+                    .into()
             }
             Self::NoQuarantine(_) => "Only rows of tables can be found again.".into(),
             Self::OutOfRange(_) => {

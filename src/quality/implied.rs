@@ -79,8 +79,7 @@ fn constraint_rules(table: &Table) -> Result<Vec<Rule>> {
             'f' => {
                 // Tables that inherit from the one referred to may have a key once more.
                 let is_unique = false;
-                let key =
-                    ReferencedKey { table: constraint.referenced, columns: constraint.theirs, is_unique };
+                let key = ReferencedKey::new(constraint.referenced, constraint.theirs, is_unique)?;
                 (Dimension::Integrity, Check::ForeignKey(key))
             }
             _ => {
@@ -117,7 +116,7 @@ fn event_rules(events: &EventTable) -> Result<Vec<Rule>> {
             Evidence::Measured,
         ));
         let columns: Vec<String> = ["source_id", "id", "occurred_at"].map(str::to_owned).into();
-        let key = ReferencedKey { table: keys.sql(), columns: columns.clone(), is_unique: true };
+        let key = ReferencedKey::new(keys.sql(), columns.clone(), true)?;
         rules.push(Rule::new(Dimension::Integrity, Check::ForeignKey(key), columns, Evidence::Measured));
     }
     Ok(rules)

@@ -150,7 +150,9 @@ impl<'a> Members<'a> {
             let identity = if can_be_kept { identity(&member, &source, &scan, &[])? } else { None };
             // What raises an error here is a condition, of rows that the pass over all rows has looked for.
             let (found, scan_id) = match self.pass(&scan, &member, &source, &[], identity.as_ref(), false) {
-                Err(failure) if careful::is_of_a_value(&failure) => return Ok(Err(failure.message)),
+                Err(failure) if careful::is_of_a_value(&failure) => {
+                    return Ok(Err(careful::without_values(&failure.message)));
+                }
                 pass => pass?,
             };
             surplus += found.tally.evaluated[0] - found.tally.passed[0];

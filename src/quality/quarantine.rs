@@ -110,11 +110,11 @@ impl Move<'_> {
                      quarantine_run_id bigint NOT NULL,
                      quarantine_key    jsonb NOT NULL,
                      quarantine_rules  text[] NOT NULL,
-                     quarantined_at    timestamptz NOT NULL DEFAULT pg_catalog.now(),
-                     PRIMARY KEY (quarantine_run_id, quarantine_key))"
+                     quarantined_at    timestamptz NOT NULL DEFAULT pg_catalog.now())"
             ),
             &[],
         )?;
+        self.check_aside()?;
         let missing = spi::read_now(
             "SELECT pg_catalog.format('ADD COLUMN %I %s', a.attname,
                                       pg_catalog.format_type(a.atttypid, a.atttypmod))
@@ -134,6 +134,23 @@ impl Move<'_> {
             spi::write(&format!("ALTER TABLE {aside} {}", missing.join(", ")), &[])?;
         }
         Ok(())
+    }
+
+    /// Errors: 42501 if what has the name of the table for what is set aside belongs to somebody else, or if more would
+    /// happen to a row there than to be kept.
+    fn check_aside(&self) -> Result<()> {
+        let is_fit = spi::read_one_now(
+            "SELECT c.relkind = 'r' AND c.relpersistence = 'p' AND NOT c.relispartition AND NOT c.relhasrules
+                    AND NOT c.relrowsecurity AND c.relowner = o.relowner
+                    AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid)
+             FROM pg_catalog.pg_class c, pg_catalog.pg_class o WHERE c.oid = $1::regclass AND o.oid = $2",
+            &[self.aside.sql().into(), self.table.relation.into()],
+            |row| spi::known::<bool>(&row, 1),
+        )?;
+        match is_fit {
+            Some(true) => Ok(()),
+            _ => Err(QualityError::UnfitQuarantine(self.aside.sql()).into()),
+        }
     }
 
     /// In one statement; or, if evaluating a rule on one of the rows raises an error, row by row: such a row failed
@@ -179,7 +196,6 @@ impl Move<'_> {
         let place =
             if self.deletes { "t.tableoid AS \"opdb table\", t.ctid AS \"opdb place\", " } else { "" };
         let lock = if self.deletes { " FOR UPDATE OF t" } else { "" };
-        let newest: Vec<String> = names.iter().map(|name| format!("{name} = excluded.{name}")).collect();
         let sql = format!(
             "WITH found AS MATERIALIZED (
                  SELECT {place}s.\"opdb key\", s.\"opdb rules\", {} FROM spool s {}{}
@@ -188,19 +204,22 @@ impl Move<'_> {
              copied AS (
                  INSERT INTO {aside} (quarantine_run_id, quarantine_key, quarantine_rules, {})
                  SELECT {}, x.\"opdb key\", x.\"opdb rules\", {} FROM taken x
-                 ON CONFLICT (quarantine_run_id, quarantine_key) DO UPDATE
-                 SET quarantined_at = pg_catalog.now(), quarantine_rules = excluded.quarantine_rules, {}
                  RETURNING 1)
-             SELECT pg_catalog.count(*) FROM copied",
+             SELECT (SELECT pg_catalog.count(*) FROM copied), (SELECT pg_catalog.count(*) FROM taken)",
             of("t"),
             self.joined(),
             joins.concat(),
             names.join(", "),
             self.run_id,
             of("x"),
-            newest.join(", "),
         );
-        let copied = keys.write(&sql, &[], |row| spi::known::<i64>(&row, 1))?.first().copied().unwrap_or(0);
+        let counts =
+            keys.write(&sql, &[], |row| Ok((spi::known::<i64>(&row, 1)?, spi::known::<i64>(&row, 2)?)))?;
+        let (copied, taken) = counts.first().copied().unwrap_or((0, 0));
+        // Whatever keeps a row from being copied must keep it from being deleted.
+        if copied != taken {
+            return Err(QualityError::UnfitQuarantine(aside).into());
+        }
         Ok((copied, if self.deletes { copied } else { 0 }))
     }
 
@@ -259,12 +278,15 @@ impl Move<'_> {
         let list =
             |alias: &str| key.iter().map(|name| format!("{alias}.{name}")).collect::<Vec<_>>().join(", ");
         let order = if rule.is_key() { "<>" } else { "<" };
-        // Both rows must be looked at by the rule; its names are those of t.
-        let filter = rule.filter.as_ref().map_or(String::new(), |filter| {
-            format!(" AND {filter} AND EXISTS (SELECT FROM (SELECT o.*) t WHERE {filter})")
-        });
+        // Both rows must be looked at by the rule. Its names are those of the table: where the other row is, those of that.
+        let (filter, of_other) = match &rule.filter {
+            Some(filter) => {
+                (format!("{filter} AND "), format!(" AND EXISTS (SELECT FROM (SELECT o.*) t WHERE {filter})"))
+            }
+            None => (String::new(), String::new()),
+        };
         let other = format!(
-            "EXISTS (SELECT FROM {} o WHERE {} AND ROW({}) {order} ROW({}){filter})",
+            "{filter}EXISTS (SELECT FROM {} o WHERE {} AND ROW({}) {order} ROW({}){of_other})",
             self.table.name.sql(),
             same.join(" AND "),
             list("o"),

@@ -199,12 +199,14 @@ pub fn profile(
     rule_id: Option<i64>,
     run_id: Option<i64>,
 ) -> Result<Option<(i64, Profile)>> {
-    let found = spi::read_one_now(
+    let found = own::read_as_owner(|| {
+        spi::read_one_now(
         "SELECT r.run_id, s.profile FROM opdb.quality_run r JOIN opdb.quality_result s USING (run_id)
          WHERE r.table_name = $1 AND s.rule_id = $2 AND s.profile IS NOT NULL AND ($3 IS NULL OR r.run_id = $3)
          ORDER BY r.run_id LIMIT 1",
         &[relation.into(), rule_id.into(), run_id.into()],
         |row| Ok((spi::known::<i64>(&row, 1)?, spi::known::<JsonB>(&row, 2)?.0)),
-    )?;
+    )
+    })?;
     Ok(found.and_then(|(run_id, profile)| Some((run_id, serde_json::from_value(profile).ok()?))))
 }

@@ -76,7 +76,7 @@ pub fn run(relation: Regclass, condition: Option<&str>, options: &Options) -> Re
         Some(_) => lowest_score(&outcomes, &options.weights),
         None => score.clone(),
     };
-    let is_whole = condition.is_none() && options.sample.is_none();
+    let is_whole = condition.is_none() && options.sample.is_none() && !scorer.is_limited();
     let unusual = if is_whole { record::unusual(relation, measured.rows, &score)? } else { None };
     let verdict = gate::judge(&table, &measured, &score, &least, options, unusual.as_deref());
     let record = Record {

@@ -338,7 +338,8 @@ fn latest_of(x: usize) -> String {
     let seconds = format!(
         "pg_catalog.date_part('epoch', pg_catalog.max(g.x{x}) FILTER (WHERE pg_catalog.isfinite(g.x{x})))"
     );
-    format!("({seconds} * 1000000)::bigint")
+    // Later times do not fit.
+    format!("CASE WHEN {seconds} < 9.2e12 THEN ({seconds} * 1000000)::bigint END")
 }
 
 fn array(items: &[String], data_type: &str) -> String {

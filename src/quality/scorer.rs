@@ -29,17 +29,28 @@ impl Scorer {
         let row = spi::read_one(
             "SELECT c.relowner, pg_catalog.has_table_privilege(c.oid, 'SELECT'),
                     pg_catalog.pg_has_role(c.relowner, 'USAGE'), pg_catalog.row_security_active(c.oid),
-                    c.relrowsecurity AND c.relforcerowsecurity
+                    c.relrowsecurity AND c.relforcerowsecurity,
+                    c.relkind = 'f' OR EXISTS (
+                        SELECT FROM pg_catalog.pg_class m WHERE m.oid = ANY ($2) AND m.relkind = 'f')
+                    OR c.relkind = 'v' AND EXISTS (
+                        SELECT FROM pg_catalog.pg_options_to_table(c.reloptions) o
+                        WHERE o.option_name = 'security_invoker' AND o.option_value::boolean)
              FROM pg_catalog.pg_class c WHERE c.oid = $1",
-            &[table.relation.into()],
+            &[
+                table.relation.into(),
+                table.members.iter().map(|member| member.relation.0).collect::<Vec<_>>().into(),
+            ],
             |row| {
                 let flag = |column| row.get::<bool>(column).map(|flag| flag.unwrap_or(false));
-                Ok((row.get::<pg_sys::Oid>(1)?, flag(2)?, flag(3)?, flag(4)?, flag(5)?))
+                Ok((row.get::<pg_sys::Oid>(1)?, flag(2)?, flag(3)?, flag(4)?, flag(5)?, flag(6)?))
             },
         )?;
-        let Some((owner, true, has_owners_rights, row_security, is_forced)) = row else {
+        let Some((owner, true, has_owners_rights, row_security, is_forced, shows_others)) = row else {
             return Err(QualityError::NotReadable(name.sql()).into());
         };
+        if shows_others && !has_owners_rights {
+            return Err(QualityError::ReadAsOwner(name.sql()).into());
+        }
         let schemas = session::trusted(&schemas(table.relation, name)?, owner.unwrap_or(pg_sys::InvalidOid))?;
         if row_security {
             return Ok(Self { schemas, owner: None });
@@ -82,6 +93,11 @@ impl Scorer {
     pub fn check_is_owner(&self, table: &Table) -> Result<()> {
         self.check_sees_all(table)?;
         super::check_owner(table.relation, &table.name)
+    }
+
+    /// Whether the caller may see other rows than the owner, who sees all.
+    pub fn is_limited(&self) -> bool {
+        self.owner.is_none()
     }
 
     /// Whether the relations that hold the table's rows can be read one by one and show the same rows as the table does:

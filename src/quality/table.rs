@@ -42,6 +42,8 @@ pub struct Column {
     pub is_declared_not_null: bool,
     /// Computed when it is read.
     is_virtual: bool,
+    /// Its type and collation, as one text.
+    pub full_type: String,
     /// Its type is a composite type or an enum, which can be changed without a change of any row.
     has_own_type: bool,
     pub kind: Kind,
@@ -248,7 +250,7 @@ fn members(relation: Regclass, name: &Qualified, kind: &RelationKind) -> Result<
 fn columns(relation: Regclass, constraints_hold: bool) -> Result<Vec<Column>> {
     spi::read_now(
         "SELECT a.attname::text,
-                a.attnotnull, a.attgenerated = 'v',
+                a.attnotnull, a.attgenerated = 'v', pg_catalog.concat_ws(' ', a.atttypid, a.attcollation),
                 b.typtype <> 'b' OR coalesce((SELECT i.typtype <> 'b' FROM pg_catalog.pg_type i WHERE i.oid = b.typelem), false),
                 $2 AND a.attnotnull AND NOT EXISTS (
                     SELECT FROM pg_catalog.pg_constraint o
@@ -282,7 +284,7 @@ fn columns(relation: Regclass, constraints_hold: bool) -> Result<Vec<Column>> {
          WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
         &[relation.into(), constraints_hold.into()],
         |row| {
-            let kind = match spi::known::<String>(&row, 6)?.as_str() {
+            let kind = match spi::known::<String>(&row, 7)?.as_str() {
                 "text" => Kind::Text,
                 "jsonb" => Kind::Jsonb,
                 "json" => Kind::Json,
@@ -292,15 +294,16 @@ fn columns(relation: Regclass, constraints_hold: bool) -> Result<Vec<Column>> {
                 name: spi::known(&row, 1)?,
                 is_declared_not_null: spi::known(&row, 2)?,
                 is_virtual: spi::known(&row, 3)?,
-                has_own_type: spi::known(&row, 4)?,
-                not_null: spi::known(&row, 5)?,
+                full_type: spi::known(&row, 4)?,
+                has_own_type: spi::known(&row, 5)?,
+                not_null: spi::known(&row, 6)?,
                 kind,
-                is_time: spi::known(&row, 7)?,
-                can_be_nan: spi::known(&row, 8)?,
-                is_number: spi::known(&row, 9)?,
-                is_text: spi::known(&row, 10)?,
-                is_bytewise: spi::known(&row, 11)?,
-                is_hashable: spi::known(&row, 12)?,
+                is_time: spi::known(&row, 8)?,
+                can_be_nan: spi::known(&row, 9)?,
+                is_number: spi::known(&row, 10)?,
+                is_text: spi::known(&row, 11)?,
+                is_bytewise: spi::known(&row, 12)?,
+                is_hashable: spi::known(&row, 13)?,
                 placeholders: Vec::new(),
                 required: None,
             })

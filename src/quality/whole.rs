@@ -4,6 +4,7 @@ use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
 use opdb_core::quality::{agreement, parse_decimal, to_decimal};
 
+use super::careful::{is_of_a_value, without_values};
 use super::distribution::Profile;
 use super::members::Members;
 use super::options::Options;
@@ -54,6 +55,9 @@ pub fn judge(
             Ok(judgement) => finding.take(judgement),
             Err(failure) if failure.is_interrupt => return Err(failure),
             // A query of a rule that fails is the rule's fault, and not the run's.
+            Err(failure) if is_of_a_value(&failure) && !failure.is_remote => {
+                finding.rule.check = Err(without_values(&failure.message));
+            }
             Err(failure) => finding.rule.check = Err(failure.told()),
         }
     }
@@ -82,14 +86,13 @@ fn freshness(max_age: &str, latest: Option<i64>) -> Result<Judgement> {
     let Some(latest) = latest.and_then(time::to_sql) else {
         return Ok(verdict(false, "no row has a time".into()));
     };
-    let found = spi::read_one(
-        "SELECT $1 >= pg_catalog.now() - $2::interval,
-                pg_catalog.date_trunc('second', pg_catalog.now() - $1)::text, $1::text",
-        &[latest.into(), max_age.into()],
-        |row| {
+    let sql = "SELECT $1 >= pg_catalog.now() - $2::interval,
+                      pg_catalog.date_trunc('second', pg_catalog.now() - $1)::text, $1::text";
+    let found = subtransaction::run(|| {
+        spi::read_one(sql, &[latest.into(), max_age.into()], |row| {
             Ok((spi::known::<bool>(&row, 1)?, spi::known::<String>(&row, 2)?, spi::known::<String>(&row, 3)?))
-        },
-    )?;
+        })
+    })?;
     let (is_fresh, age, latest) = found.unwrap_or_default();
     Ok(verdict(is_fresh, format!("the latest time, {latest}, is {age} ago, at most {max_age} may be")))
 }
@@ -176,6 +179,9 @@ fn distribution(
             return Ok(verdict(false, detail));
         }
         let profile = scorer.run(|| subtransaction::run(|| Profile::new(column, filter, &source)))?;
+        if profile.is_empty() {
+            return Ok(Judgement { ratio: None, detail: "there are no values".into(), profile: None });
+        }
         let detail = "the first run: later ones are compared with it".to_owned();
         return Ok(Judgement { ratio: None, detail, profile: Some(profile) });
     };

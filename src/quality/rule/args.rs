@@ -126,7 +126,7 @@ impl Args<'_> {
         let columns = self.list("columns")?.ok_or_else(|| self.needs("the argument \"columns\""))?;
         let table = name::find(&table)?;
         let is_unique = is_unique(table, &columns)?;
-        let key = ReferencedKey { table: name::of(table)?.sql(), columns, is_unique };
+        let key = ReferencedKey::new(name::of(table)?.sql(), columns, is_unique)?;
         self.only(&["table", "columns"], Check::ForeignKey(key))
     }
 

@@ -43,7 +43,7 @@ impl Rule {
         let (cells, join) = match check {
             Check::ForeignKey(key) => {
                 let (cell, join) = foreign_key(table, &self.columns, key, number);
-                (vec![cell], Some(join))
+                (vec![cell], join)
             }
             Check::Expression { expression } => {
                 let evaluated = Evaluated::All;
@@ -106,11 +106,16 @@ fn validity(check: &Check, column: &Column) -> Cell {
     let mut fine = Vec::new();
     let is_known = column.kind == Kind::Other
         || column.required == Some(Required::Filled)
-        || (column.placeholders.is_empty() && is_false_for_blanks(check));
-    if !is_known {
-        fine.push(unless_null(present));
+        || (column.kind == Kind::Text && column.placeholders.is_empty() && is_false_for_blanks(check));
+    if matches!(check, Check::JsonSchema { .. }) && column.kind != Kind::Jsonb {
+        // A blank is no document: the cast would raise an error.
+        fine.push(unless_null(format!("({state})")));
+    } else {
+        if !is_known {
+            fine.push(unless_null(present));
+        }
+        fine.push(unless_null(valid));
     }
-    fine.push(unless_null(valid));
     let evaluated = if is_always_there { Evaluated::All } else { Evaluated::Where(column.sql()) };
     Cell { state, fine, evaluated }
 }
@@ -185,7 +190,12 @@ pub fn castable(text: &str, data_type: &str) -> String {
     }
 }
 
-fn foreign_key(table: &Table, columns: &[String], key: &ReferencedKey, number: usize) -> (Cell, String) {
+fn foreign_key(
+    table: &Table,
+    columns: &[String],
+    key: &ReferencedKey,
+    number: usize,
+) -> (Cell, Option<String>) {
     let columns: Vec<&Column> = columns.iter().filter_map(|name| table.column(name)).collect();
     // Names that no column has: a condition that names a column must not find two.
     let alias = identifier(format!("opdb reference {number}"));
@@ -209,7 +219,13 @@ fn foreign_key(table: &Table, columns: &[String], key: &ReferencedKey, number: u
         joined.join(" AND ")
     );
     let nullable: Vec<&&Column> = columns.iter().filter(|column| !column.not_null).collect();
-    let is_found = format!("{alias}.{} IS NOT NULL", found(0));
+    // Between other types, or under a collation that takes texts for equal, several keys can be equal to one value.
+    let is_same = columns.iter().map(|column| &column.full_type).eq(&key.types)
+        && columns.iter().all(|column| column.is_bytewise || !column.is_text);
+    let (is_found, join) = match is_same {
+        true => (format!("{alias}.{} IS NOT NULL", found(0)), Some(join)),
+        false => (exists(&columns, key), None),
+    };
     if nullable.is_empty() {
         return (certain(is_found), join);
     }
@@ -222,6 +238,14 @@ fn foreign_key(table: &Table, columns: &[String], key: &ReferencedKey, number: u
         evaluated: Evaluated::Where(format!("CASE WHEN {complete} THEN 1 END")),
     };
     (cell, join)
+}
+
+/// Whether the referenced row exists.
+fn exists(columns: &[&Column], key: &ReferencedKey) -> String {
+    let equal =
+        |(column, theirs): (&&Column, &String)| format!("r.{} = {}", identifier(theirs), column.sql());
+    let equal: Vec<String> = columns.iter().zip(&key.columns).map(equal).collect();
+    format!("EXISTS (SELECT FROM {} r WHERE {})", key.table, equal.join(" AND "))
 }
 
 /// Of rows for which the condition does not hold, or is not known to, nothing is said.

@@ -14,6 +14,7 @@ pub use cell::{Cell, Evaluated, castable};
 
 use super::error::QualityError;
 use crate::pg::error::Result;
+use crate::pg::spi;
 
 /// How a rule's result is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +159,22 @@ pub struct ReferencedKey {
     pub columns: Vec<String>,
     /// An index says that no key is there twice.
     pub is_unique: bool,
+    /// The types and collations of the columns, each as one text.
+    types: Vec<String>,
+}
+
+impl ReferencedKey {
+    pub fn new(table: String, columns: Vec<String>, is_unique: bool) -> Result<Self> {
+        let types = spi::read_now(
+            "SELECT pg_catalog.concat_ws(' ', a.atttypid, a.attcollation)
+             FROM pg_catalog.unnest($2) WITH ORDINALITY c (name, place)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = pg_catalog.to_regclass($1) AND a.attname = c.name
+             ORDER BY c.place",
+            &[table.as_str().into(), columns.clone().into()],
+            |row| spi::known::<String>(&row, 1),
+        )?;
+        Ok(Self { table, columns, is_unique, types })
+    }
 }
 
 /// With what a total is compared.

@@ -137,7 +137,11 @@ fn rows_are_copied_aside_and_only_deleted_if_asked() {
         rows(&mut client, &format!(r#"SELECT * FROM opdb.quarantine_failures({run}, "delete" => true)"#));
     assert_eq!(moved, [["public.t_quarantine", "3", "3", "0"]]);
     assert_eq!(rows(&mut client, "SELECT id FROM t ORDER BY id").concat(), ["1", "4"]);
-    assert_eq!(rows(&mut client, "SELECT id FROM t_quarantine ORDER BY id").concat(), ["2", "3", "5"]);
+    // Nothing that was set aside before is replaced.
+    assert_eq!(
+        rows(&mut client, "SELECT id FROM t_quarantine ORDER BY id").concat(),
+        ["2", "2", "3", "3", "5"]
+    );
     // What was deleted is not there a second time.
     let moved =
         rows(&mut client, &format!(r#"SELECT * FROM opdb.quarantine_failures({run}, "delete" => true)"#));
@@ -220,4 +224,62 @@ fn only_the_owner_sets_rows_aside_and_only_of_tables() {
         refused(&mut client, &format!("SELECT opdb.quarantine_failures({run}, 4711)")).sqlstate,
         "42704"
     );
+}
+
+#[test]
+fn rows_only_go_to_a_table_of_the_same_owner_that_keeps_them() {
+    let (mut client, run) = planted();
+    let somebody = role(&servers().test, &[]);
+    let quarantine = format!("SELECT * FROM opdb.quarantine_failures({run}, 1, true)");
+    let columns =
+        "quarantine_run_id bigint, quarantine_key jsonb, quarantine_rules text[], quarantined_at timestamptz,
+                   id int, name text, v int, g int";
+    for planted in [
+        format!("CREATE TABLE t_quarantine ({columns}); ALTER TABLE t_quarantine OWNER TO {somebody}"),
+        format!(
+            "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+             CREATE TABLE t_quarantine ({columns});
+             CREATE TRIGGER s BEFORE INSERT ON t_quarantine FOR EACH ROW EXECUTE FUNCTION swallow()"
+        ),
+        format!("CREATE TABLE kept ({columns}); CREATE VIEW t_quarantine AS SELECT * FROM kept"),
+    ] {
+        execute(&mut client, "BEGIN");
+        execute(&mut client, &planted);
+        assert_eq!(refused(&mut client, &quarantine).sqlstate, "42501", "{planted}");
+        execute(&mut client, "ROLLBACK");
+    }
+    assert_eq!(text(&mut client, "SELECT count(*) FROM t"), "5");
+}
+
+#[test]
+fn a_copy_that_a_rule_does_not_look_at_any_more_is_left_alone() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        r#"CREATE TABLE t (id int PRIMARY KEY, k int, active boolean); INSERT INTO t VALUES (1, 7, true), (2, 7, true);
+           SELECT opdb.add_quality_rule('t', 'consistency', 'unique', '{k}', '{"where": "active"}')"#,
+    );
+    let run = text(&mut client, "SELECT run_id FROM opdb.quality_score('t')");
+    execute(&mut client, "UPDATE t SET active = false WHERE id = 2");
+    let moved =
+        rows(&mut client, &format!("SELECT deleted, skipped FROM opdb.quarantine_failures({run}, 1, true)"));
+    assert_eq!(moved, [["0", "1"]]);
+}
+
+/// What a query on it would show to one caller is not what its owner sees.
+#[test]
+fn a_view_that_reads_with_the_rights_of_its_caller_is_scored_by_its_owner_only() {
+    let name = database(&servers().test);
+    let mut client = on_test(&name);
+    let reader = role(&servers().test, &["opdb_operator"]);
+    execute(
+        &mut client,
+        &format!(
+            "CREATE TABLE b (id int, x int); INSERT INTO b VALUES (1, NULL);
+             CREATE VIEW w WITH (security_invoker = true) AS SELECT * FROM b; GRANT SELECT ON w TO {reader}"
+        ),
+    );
+    let mut session = servers().test.connect(&name, &reader, &reader).unwrap();
+    assert_eq!(refused(&mut session, "SELECT opdb.quality_score('w')").sqlstate, "42501");
+    assert_eq!(text(&mut client, "SELECT rows FROM opdb.quality_score('w')"), "1");
 }

@@ -312,3 +312,28 @@ fn a_key_that_may_be_null_leads_to_no_row() {
     let moved = format!("SELECT copied, deleted, skipped FROM opdb.quarantine_failures({run}, 1, true)");
     assert_eq!(rows(&mut client, &moved), [["3", "3", "0"]]);
 }
+
+/// A value that is equal to several keys there is one row all the same.
+#[test]
+fn a_foreign_key_rule_counts_each_row_once() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        r#"CREATE TABLE there (n numeric UNIQUE); INSERT INTO there VALUES (1), (1.00000000000000000001), (3);
+           CREATE TABLE t (id int PRIMARY KEY, f float8); INSERT INTO t VALUES (1, 1), (2, 2), (3, 3);
+           CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+           CREATE TABLE words (c text COLLATE ci); CREATE UNIQUE INDEX ON words (c COLLATE "C"); INSERT INTO words VALUES ('a'), ('A');
+           CREATE TABLE w (id int PRIMARY KEY, c text COLLATE ci); INSERT INTO w VALUES (1, 'a'), (2, 'b');
+           SELECT opdb.add_quality_rule('t', 'integrity', 'foreign_key', '{f}', '{"table": "public.there", "columns": ["n"]}');
+           SELECT opdb.add_quality_rule('w', 'integrity', 'foreign_key', '{c}', '{"table": "public.words", "columns": ["c"]}')"#,
+    );
+    for (table, expected) in [("t", ["3", "2/3"]), ("w", ["2", "1/2"])] {
+        let run =
+            rows(&mut client, &format!("SELECT rows, run_id FROM opdb.quality_score('{table}')")).remove(0);
+        let counts = format!(
+            "SELECT passed || '/' || evaluated FROM opdb.quality_report({}) WHERE rule_id IS NOT NULL",
+            run[1]
+        );
+        assert_eq!([run[0].clone(), text(&mut client, &counts)], expected, "{table}");
+    }
+}
