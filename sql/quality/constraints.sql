@@ -2,7 +2,8 @@
 -- condition as SQL and as stored, the table that it refers to and its columns there. $1: the table; $2: whether its
 -- constraints speak of all rows that it shows.
 SELECT o.contype::text,
-       $2 AND o.convalidated
+       -- A deferrable one may be broken in this transaction.
+       $2 AND o.convalidated AND NOT o.condeferrable
        AND (o.contype NOT IN ('p', 'u')
             OR EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indexrelid = o.conindid AND i.indisvalid))
        AND NOT EXISTS (

@@ -417,9 +417,16 @@ fn check_owner(table: Regclass, name: &Qualified) -> Result<()> {
     if owner == Some(true) { Ok(()) } else { Err(QualityError::NotOwner(name.sql()).into()) }
 }
 
+/// Scores are computed in exact fractions, which must not take forever.
+const MOST_DIGITS: usize = 40;
+
 fn check_numbers(weight: &AnyNumeric, threshold: Option<&AnyNumeric>) -> Result<()> {
-    if parse_decimal(&weight.to_string()).is_none_or(|weight| weight <= BigRational::zero()) {
-        return Err(QualityError::OutOfRange("weight must be a number greater than 0").into());
+    let weight = weight.to_string();
+    if weight.len() > MOST_DIGITS || parse_decimal(&weight).is_none_or(|weight| weight <= BigRational::zero())
+    {
+        return Err(
+            QualityError::OutOfRange("weight must be a number greater than 0, of at most 40 digits").into()
+        );
     }
     let threshold = threshold.map(|threshold| parse_decimal(&threshold.to_string()));
     if !threshold.is_none_or(|threshold| threshold.as_ref().is_some_and(is_ratio)) {

@@ -109,7 +109,13 @@ fn keys(table: &Table) -> Result<Vec<Vec<String>>> {
                       WHERE k.place <= i.indnkeyatts)
          FROM pg_catalog.pg_index i
          WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate
-           AND i.indpred IS NULL AND i.indexprs IS NULL",
+           AND i.indpred IS NULL AND i.indexprs IS NULL
+           -- What one collation tells apart can be the same for that of the column.
+           AND NOT EXISTS (
+               SELECT FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
+               JOIN pg_catalog.unnest(i.indcollation::oid[]) WITH ORDINALITY c (coll, place) USING (place)
+               JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+               WHERE c.coll <> a.attcollation)",
         &[table.relation.into()],
         |row| spi::known::<Vec<String>>(&row, 1),
     )

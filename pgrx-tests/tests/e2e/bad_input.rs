@@ -274,6 +274,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     ("opdb.add_quality_rule('good', 'accuracy', 'not_null', '{a}', weight => 0)", "22023", "weight"),
     ("opdb.add_quality_rule('good', 'accuracy', 'not_null', '{a}', weight => 'NaN')", "22023", "weight"),
+    ("opdb.add_quality_rule('good', 'accuracy', 'not_null', '{a}', weight => 1e1000)", "22023", "weight"),
     ("opdb.add_quality_rule('good', 'accuracy', 'not_null', '{a}', threshold => 1.5)", "22023", "threshold"),
     (
         "opdb.add_quality_rule('good', 'accuracy', 'not_null', '{a}', severity => 'fatal')",

@@ -337,3 +337,22 @@ fn a_foreign_key_rule_counts_each_row_once() {
         assert_eq!([run[0].clone(), text(&mut client, &counts)], expected, "{table}");
     }
 }
+
+#[test]
+fn what_may_be_put_right_later_is_no_guarantee() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        r#"CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+           CREATE TABLE t (id int PRIMARY KEY, k int UNIQUE DEFERRABLE INITIALLY DEFERRED, c text COLLATE ci);
+           CREATE UNIQUE INDEX ON t (c COLLATE "C");
+           SELECT opdb.add_quality_rule('t', 'consistency', 'unique', '{c}');
+           BEGIN; INSERT INTO t VALUES (1, 7, 'a'), (2, 7, 'A')"#,
+    );
+    let run = text(&mut client, "SELECT run_id FROM opdb.quality_score('t')");
+    let found = format!(
+        "SELECT columns, passed || '/' || evaluated, evidence FROM opdb.quality_report({run}) WHERE rule = 'unique' AND columns <> '{{id}}'"
+    );
+    assert_eq!(rows(&mut client, &found), [["{k}", "1/2", "measured"], ["{c}", "1/2", "measured"]]);
+    execute(&mut client, "ROLLBACK");
+}
