@@ -154,9 +154,11 @@ struct Pushed(*mut pg_sys::ErrorContextCallback);
 impl Pushed {
     fn new(callback: *mut pg_sys::ErrorContextCallback) -> Self {
         // SAFETY: main thread; the caller keeps the callback until this is dropped.
-        let previous = unsafe { pg_sys::error_context_stack };
-        unsafe { pg_sys::error_context_stack = callback };
-        Self(previous)
+        unsafe {
+            let previous = pg_sys::error_context_stack;
+            pg_sys::error_context_stack = callback;
+            Self(previous)
+        }
     }
 }
 

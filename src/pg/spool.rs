@@ -15,7 +15,8 @@ use super::subtransaction;
 /// What the rows are called in the queries that read them.
 const NAME: &CStr = c"spool";
 
-/// Rows that a query returned. They take no more memory than `work_mem`.
+/// Rows that a query returned. They take no more memory than `work_mem`. What is made in a subtransaction must not leave
+/// it: its files are gone with it.
 pub struct Spool {
     store: *mut pg_sys::Tuplestorestate,
     columns: pg_sys::TupleDesc,
