@@ -429,7 +429,7 @@ COMMENT ON FUNCTION opdb.quarantine_failures IS 'Sets the rows that failed in a 
 
 They are copied to a table beside theirs, which is called as it is with _quarantine at the end, belongs to the same
 owner and is made if there is none; with "delete" they are deleted from theirs in the same transaction. Only rows
-that still fail are taken. A row that was set aside before for the same run replaces its copy.
+that still fail are taken. A row that was set aside before and still fails is copied again.
 One row: the table, how many rows were copied and deleted, and how many were skipped because they are gone or do
 not fail any more.
 Errors: 22004 for NULL, 42704 for an unknown run or rule, 42501 unless the caller has the rights of the table''s

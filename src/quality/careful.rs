@@ -129,7 +129,12 @@ fn raising(scan: &Scan, source: &Source) -> Result<Vec<(usize, Failure)>> {
 /// What an aggregate over the rows raises, if it is of a value.
 fn raised(aggregate: &str, scan: &Scan, source: &Source) -> Result<Option<Failure>> {
     let sql = format!("SELECT {aggregate} FROM {}{}", source.sql(), scan.joins.concat());
-    match subtransaction::run(|| spi::read(&sql, &[], |_| Ok(()))) {
+    raised_by(|| spi::read(&sql, &[], |_| Ok(())))
+}
+
+/// What reading raises, if it is of a value.
+fn raised_by(read: impl FnOnce() -> Result<Vec<()>>) -> Result<Option<Failure>> {
+    match subtransaction::run(read) {
         Ok(_) => Ok(None),
         Err(failure) if is_of_a_value(&failure) => Ok(Some(failure)),
         Err(failure) => Err(failure),
@@ -197,23 +202,15 @@ impl Search {
 
     fn raises_between(&self, first: i64, end: i64) -> Result<bool> {
         let (first, end) = (format!("({first},0)"), format!("({end},0)"));
-        raises(|| self.between.read(&[first.into(), end.into()], |_| Ok(())))
+        Ok(raised_by(|| self.between.read(&[first.into(), end.into()], |_| Ok(())))?.is_some())
     }
 
     fn raises_at(&self, place: &str) -> Result<bool> {
-        raises(|| self.at.read(&[place.into()], |_| Ok(())))
+        Ok(raised_by(|| self.at.read(&[place.into()], |_| Ok(())))?.is_some())
     }
 
     fn rows_of(&self, block: i64) -> Result<Vec<String>> {
         let (first, end) = (format!("({block},0)"), format!("({},0)", block + 1));
         self.rows.read(&[first.into(), end.into()], |row| spi::known(&row, 1))
-    }
-}
-
-fn raises<T>(work: impl FnOnce() -> Result<T>) -> Result<bool> {
-    match subtransaction::run(work) {
-        Ok(_) => Ok(false),
-        Err(failure) if is_of_a_value(&failure) => Ok(true),
-        Err(failure) => Err(failure),
     }
 }

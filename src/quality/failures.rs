@@ -126,23 +126,18 @@ impl Pass {
     fn page(&self, last: i64) -> Result<(Vec<Failed>, Option<i64>)> {
         // Without statistics the planner would sort all that is left for each page.
         let by_index = [("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("enable_sort", "off")];
-        let read = |sql: &str| {
-            session::pinned_with(&by_index, || {
-                spi::read(sql, &[self.scan_id.into(), last.into(), PAGE.into()], |row| {
-                    Ok((
-                        spi::known::<i64>(&row, 1)?,
-                        spi::known::<String>(&row, 2)?,
-                        spi::known::<JsonB>(&row, 3)?.0,
-                    ))
-                })
-            })
-        };
-        let found = own::read_as_owner(|| {
-            read(
+        let read = || {
+            spi::read(
                 "SELECT number, failed::text, key FROM opdb.quality_failure
                  WHERE scan_id = $1 AND number > $2 ORDER BY number LIMIT $3",
+                &[self.scan_id.into(), last.into(), PAGE.into()],
+                |row| {
+                    let (number, mask) = (spi::known::<i64>(&row, 1)?, spi::known::<String>(&row, 2)?);
+                    Ok((number, mask, spi::known::<JsonB>(&row, 3)?.0))
+                },
             )
-        })?;
+        };
+        let found = own::read_as_owner(|| session::pinned_with(&by_index, read))?;
         let end = found.last().map(|(number, ..)| *number);
         let mut rows = Vec::new();
         for (_, mask, key) in found {

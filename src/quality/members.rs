@@ -1,11 +1,14 @@
 //! The passes over the relations that hold a table's rows, one after the other, and what need not be read again.
 
+use num_rational::BigRational;
+use opdb_core::quality::{parse_decimal, to_decimal};
+
 use super::careful;
 use super::error::QualityError;
 use super::grouping::Grouping;
 use super::kept::{self, Identity};
 use super::options::Options;
-use super::run::{KeptScan, sample_clause};
+use super::run::KeptScan;
 use super::scan::{Scan, Source, Tally};
 use super::scorer::Scorer;
 use super::table::{Member, Table};
@@ -140,10 +143,7 @@ impl<'a> Members<'a> {
             true => self.sources.clone(),
             false => vec![(whole, Source::whole(self.table, self.condition))],
         };
-        let can_be_kept = are_separate
-            && grouping.filter.is_none()
-            && self.are_all_of_many()
-            && !self.table.has_own_types();
+        let can_be_kept = are_separate && grouping.filter.is_none() && self.may_be_kept();
         let mut surplus = 0;
         for (member, source) in sources {
             let source = grouping.source(self.table, &source);
@@ -200,14 +200,15 @@ impl<'a> Members<'a> {
         Ok(separates == Some(true))
     }
 
-    /// Whether the sources are all rows of several relations.
-    fn are_all_of_many(&self) -> bool {
-        self.sources.len() > 1 && !self.is_sample && self.condition.is_none()
+    /// Whether the sources are all rows of several relations, and their values compare and print as the server's own.
+    fn may_be_kept(&self) -> bool {
+        let are_all_rows = !self.is_sample && self.condition.is_none();
+        self.sources.len() > 1 && are_all_rows && !self.table.has_own_types()
     }
 
     /// Whether what a pass finds out depends on nothing but the rows of a relation.
     fn can_be_kept(&self, scan: &Scan) -> Result<bool> {
-        if !self.are_all_of_many() || !scan.joins.is_empty() || self.table.has_own_types() {
+        if !self.may_be_kept() || !scan.joins.is_empty() {
             return Ok(false);
         }
         let from = self.whole();
@@ -228,4 +229,16 @@ fn identity(member: &Member, source: &Source, scan: &Scan, required: &[usize]) -
     }
     let Some(mark) = visibility::unchanged_mark(member.relation)? else { return Ok(None) };
     Ok(Some(Identity::new(member, mark, &format!("{} {required:?}", scan.sql(source)))?))
+}
+
+/// The percentage of blocks that a sample reads, as SQL: always the same blocks of a table that has not changed.
+fn sample_clause(share: &BigRational) -> String {
+    let percent = share * BigRational::from_integer(100.into());
+    let percent = to_decimal(&percent, 6);
+    let percent = if parse_decimal(&percent).is_some_and(|percent| percent > BigRational::default()) {
+        percent
+    } else {
+        "0.000001".to_owned()
+    };
+    format!(" TABLESAMPLE SYSTEM ({percent}) REPEATABLE (0)")
 }

@@ -201,12 +201,12 @@ pub fn profile(
 ) -> Result<Option<(i64, Profile)>> {
     let found = own::read_as_owner(|| {
         spi::read_one_now(
-        "SELECT r.run_id, s.profile FROM opdb.quality_run r JOIN opdb.quality_result s USING (run_id)
-         WHERE r.table_name = $1 AND s.rule_id = $2 AND s.profile IS NOT NULL AND ($3 IS NULL OR r.run_id = $3)
-         ORDER BY r.run_id LIMIT 1",
-        &[relation.into(), rule_id.into(), run_id.into()],
-        |row| Ok((spi::known::<i64>(&row, 1)?, spi::known::<JsonB>(&row, 2)?.0)),
-    )
+            "SELECT r.run_id, s.profile FROM opdb.quality_run r JOIN opdb.quality_result s USING (run_id)
+             WHERE r.table_name = $1 AND s.rule_id = $2 AND s.profile IS NOT NULL AND ($3 IS NULL OR r.run_id = $3)
+             ORDER BY r.run_id LIMIT 1",
+            &[relation.into(), rule_id.into(), run_id.into()],
+            |row| Ok((spi::known::<i64>(&row, 1)?, spi::known::<JsonB>(&row, 2)?.0)),
+        )
     })?;
     Ok(found.and_then(|(run_id, profile)| Some((run_id, serde_json::from_value(profile).ok()?))))
 }

@@ -1,7 +1,6 @@
 //! One scoring of a table: the passes, the score, the gate, the record.
 
-use num_rational::BigRational;
-use opdb_core::quality::{Dimension, Outcome, Score, lowest_score, parse_decimal, score};
+use opdb_core::quality::{Dimension, Outcome, Score, lowest_score, score};
 
 use super::distribution::Profile;
 use super::error::QualityError;
@@ -287,16 +286,4 @@ impl RowPass {
     fn latest(&self, tally: &Tally) -> Vec<(usize, Option<i64>)> {
         self.times.iter().copied().zip(tally.latest.iter().copied().chain(std::iter::repeat(None))).collect()
     }
-}
-
-/// The percentage of blocks that a sample reads, as SQL: always the same blocks of a table that has not changed.
-pub fn sample_clause(share: &BigRational) -> String {
-    let percent = share * BigRational::from_integer(100.into());
-    let percent = opdb_core::quality::to_decimal(&percent, 6);
-    let percent = if parse_decimal(&percent).is_some_and(|percent| percent > BigRational::default()) {
-        percent
-    } else {
-        "0.000001".to_owned()
-    };
-    format!(" TABLESAMPLE SYSTEM ({percent}) REPEATABLE (0)")
 }
