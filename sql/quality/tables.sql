@@ -39,7 +39,9 @@ CREATE TABLE opdb.quality_run (
     -- Of exactly the rows that were scored: the sum of their hashes, and these combined by exclusive or.
     digest       text,
     snapshot     text NOT NULL,
-    unusual      text
+    unusual      text,
+    -- As quality_score was given them.
+    options      jsonb NOT NULL DEFAULT '{}'
 );
 CREATE INDEX quality_run_table_idx ON opdb.quality_run (table_name, run_id);
 SELECT pg_catalog.pg_extension_config_dump('opdb.quality_run',
@@ -91,11 +93,29 @@ CREATE TABLE opdb.quality_run_scan (
 CREATE INDEX quality_run_scan_run_idx ON opdb.quality_run_scan (run_id);
 CREATE INDEX quality_run_scan_scan_idx ON opdb.quality_run_scan (scan_id);
 
--- The rows that failed. Keys are what is in a table: nobody reads them here, quality_failures() looks at who asks.
+-- The rows that failed, many in one. Keys are what is in a table: nobody reads them here, quality_failures() looks at
+-- who asks.
 CREATE TABLE opdb.quality_failure (
     scan_id bigint NOT NULL,
-    number  bigint NOT NULL,
-    failed  bit varying NOT NULL,
-    key     jsonb NOT NULL,
-    PRIMARY KEY (scan_id, number)
+    page    integer NOT NULL,
+    -- Of each row its mask, one character for each of so many cells of its pass (0 failed, 1 passed, - not evaluated),
+    -- and after it its key, as JSON.
+    cells   integer NOT NULL,
+    codes   text[] NOT NULL,
+    -- How many rows each of them stands for, where it is not one: rows of a view can have the same key.
+    copies  bigint[],
+    PRIMARY KEY (scan_id, page)
 );
+
+CREATE VIEW opdb.quality_failing_row AS
+SELECT f.scan_id, pg_catalog."left"(f.code, f.cells) AS mask, pg_catalog.substr(f.code, f.cells + 1) AS key
+FROM (
+    SELECT scan_id, cells, pg_catalog.unnest(codes) AS code FROM opdb.quality_failure WHERE copies IS NULL
+    UNION ALL
+    SELECT p.scan_id, p.cells, c.code
+    FROM opdb.quality_failure p
+    CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(p.codes), pg_catalog.unnest(p.copies)) c (code, copies)
+    CROSS JOIN LATERAL pg_catalog.generate_series(1, c.copies)
+    WHERE p.copies IS NOT NULL) f;
+COMMENT ON VIEW opdb.quality_failing_row IS
+    'The rows that failed in a pass, each with its mask (a character for each cell: 0 failed, 1 passed, - not evaluated) and its key';

@@ -182,6 +182,17 @@ pub fn partitions(parent: Regclass) {
     unsafe { pg_sys::LockDatabaseObject(PARTITIONED_TABLE, parent.0, 0, mode) };
 }
 
+/// pg_rewrite, of which nobody locks an entry by the number of a table.
+const REWRITE: pg_sys::Oid = pg_sys::Oid::from_u32(2618);
+
+/// The setting aside of a table's rows, which one transaction at a time does. As `partitions`.
+#[allow(unsafe_code)]
+pub fn quarantine(table: Regclass) {
+    let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
+    // SAFETY: as in `take`.
+    unsafe { pg_sys::LockDatabaseObject(REWRITE, table.0, 0, mode) };
+}
+
 /// False if it was not to be had within `limit`.
 pub fn partitions_within(parent: Regclass, limit: Duration) -> Result<bool> {
     within(limit, || partitions(parent))

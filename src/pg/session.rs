@@ -123,6 +123,13 @@ pub fn c_string(text: &str) -> Result<CString> {
     })
 }
 
+/// Whether all statements of the transaction read on one snapshot.
+#[allow(unsafe_code)]
+pub fn keeps_its_snapshot() -> bool {
+    // SAFETY: only looks at the state of this backend.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+}
+
 /// Whether the caller opened a transaction block, so that this call's commit is not the next thing to happen.
 /// A pipeline of statements is one transaction too; this statement is made to end it.
 #[allow(unsafe_code)]

@@ -237,11 +237,8 @@ pub fn on_latest_snapshot<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     // SAFETY: inside a transaction; what is pushed is popped below, or by the abort of the (sub)transaction.
     unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot()) };
     let result = work();
-    // After an error of Rust's own the abort of the caller's (sub)transaction pops it.
-    if result.is_ok() {
-        // SAFETY: the one pushed above: `work` popped every one of its own.
-        unsafe { pg_sys::PopActiveSnapshot() };
-    }
+    // SAFETY: the one pushed above: `work` popped every one of its own. What unwinds comes to the abort.
+    unsafe { pg_sys::PopActiveSnapshot() };
     result
 }
 

@@ -22,49 +22,54 @@ pub struct Spool {
     columns: pg_sys::TupleDesc,
 }
 
-/// Where the executor sends the rows.
-#[repr(C)]
-struct Receiver {
-    /// What the server knows of it; it must come first.
-    head: pg_sys::DestReceiver,
-    store: *mut pg_sys::Tuplestorestate,
-    columns: pg_sys::TupleDesc,
-    memory: pg_sys::MemoryContext,
-}
-
 impl Spool {
     /// Runs a query that changes nothing, on the snapshot of the calling statement and with parallel workers where the
     /// planner wants them: a cursor, which needs no memory either, never gets any. What the query raises comes back as
     /// a failure.
-    #[allow(unsafe_code)]
     pub fn fill(sql: &str) -> Result<Self> {
-        let sql = c_string(sql)?;
-        // SAFETY: both outlive the subtransaction below, because they belong to the caller's memory and resources.
-        let (memory, store) = unsafe {
-            (pg_sys::CurrentMemoryContext, pg_sys::tuplestore_begin_heap(false, false, pg_sys::work_mem))
-        };
-        let mut receiver = Receiver {
-            head: pg_sys::DestReceiver {
-                receiveSlot: Some(receive),
-                rStartup: Some(start),
-                rShutdown: Some(nothing_to_do),
-                rDestroy: Some(nothing_to_do),
-                mydest: pg_sys::CommandDest::DestTuplestore,
-            },
-            store,
-            columns: std::ptr::null_mut(),
-            memory,
-        };
-        let filled = subtransaction::run(|| execute(&sql, &mut receiver));
-        let spool = Self { store, columns: receiver.columns };
-        filled.map(|()| spool)
+        Self::filled(sql, None, false)
+    }
+
+    /// `fill` with those rows only that have the same number, a bigint, in the first column as the one before or after
+    /// them, or none.
+    pub fn fill_with_repeated(sql: &str) -> Result<Self> {
+        Self::filled(sql, None, true)
+    }
+
+    /// `fill` by a query on these rows, which it calls `spool`.
+    pub fn select(&self, sql: &str) -> Result<Self> {
+        Self::filled(sql, Some(self), false)
+    }
+
+    #[allow(unsafe_code)]
+    fn filled(sql: &str, from: Option<&Self>, only_repeated: bool) -> Result<Self> {
+        // SAFETY: it outlives the subtransaction below, because it belongs to the caller's memory and resources.
+        let store = unsafe { pg_sys::tuplestore_begin_heap(false, false, pg_sys::work_mem) };
+        // From here on whatever happens frees the store.
+        let mut spool = Self { store, columns: std::ptr::null_mut() };
+        let mut receiver = Receiver::new(store, only_repeated);
+        subtransaction::run(|| receiver.receive_from(sql, from))?;
+        spool.columns = receiver.columns;
+        Ok(spool)
     }
 
     /// How many rows there are.
     #[allow(unsafe_code)]
     pub fn count(&self) -> i64 {
-        // SAFETY: made by `fill`.
+        // SAFETY: made by `filled`.
         unsafe { pg_sys::tuplestore_tuple_count(self.store) }
+    }
+
+    /// Hands the rows on in their order, at most `rows` at a time, each time as a spool of their own.
+    pub fn in_parts(&self, rows: i64, mut each: impl FnMut(&Self) -> Result<()>) -> Result<()> {
+        let mut reader = Reader::new(self);
+        loop {
+            let part = reader.take(rows);
+            if part.count() == 0 {
+                return Ok(());
+            }
+            each(&part)?;
+        }
     }
 
     /// Runs a query that changes nothing on the rows, which it calls `spool`, and maps each row of its result.
@@ -89,7 +94,6 @@ impl Spool {
         self.run(sql, args, false, row)
     }
 
-    #[allow(unsafe_code)]
     fn run<'a, T>(
         &self,
         sql: &str,
@@ -98,10 +102,19 @@ impl Spool {
         mut row: impl FnMut(SpiHeapTupleData) -> spi::Result<T>,
     ) -> Result<Vec<T>> {
         let sql = c_string(sql)?;
+        let mut relation = self.relation();
+        Ok(Spi::connect(|_| {
+            register(&mut relation)?;
+            read_rows(&sql, args, on_statement_snapshot, &mut row)
+        })?)
+    }
+
+    /// What SPI must know of the rows.
+    fn relation(&self) -> pg_sys::EphemeralNamedRelationData {
         // For the planner.
         #[allow(clippy::cast_precision_loss)]
         let rows = self.count() as f64;
-        let mut relation = pg_sys::EphemeralNamedRelationData {
+        pg_sys::EphemeralNamedRelationData {
             md: pg_sys::EphemeralNamedRelationMetadataData {
                 name: NAME.as_ptr().cast_mut(),
                 reliddesc: pg_sys::InvalidOid,
@@ -110,36 +123,135 @@ impl Spool {
                 enrtuples: rows,
             },
             reldata: self.store.cast(),
-        };
-        Ok(Spi::connect(|_| {
-            // SAFETY: SPI is connected and forgets the relation when it disconnects, before `relation` is gone.
-            let status = unsafe { pg_sys::SPI_register_relation(&raw mut relation) };
-            Spi::check_status(status)?;
-            read_rows(&sql, args, on_statement_snapshot, &mut row)
-        })?)
+        }
     }
 }
 
 impl Drop for Spool {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
-        // SAFETY: made by `fill`, and used by nobody any more: no query runs while its caller drops this.
+        // SAFETY: made by `filled` or `Reader::take`, and used by nobody any more: no query runs while its caller drops
+        // this.
         unsafe { pg_sys::tuplestore_end(self.store) };
     }
 }
 
+/// Has the function that is being called return the rows of a query, whose columns are those that it is declared to
+/// return. They take no more memory than `work_mem`, however many they are.
+///
+/// Errors: 0A000 where the caller takes no set of rows.
 #[allow(unsafe_code)]
-fn execute(sql: &CStr, receiver: &mut Receiver) -> Result<()> {
-    let options = pg_sys::SPIExecuteOptions {
-        read_only: true,
-        dest: std::ptr::from_mut(receiver).cast(),
-        ..Default::default()
+pub fn answer(call: pg_sys::FunctionCallInfo, sql: &str) -> Result<()> {
+    // SAFETY: the call is the one that is going on; that its caller takes rows is checked before they are looked at.
+    let store = unsafe {
+        pg_sys::InitMaterializedSRF(call, 0);
+        (*(*call).resultinfo.cast::<pg_sys::ReturnSetInfo>()).setResult
     };
-    Ok(Spi::connect(|_| {
-        // SAFETY: SPI is connected; the receiver lives through the call; there are no parameters.
-        let status = unsafe { pg_sys::SPI_execute_extended(sql.as_ptr(), &raw const options) };
-        Spi::check_status(status).map(drop)
-    })?)
+    Receiver::new(store, false).receive_from(sql, None)
+}
+
+#[allow(unsafe_code)]
+fn register(relation: &mut pg_sys::EphemeralNamedRelationData) -> spi::Result<()> {
+    // SAFETY: SPI is connected and forgets the relation when it disconnects, before its caller drops it.
+    let status = unsafe { pg_sys::SPI_register_relation(relation) };
+    Spi::check_status(status).map(drop)
+}
+
+/// Goes through the rows of a spool once.
+struct Reader<'a> {
+    spool: &'a Spool,
+    slot: *mut pg_sys::TupleTableSlot,
+}
+
+#[allow(unsafe_code)]
+impl<'a> Reader<'a> {
+    fn new(spool: &'a Spool) -> Self {
+        // SAFETY: the store and its columns live as long as the spool. Queries on it read through pointers of their own.
+        let slot = unsafe {
+            pg_sys::tuplestore_select_read_pointer(spool.store, 0);
+            pg_sys::tuplestore_rescan(spool.store);
+            pg_sys::MakeSingleTupleTableSlot(spool.columns, &raw const pg_sys::TTSOpsMinimalTuple)
+        };
+        Self { spool, slot }
+    }
+
+    /// The next rows, at most as many as asked for.
+    fn take(&mut self, rows: i64) -> Spool {
+        // SAFETY: as in `new`; a row is copied from one store to the other before the next is asked for.
+        unsafe {
+            let store = pg_sys::tuplestore_begin_heap(false, false, pg_sys::work_mem);
+            let part = Spool { store, columns: self.spool.columns };
+            pg_sys::tuplestore_select_read_pointer(self.spool.store, 0);
+            for _ in 0..rows {
+                if !pg_sys::tuplestore_gettupleslot(self.spool.store, true, false, self.slot) {
+                    break;
+                }
+                pg_sys::tuplestore_puttupleslot(store, self.slot);
+            }
+            part
+        }
+    }
+}
+
+#[allow(unsafe_code)]
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`.
+        unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.slot) };
+    }
+}
+
+/// Where the executor sends the rows.
+#[repr(C)]
+struct Receiver {
+    /// What the server knows of it; it must come first.
+    head: pg_sys::DestReceiver,
+    store: *mut pg_sys::Tuplestorestate,
+    columns: pg_sys::TupleDesc,
+    memory: pg_sys::MemoryContext,
+    before: Before,
+}
+
+/// The row that came before, where rows are wanted by what is beside them.
+struct Before {
+    /// NULL until there is one.
+    slot: *mut pg_sys::TupleTableSlot,
+    number: pg_sys::Datum,
+    is_stored: bool,
+}
+
+impl Receiver {
+    #[allow(unsafe_code)]
+    fn new(store: *mut pg_sys::Tuplestorestate, only_repeated: bool) -> Self {
+        let head = pg_sys::DestReceiver {
+            receiveSlot: Some(if only_repeated { receive_repeated } else { receive }),
+            rStartup: Some(start),
+            rShutdown: Some(nothing_to_do),
+            rDestroy: Some(nothing_to_do),
+            mydest: pg_sys::CommandDest::DestTuplestore,
+        };
+        // SAFETY: the memory that is allocated in now.
+        let memory = unsafe { pg_sys::CurrentMemoryContext };
+        let before = Before { slot: std::ptr::null_mut(), number: pg_sys::Datum::null(), is_stored: true };
+        Self { head, store, columns: std::ptr::null_mut(), memory, before }
+    }
+
+    #[allow(unsafe_code)]
+    fn receive_from(&mut self, sql: &str, from: Option<&Spool>) -> Result<()> {
+        let sql = c_string(sql)?;
+        let mut relation = from.map(Spool::relation);
+        let options = pg_sys::SPIExecuteOptions {
+            read_only: true,
+            dest: std::ptr::from_mut(self).cast(),
+            ..Default::default()
+        };
+        Ok(Spi::connect(|_| {
+            relation.as_mut().map_or(Ok(()), register)?;
+            // SAFETY: SPI is connected; the receiver lives through the call; there are no parameters.
+            let status = unsafe { pg_sys::SPI_execute_extended(sql.as_ptr(), &raw const options) };
+            Spi::check_status(status).map(drop)
+        })?)
+    }
 }
 
 /// # Safety
@@ -173,6 +285,47 @@ unsafe extern "C-unwind" fn receive(
     true
 }
 
+/// # Safety
+/// As `start`.
+#[pg_guard]
+#[allow(unsafe_code)]
+unsafe extern "C-unwind" fn receive_repeated(
+    slot: *mut pg_sys::TupleTableSlot,
+    receiver: *mut pg_sys::DestReceiver,
+) -> bool {
+    // SAFETY: as in `start`. Once its first column has been taken apart, a slot has its value; a copy needs no other row.
+    unsafe {
+        let receiver = &mut *receiver.cast::<Receiver>();
+        if (*slot).tts_nvalid < 1 {
+            pg_sys::slot_getsomeattrs_int(slot, 1);
+        }
+        if *(*slot).tts_isnull {
+            pg_sys::tuplestore_puttupleslot(receiver.store, slot);
+            return true;
+        }
+        let (number, before) = (*(*slot).tts_values, &mut receiver.before);
+        if !before.slot.is_null() && before.number == number {
+            if !before.is_stored {
+                pg_sys::tuplestore_puttupleslot(receiver.store, before.slot);
+                before.is_stored = true;
+            }
+            pg_sys::tuplestore_puttupleslot(receiver.store, slot);
+            return true;
+        }
+        if before.slot.is_null() {
+            let other = pg_sys::MemoryContextSwitchTo(receiver.memory);
+            before.slot =
+                pg_sys::MakeSingleTupleTableSlot(receiver.columns, &raw const pg_sys::TTSOpsMinimalTuple);
+            pg_sys::MemoryContextSwitchTo(other);
+        }
+        if let Some(copy) = (*(*before.slot).tts_ops).copyslot {
+            copy(before.slot, slot);
+        }
+        (before.number, before.is_stored) = (number, false);
+    }
+    true
+}
+
 #[pg_guard]
 #[allow(unsafe_code)]
 unsafe extern "C-unwind" fn nothing_to_do(_receiver: *mut pg_sys::DestReceiver) {}
@@ -193,6 +346,37 @@ mod tests {
                 spool.read("SELECT sum(i) FROM spool WHERE t <> '1'", &[], |row| row.get::<i64>(1)).unwrap();
             assert_eq!(sum, [Some(5_000_049_999)]);
         }
+    }
+
+    #[pg_test]
+    fn rows_are_kept_that_have_the_same_number_as_a_neighbour_or_none() {
+        let numbers = "SELECT * FROM (VALUES (1::bigint, 'a'), (2, 'b'), (2, 'c'), (2, 'd'), (3, 'e'), (NULL, 'f'), (4, 'g'), (4, 'h')) v";
+        let spool = Spool::fill_with_repeated(numbers).unwrap();
+        let kept = spool.read("SELECT string_agg(column2, '') FROM spool", &[], |row| row.get::<String>(1));
+        assert_eq!(kept.unwrap(), [Some("bcdfgh".to_owned())]);
+        let none = Spool::fill_with_repeated("SELECT i::bigint FROM pg_catalog.generate_series(1, 9) i");
+        assert_eq!(none.unwrap().count(), 0);
+    }
+
+    #[pg_test]
+    fn rows_are_handed_on_in_parts_that_can_be_read_meanwhile() {
+        let spool = Spool::fill("SELECT i FROM pg_catalog.generate_series(1, 25000) i").unwrap();
+        let mut parts = Vec::new();
+        let found = spool.in_parts(10_000, |part| {
+            let last = part.read("SELECT max(i) FROM spool", &[], |row| row.get::<i32>(1))?;
+            // Reading all of them does not lose the place.
+            let all = spool.read("SELECT count(*)::int FROM spool", &[], |row| row.get::<i32>(1))?;
+            parts.push((part.count(), last[0], all[0]));
+            Ok(())
+        });
+        found.unwrap();
+        let all = Some(25_000);
+        assert_eq!(
+            parts,
+            [(10_000, Some(10_000), all), (10_000, Some(20_000), all), (5_000, Some(25_000), all)]
+        );
+        let odd = spool.select("SELECT i FROM spool WHERE i % 2 = 1").unwrap();
+        assert_eq!(odd.count(), 12_500);
     }
 
     #[pg_test]

@@ -57,6 +57,12 @@ pub enum QualityError {
     ForcedRowSecurity(String),
     #[error("a condition on {0} takes the rights of its owner")]
     ForeignCondition(String),
+    #[error(
+        "rows of table {table} cannot be set aside: its column \"{column}\" has the name of one that the table for them has of its own"
+    )]
+    ReservedColumn { table: String, column: &'static str },
+    #[error("table {0} was altered since this transaction began to read")]
+    Altered(String),
     #[error("unknown option \"{0}\"")]
     UnknownOption(String),
     #[error("option \"{option}\" must be {needs}")]
@@ -76,6 +82,8 @@ impl Report for QualityError {
             }
             Self::Volatile(_) => PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION,
             Self::NameTaken { .. } => PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
+            Self::ReservedColumn { .. } => PgSqlErrorCode::ERRCODE_DUPLICATE_COLUMN,
+            Self::Altered(_) => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
             Self::NotScorable { .. } | Self::NoSample(_) => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
             Self::NotOwner(_)
             | Self::UnfitQuarantine(_)
@@ -140,6 +148,14 @@ impl Report for QualityError {
             Self::ReadAsOwner(_) => {
                 "A foreign table, or a view with security_invoker, shows its owner other rows than its callers: call as a \
                  member of the owner."
+                    .into()
+            }
+            Self::ReservedColumn { column, .. } => {
+                format!("Rename it: ALTER TABLE … RENAME COLUMN {column} TO ….")
+            }
+            Self::Altered(_) => {
+                "What its columns and constraints are now is not true of the rows that this transaction sees: score it in a \
+                 new transaction."
                     .into()
             }
             Self::NoQuarantine(_) => "Only rows of tables can be found again.".into(),

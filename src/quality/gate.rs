@@ -105,6 +105,9 @@ pub fn judge(
     if measured.rows == 0 {
         reasons.push(if is_sample { "the sample is empty" } else { "the table is empty" }.to_owned());
     }
+    if measured.rows > 0 && score.total.is_none() {
+        reasons.push("there is no score: no rule could be evaluated".to_owned());
+    }
     reasons.extend(too_low("the score", &score.total, &least.total, &options.threshold, is_sample));
     reasons.extend(incomplete(measured, score, least, options));
     if measured.rows > 0 && score.coverage < options.min_coverage {

@@ -1,9 +1,11 @@
 //! The pass for rules about rows that have the same values in some columns.
 
 use super::rule::{Cell, Evaluated, Rule};
-use super::scan::{Scan, Source};
+use super::scan::{Passed, Scan, Source};
 use super::table::{Column, Table};
+use crate::pg::error::Result;
 use crate::pg::name::identifier;
+use crate::pg::spool::Spool;
 
 /// Not the name of any column of a user's.
 const SURPLUS: &str = "\"opdb surplus\"";
@@ -25,7 +27,7 @@ impl Grouping {
         Self { columns, filter: rule.filter.clone(), is_key: rule.is_key() }
     }
 
-    /// The pass over [`Grouping::source`]: it counts the rows that are surplus.
+    /// What [`Grouping::run`] counts: the rows that are surplus.
     pub fn scan(keeps_failures: bool) -> Scan {
         let state = format!("NOT t.{SURPLUS}");
         let cell = Cell { fine: vec![state.clone()], state, evaluated: Evaluated::All };
@@ -60,61 +62,84 @@ impl Grouping {
         self.columns.iter().filter_map(|name| table.column(name)).collect()
     }
 
-    /// Rows that are or may be surplus, each with whether it is. Those that have a hash of their own are left out: hashes
-    /// are sorted in less than half of the time that values take.
-    pub fn source(&self, table: &Table, source: &Source) -> Source {
+    /// Makes the pass over the rows of `source` and tells of each row that may be surplus whether it is. The others, those
+    /// that have a hash of their own, are left out: hashes are sorted in less than half of the time that values take.
+    pub fn run(&self, scan: &Scan, table: &Table, source: &Source) -> Result<Passed> {
+        let rows = self.rows(table, source);
+        if self.is_hashable(table) {
+            let spool = Spool::fill_with_repeated(&rows)?;
+            scan.run_over(&spool, &self.judged("spool", source))
+        } else {
+            scan.run(&self.judged(&format!("({rows})"), source))
+        }
+    }
+
+    /// What says whether the pass is the one that was made before.
+    pub fn identity(&self, scan: &Scan, table: &Table, source: &Source) -> String {
+        format!("{} {}", self.rows(table, source), scan.sql(&self.judged("spool", source)))
+    }
+
+    /// The rows that are looked at, with their values and keys; before these, sorted by it, their hash.
+    pub fn rows(&self, table: &Table, source: &Source) -> String {
         let columns = self.columns(table);
-        let key = |place: usize| identifier(format!("opdb key {place}"));
-        let value = |place: usize| identifier(format!("opdb value {place}"));
-        let keys = || (0..source.key.len()).map(|place| format!("t.{}", key(place)));
-        let values: Vec<String> = (0..columns.len()).map(|place| format!("t.{}", value(place))).collect();
-        let null: Vec<String> = values.iter().map(|value| format!("{value} IS NULL")).collect();
-        let null = null.join(" OR ");
-        let over = format!("PARTITION BY {}", values.join(", "));
-        let surplus = match self.is_key {
-            true => format!("({null}) OR pg_catalog.count(*) OVER ({over}) > 1"),
-            false => {
-                let order = keys().collect::<Vec<_>>().join(", ");
-                format!("pg_catalog.row_number() OVER ({over} ORDER BY {order}) > 1")
-            }
-        };
-        let own_keys = source.key.iter().enumerate().map(|(place, sql)| format!("{sql} AS {}", key(place)));
-        let own_values = columns
+        let values = columns
             .iter()
             .enumerate()
             .map(|(place, column)| format!("{} AS {}", column.grouped(), value(place)));
-        let is_hashed = columns.iter().all(|column| column.is_hashable);
-        let hash = is_hashed.then(|| format!("{} AS h", hash(&columns)));
-        // What is sorted by comes first, as the planner wants it: it would project every row once more.
-        let own: Vec<String> = hash.into_iter().chain(own_values).chain(own_keys).collect();
+        let keys = source.key.iter().enumerate().map(|(place, sql)| format!("{sql} AS {}", key(place)));
+        let hash = self.is_hashable(table).then(|| format!("{} AS h", self.hash(&columns)));
         let conditions = self.conditions(table);
         let filter = match conditions.is_empty() {
             true => String::new(),
             false => format!(" WHERE {}", conditions.join(" AND ")),
         };
-        let mut rows = format!("SELECT {} FROM {}{filter} OFFSET 0", own.join(", "), source.from);
-        if is_hashed {
-            rows = format!(
-                "SELECT * FROM (SELECT *, pg_catalog.lag(t.h) OVER w AS before, pg_catalog.lead(t.h) OVER w AS after
-                                FROM ({rows}) t WINDOW w AS (ORDER BY t.h)) t
-                 WHERE t.h = t.before OR t.h = t.after{}",
-                if self.is_key { format!(" OR {null}") } else { String::new() }
-            );
+        let order = if hash.is_some() { " ORDER BY 1" } else { "" };
+        let selected: Vec<String> = hash.into_iter().chain(values).chain(keys).collect();
+        format!("SELECT {} FROM {}{filter}{order}", selected.join(", "), source.from)
+    }
+
+    /// Rows of [`Grouping::rows`] that stand in `from`, each with whether it is surplus.
+    fn judged(&self, from: &str, source: &Source) -> Source {
+        let keys: Vec<String> = (0..source.key.len()).map(|place| format!("t.{}", key(place))).collect();
+        let values: Vec<String> =
+            (0..self.columns.len()).map(|place| format!("t.{}", value(place))).collect();
+        let over = format!("PARTITION BY {}", values.join(", "));
+        let surplus = match self.is_key {
+            true => format!("({}) OR pg_catalog.count(*) OVER ({over}) > 1", one_is_null(&values)),
+            false => format!("pg_catalog.row_number() OVER ({over} ORDER BY {}) > 1", keys.join(", ")),
+        };
+        let from = format!("(SELECT {}, {surplus} AS {SURPLUS} FROM {from} t OFFSET 0) t", keys.join(", "));
+        Source { from, key: keys, labels: source.labels.clone() }
+    }
+
+    fn is_hashable(&self, table: &Table) -> bool {
+        self.columns(table).iter().all(|column| column.is_hashable)
+    }
+
+    /// The same for the same values. NULL for a row that is looked at whatever the others are.
+    fn hash(&self, columns: &[&Column]) -> String {
+        let values: Vec<String> = columns.iter().map(|column| column.sql()).collect();
+        let hash = match columns {
+            [column] if column.is_text => format!("pg_catalog.hashtextextended({}, 0)", column.sql()),
+            _ => format!("pg_catalog.hash_record_extended(ROW({}), 0)", values.join(", ")),
+        };
+        match self.is_key {
+            true => format!("CASE WHEN {} THEN NULL ELSE {hash} END", one_is_null(&values)),
+            false => hash,
         }
-        let passed_on: Vec<String> = keys().collect();
-        let from =
-            format!("(SELECT {}, {surplus} AS {SURPLUS} FROM ({rows}) t OFFSET 0) t", passed_on.join(", "));
-        Source { from, key: passed_on, labels: source.labels.clone() }
     }
 }
 
-/// The same for the same values.
-fn hash(columns: &[&Column]) -> String {
-    match columns {
-        [column] if column.is_text => format!("pg_catalog.hashtextextended({}, 0)", column.sql()),
-        _ => {
-            let values: Vec<String> = columns.iter().map(|column| column.sql()).collect();
-            format!("pg_catalog.hash_record_extended(ROW({}), 0)", values.join(", "))
-        }
-    }
+fn key(place: usize) -> String {
+    identifier(format!("opdb key {place}"))
+}
+
+fn value(place: usize) -> String {
+    identifier(format!("opdb value {place}"))
+}
+
+fn one_is_null(values: &[String]) -> String {
+    // A composite value is there even if all of its fields are NULL.
+    let null = values.iter().map(|value| format!("{value} IS NOT DISTINCT FROM NULL"));
+    null.collect::<Vec<_>>().join(" OR ")
 }

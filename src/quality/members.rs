@@ -89,9 +89,9 @@ impl<'a> Members<'a> {
         found.tally.passed = vec![0; scan.cells.len()];
         let can_be_kept = self.can_be_kept(scan)?;
         for (member, source) in &self.sources {
-            let identity = if can_be_kept { identity(member, source, scan, required)? } else { None };
-            let (one, scan_id) =
-                self.pass(scan, member, source, required, identity.as_ref(), !self.is_sample)?;
+            let query = format!("{} {required:?}", scan.sql(source));
+            let identity = if can_be_kept { identity(member, &query)? } else { None };
+            let (one, scan_id) = self.pass(scan, member, source, required, identity.as_ref())?;
             found.has_digest &= one.has_digest;
             found.broken_times.extend(one.broken_times);
             found.broken.extend(one.broken.into_iter().map(|(cell, reason)| (positions[cell], reason)));
@@ -112,21 +112,37 @@ impl<'a> Members<'a> {
         source: &Source,
         required: &[usize],
         identity: Option<&Identity>,
-        can_be_found: bool,
     ) -> Result<(Found, i64)> {
-        if let Some(identity) = identity
-            && let Some((scan_id, tally)) = kept::find(member, identity)?
-        {
+        if let Some((scan_id, tally)) = known(member, identity)? {
             return Ok((Found { tally, ..Found::default() }, scan_id));
         }
         let careful::Outcome { passed, scan: made, broken, broken_times } =
-            self.scorer.run(|| careful::run(scan, source, member, can_be_found))?;
+            self.scorer.run(|| careful::run(scan, source, member, !self.is_sample))?;
         let tally = made.tally(&passed, required)?;
         let is_whole = broken.is_empty() && broken_times.is_empty();
         let scan_id = kept::keep(member, identity.filter(|_| is_whole), &tally)?;
         passed.keep_failures(scan_id)?;
         let has_digest = made.hashed.len() == scan.hashed.len();
         Ok((Found { tally, broken, broken_times, has_digest }, scan_id))
+    }
+
+    /// One pass for rules about groups of rows, or what it found out before, and its id.
+    fn group_pass(
+        &self,
+        scan: &Scan,
+        grouping: &Grouping,
+        member: &Member,
+        source: &Source,
+        identity: Option<&Identity>,
+    ) -> Result<(Tally, i64)> {
+        if let Some((scan_id, tally)) = known(member, identity)? {
+            return Ok((tally, scan_id));
+        }
+        let passed = self.scorer.run(|| grouping.run(scan, self.table, source))?;
+        let tally = scan.tally(&passed, &[])?;
+        let scan_id = kept::keep(member, identity, &tally)?;
+        passed.keep_failures(scan_id)?;
+        Ok((tally, scan_id))
     }
 
     /// Makes the pass for rules about groups of rows, which are at `places`: over each relation alone if no group has rows
@@ -146,16 +162,17 @@ impl<'a> Members<'a> {
         let can_be_kept = are_separate && grouping.filter.is_none() && self.may_be_kept();
         let mut surplus = 0;
         for (member, source) in sources {
-            let source = grouping.source(self.table, &source);
-            let identity = if can_be_kept { identity(&member, &source, &scan, &[])? } else { None };
+            let query = grouping.identity(&scan, self.table, &source);
+            let identity = if can_be_kept { identity(&member, &query)? } else { None };
             // What raises an error here is a condition, of rows that the pass over all rows has looked for.
-            let (found, scan_id) = match self.pass(&scan, &member, &source, &[], identity.as_ref(), false) {
+            let (tally, scan_id) = match self.group_pass(&scan, grouping, &member, &source, identity.as_ref())
+            {
                 Err(failure) if careful::is_of_a_value(&failure) => {
                     return Ok(Err(careful::without_values(&failure.message)));
                 }
                 pass => pass?,
             };
-            surplus += found.tally.evaluated[0] - found.tally.passed[0];
+            surplus += tally.evaluated[0] - tally.passed[0];
             // The mask has one place, which may stand for several rules.
             for place in places {
                 self.scans.push(KeptScan { scan_id, positions: vec![*place as i32] });
@@ -189,9 +206,12 @@ impl<'a> Members<'a> {
                  SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid
                  WHERE NOT i.inhdetachpending)
              SELECT pg_catalog.bool_and(p.partattrs IS NOT NULL AND NOT EXISTS (
-                 SELECT FROM pg_catalog.unnest(p.partattrs::int2[]) k (attnum)
+                 SELECT FROM ROWS FROM (pg_catalog.unnest(p.partattrs::int2[]), pg_catalog.unnest(p.partcollation::oid[]),
+                                        pg_catalog.unnest(p.partclass::oid[])) k (attnum, coll, class)
+                 JOIN pg_catalog.pg_opclass o ON o.oid = k.class
                  LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum AND k.attnum > 0
-                 WHERE a.attname IS NULL OR a.attname <> ALL ($2)))
+                 -- What the column takes for equal another collation or class may put into two partitions.
+                 WHERE a.attname IS NULL OR a.attname <> ALL ($2) OR k.coll <> a.attcollation OR NOT o.opcdefault))
              FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid AND (c.relkind = 'p' OR c.oid = $1)
              LEFT JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = c.oid",
             &[self.table.relation.into(), grouping.columns.clone().into()],
@@ -223,12 +243,17 @@ impl<'a> Members<'a> {
 
 /// What must be as it was for a pass to find out the same again. The mark is taken before the pass: while it is there,
 /// every row is visible to everybody, also on the snapshot that the pass is made on.
-fn identity(member: &Member, source: &Source, scan: &Scan, required: &[usize]) -> Result<Option<Identity>> {
+fn identity(member: &Member, query: &str) -> Result<Option<Identity>> {
     if !member.is_heap {
         return Ok(None);
     }
     let Some(mark) = visibility::unchanged_mark(member.relation)? else { return Ok(None) };
-    Ok(Some(Identity::new(member, mark, &format!("{} {required:?}", scan.sql(source)))?))
+    Ok(Some(Identity::new(member, mark, query)?))
+}
+
+/// What the same pass found out before.
+fn known(member: &Member, identity: Option<&Identity>) -> Result<Option<(i64, Tally)>> {
+    identity.map_or(Ok(None), |identity| kept::find(member, identity))
 }
 
 /// The percentage of blocks that a sample reads, as SQL: always the same blocks of a table that has not changed.

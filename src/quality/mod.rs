@@ -39,7 +39,6 @@ use crate::pg::name::Qualified;
 use crate::pg::types::Regclass;
 use crate::pg::{own, session, spi};
 use error::QualityError;
-use failures::Failures;
 use options::Options;
 use rule::{Check, Evidence, Rule};
 pub use run::Run;
@@ -233,28 +232,20 @@ fn quality_report(
 /// the same values in the columns of a `unique` rule, the one with the lowest key does not fail.
 /// Errors: 22004 for NULL, 42704 for an unknown run or a rule that was not in it, 42501 without SELECT on the table or
 /// where row security hides rows, 55000 once it is not kept any more which rows failed.
-#[pg_extern(stable, requires = ["quality_tables"])]
-#[search_path(pg_catalog, pg_temp)]
-#[allow(clippy::type_complexity)]
+#[pg_extern(
+    requires = ["quality_tables"],
+    // pgrx would return the rows one by one, and keep of each what was made for it.
+    sql = "CREATE FUNCTION quality_failures(run_id bigint, rule_id bigint DEFAULT NULL)
+           RETURNS TABLE (rule_id bigint, key jsonb, rule text, columns text[]) STABLE
+           SET search_path TO pg_catalog, pg_temp
+           LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';"
+)]
 fn quality_failures(
     run_id: Option<i64>,
-    rule_id: default!(Option<i64>, "NULL"),
-) -> std::result::Result<
-    TableIterator<
-        'static,
-        (name!(rule_id, Option<i64>), name!(key, JsonB), name!(rule, String), name!(columns, Vec<String>)),
-    >,
-    ErrorReport,
-> {
-    let mut failures = Failures::of_run(required("run_id", run_id)?, rule_id)?;
-    let rows = std::iter::from_fn(move || match failures.next_row() {
-        Ok(row) => row,
-        Err(failure) => {
-            ErrorReport::from(failure).report(PgLogLevel::ERROR);
-            None
-        }
-    });
-    Ok(TableIterator::new(rows.map(|row| (row.rule_id, row.key, row.rule, row.columns))))
+    rule_id: Option<i64>,
+    call: pg_sys::FunctionCallInfo,
+) -> std::result::Result<(), ErrorReport> {
+    Ok(failures::answer(call, required("run_id", run_id)?, rule_id)?)
 }
 
 /// Which rules rows failed together in a run, and how many rows did.

@@ -28,6 +28,8 @@ pub struct Options {
     pub failures: bool,
     /// Whether a digest of the rows is taken.
     pub digest: bool,
+    /// As they were given.
+    pub given: Value,
 }
 
 /// What must be complete enough.
@@ -60,6 +62,7 @@ impl Options {
             sample: None,
             failures: true,
             digest: true,
+            given: options.clone(),
         };
         for (option, value) in object {
             match option.as_str() {

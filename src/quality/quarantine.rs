@@ -10,10 +10,14 @@ use super::table::{Column, Key, Table};
 use crate::pg::error::Result;
 use crate::pg::name::{Qualified, identifier};
 use crate::pg::spool::Spool;
-use crate::pg::{name, own, session, spi, subtransaction};
+use crate::pg::{lock, name, own, session, spi, subtransaction};
+use pgrx::JsonB;
 
-/// In what a rule's condition is evaluated beside, no column may be called as one of the table's.
-const RECORD: &str = "\"opdb record\"";
+/// Into how many parts rows are divided to find those that raise an error.
+const PARTS: i64 = 16;
+
+/// What the table for what is set aside has beside the columns of the other one.
+const OWN_COLUMNS: [&str; 4] = ["quarantine_run_id", "quarantine_key", "quarantine_rules", "quarantined_at"];
 
 /// What became of the rows that failed.
 pub struct Quarantined {
@@ -47,13 +51,17 @@ pub fn run(run_id: i64, rule_id: Option<i64>, deletes: bool) -> Result<Quarantin
     let scorer = Scorer::new(&table, None)?;
     scorer.check_is_owner(&table)?;
     session::pinned(|| {
-        let options = Options::read(&serde_json::json!({}))?;
-        let rules = rules::of(&mut table, &scorer, &options)?;
+        let rules = rules::of(&mut table, &scorer, &options_of(run_id)?)?;
         let rules = wanted(&rules, run_id, rule_id)?;
         let aside = table.name.sibling(format!("{}_quarantine", table.name.name));
         name::check_length(&aside.name)?;
+        if let Some(column) = OWN_COLUMNS.into_iter().find(|name| table.column(name).is_some()) {
+            return Err(QualityError::ReservedColumn { table: table.name.sql(), column }.into());
+        }
         let work = Move { table: &table, aside, rules, run_id, deletes };
         let keys = work.keys(rule_id)?;
+        // Two of them would both make the table.
+        lock::quarantine(table.relation);
         let (copied, deleted) = scorer.run(|| {
             work.prepare()?;
             work.move_all(&keys)
@@ -61,6 +69,13 @@ pub fn run(run_id: i64, rule_id: Option<i64>, deletes: bool) -> Result<Quarantin
         let skipped = keys.count() - copied;
         Ok(Quarantined { table: work.aside, copied, deleted, skipped })
     })
+}
+
+/// What the run was asked for: columns may have been required by it alone.
+fn options_of(run_id: i64) -> Result<Options> {
+    let options =
+        spi::read_value::<JsonB>("SELECT options FROM opdb.quality_run WHERE run_id = $1", &[run_id.into()])?;
+    Options::read(&options.map_or_else(|| serde_json::json!({}), |options| options.0))
 }
 
 /// The rules that rows failed in the run, as they are now. One that was deleted since says nothing any more.
@@ -87,14 +102,14 @@ impl Move<'_> {
         let rule = rule_id.map_or("true".to_owned(), |rule_id| format!("r.rule_id = {rule_id}"));
         own::read_as_owner(|| {
             Spool::fill(&format!(
-                "SELECT pg_catalog.row_number() OVER () AS \"opdb number\", f.key AS \"opdb key\",
+                "SELECT f.key::jsonb AS \"opdb key\",
                         pg_catalog.array_agg(DISTINCT coalesce(r.name, r.rule || coalesce(
                             ' ' || nullif(pg_catalog.array_to_string(r.columns, ', '), ''), ''))) AS \"opdb rules\"
                  FROM opdb.quality_run_scan s
-                 JOIN opdb.quality_failure f USING (scan_id)
+                 JOIN opdb.quality_failing_row f USING (scan_id)
                  CROSS JOIN LATERAL pg_catalog.unnest(s.positions) WITH ORDINALITY p (position, place)
                  JOIN opdb.quality_result r ON r.run_id = s.run_id AND r.position = p.position
-                 WHERE s.run_id = {} AND {rule} AND pg_catalog.get_bit(f.failed, p.place::int - 1) = 1
+                 WHERE s.run_id = {} AND {rule} AND pg_catalog.substr(f.mask, p.place::int, 1) = '0'
                  GROUP BY f.key",
                 self.run_id
             ))
@@ -153,32 +168,26 @@ impl Move<'_> {
         }
     }
 
-    /// In one statement; or, if evaluating a rule on one of the rows raises an error, row by row: such a row failed
-    /// because of that.
+    /// In one statement; or, if evaluating a rule raises an error, part by part, and in the end row by row: a row that
+    /// raises one failed because of that.
     fn move_all(&self, keys: &Spool) -> Result<(i64, i64)> {
-        let still_failing = self.still_failing();
-        match subtransaction::run(|| self.move_rows(keys, "true", &still_failing)) {
+        match subtransaction::run(|| self.move_rows(keys, &self.still_failing())) {
             Err(failure) if super::careful::is_of_a_value(&failure) => {}
             moved => return moved,
         }
-        let numbers =
-            keys.read("SELECT \"opdb number\" FROM spool", &[], |row| spi::known::<i64>(&row, 1))?;
-        let (mut copied, mut deleted) = (0, 0);
-        for number in numbers {
-            let one = format!("s.\"opdb number\" = {number}");
-            let moved = match subtransaction::run(|| self.move_rows(keys, &one, &still_failing)) {
-                Err(failure) if super::careful::is_of_a_value(&failure) => {
-                    self.move_rows(keys, &one, "true")?
-                }
-                moved => moved?,
-            };
-            copied += moved.0;
-            deleted += moved.1;
+        if keys.count() == 1 {
+            return self.move_rows(keys, "true");
         }
-        Ok((copied, deleted))
+        let mut moved = (0, 0);
+        keys.in_parts((keys.count() + PARTS - 1) / PARTS, |part| {
+            let (copied, deleted) = self.move_all(part)?;
+            moved = (moved.0 + copied, moved.1 + deleted);
+            Ok(())
+        })?;
+        Ok(moved)
     }
 
-    fn move_rows(&self, keys: &Spool, which: &str, still_failing: &str) -> Result<(i64, i64)> {
+    fn move_rows(&self, keys: &Spool, still_failing: &str) -> Result<(i64, i64)> {
         let (aside, table) = (self.aside.sql(), self.table.name.sql());
         let names: Vec<String> = self.table.columns.iter().map(|column| identifier(&column.name)).collect();
         let of =
@@ -199,7 +208,7 @@ impl Move<'_> {
         let sql = format!(
             "WITH found AS MATERIALIZED (
                  SELECT {place}s.\"opdb key\", s.\"opdb rules\", {} FROM spool s {}{}
-                 WHERE {which} AND ({still_failing}){lock}),
+                 WHERE {still_failing}{lock}),
              taken AS ({taken}),
              copied AS (
                  INSERT INTO {aside} (quarantine_run_id, quarantine_key, quarantine_rules, {})
@@ -228,15 +237,22 @@ impl Move<'_> {
         let table = self.table.name.sql();
         match &self.table.key {
             Key::Columns(columns) => {
-                let same: Vec<String> = columns
-                    .iter()
-                    .map(identifier)
-                    .map(|name| format!("t.{name} = (k.{RECORD}).{name}"))
-                    .collect();
+                // In what a rule's condition is evaluated beside, no column may be called as one of the table's.
+                let part = |place: usize| identifier(format!("opdb key {place}"));
+                let columns: Vec<&Column> =
+                    columns.iter().filter_map(|name| self.table.column(name)).collect();
+                let list = |item: &dyn Fn(usize, &Column) -> String, separator: &str| {
+                    let items: Vec<String> =
+                        columns.iter().enumerate().map(|(n, column)| item(n, column)).collect();
+                    items.join(separator)
+                };
                 format!(
-                    "CROSS JOIN LATERAL (SELECT pg_catalog.jsonb_populate_record(NULL::{table}, s.\"opdb key\") AS {RECORD}) k
+                    "CROSS JOIN LATERAL (
+                         SELECT {} FROM pg_catalog.jsonb_to_record(s.\"opdb key\") AS r ({})) k
                      JOIN {table} t ON {}",
-                    same.join(" AND ")
+                    list(&|n, column| format!("r.{} AS {}", identifier(&column.name), part(n)), ", "),
+                    list(&|_, column| format!("{} {}", identifier(&column.name), column.declared_type), ", "),
+                    list(&|n, column| format!("{} = k.{}", column.sql(), part(n)), " AND "),
                 )
             }
             Key::Place { with_table: true } => format!(
@@ -295,7 +311,7 @@ impl Move<'_> {
         if !rule.is_key() {
             return other;
         }
-        let null: Vec<String> = names.iter().map(|name| format!("t.{name} IS NULL")).collect();
+        let null: Vec<String> = columns.iter().map(|column| column.sql_is_null()).collect();
         format!("{} OR {other}", null.join(" OR "))
     }
 }

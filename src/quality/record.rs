@@ -71,9 +71,9 @@ impl Record<'_> {
         let run_id = own::write_value::<i64>(
             "INSERT INTO opdb.quality_run
                  (table_name, rows, completeness, accuracy, consistency, integrity, score, coverage, passed, reason,
-                  is_whole, sample, digest, snapshot, unusual)
+                  is_whole, sample, digest, snapshot, unusual, options)
              VALUES ($1, $2, $3::numeric, $4::numeric, $5::numeric, $6::numeric, $7::numeric, $8::numeric, $9, $10,
-                     $11, $12::numeric, $13, $14, $15)
+                     $11, $12::numeric, $13, $14, $15, $16)
              RETURNING run_id",
             &[
                 self.table.relation.into(),
@@ -91,6 +91,7 @@ impl Record<'_> {
                 self.measured.digest.map(|digest| digest.to_hex()).into(),
                 spi::read_value::<String>("SELECT pg_catalog.pg_current_snapshot()::text", &[])?.into(),
                 self.unusual.clone().into(),
+                JsonB(self.options.given.clone()).into(),
             ],
         )?;
         Ok(run_id.unwrap_or_default())

@@ -37,7 +37,7 @@ pub fn of(table: &mut Table, scorer: &Scorer, options: &Options) -> Result<Vec<R
     rules.extend(added);
     table.learn_placeholders(&rules);
     scorer.run(|| Guarantees::of(table)?.prove(table, &mut rules))?;
-    table.learn_required(&rules);
+    table.learn_demands(&rules);
     Ok(rules)
 }
 

@@ -59,10 +59,14 @@ pub struct KeptScan {
 }
 
 /// Scores the rows of `relation` for which `condition` (in parentheses) holds, on the snapshot of the calling
-/// statement, and records the run.
+/// statement, or on a later one if the table was altered after it, and records the run.
 pub fn run(relation: Regclass, condition: Option<&str>, options: &Options) -> Result<Run> {
     session::check_writable()?;
-    let mut table = Table::read(relation)?;
+    Table::read(relation)?.on_fitting_snapshot(|table| score_of(table, condition, options))
+}
+
+fn score_of(mut table: Table, condition: Option<&str>, options: &Options) -> Result<Run> {
+    let relation = table.relation;
     if options.sample.is_some() && !table.members.iter().all(|member| member.is_heap) {
         return Err(QualityError::NoSample(table.name.sql()).into());
     }
@@ -105,16 +109,18 @@ fn measure(
     let pass = RowPass::of(table, &findings, options);
     let found = members.scan(&pass.scan, &pass.positions, &pass.required)?;
     for (place, reason) in found.broken {
-        findings[place].rule.check = Err(reason);
+        for place in pass.judged_with(place) {
+            findings[place].rule.check = Err(reason.clone());
+        }
     }
     for (time, reason) in found.broken_times {
         findings[pass.times[time]].rule.check = Err(reason);
     }
     pass.judge(&found.tally, &mut findings);
     let rows = found.tally.rows;
-    for (grouping, places) in groupings(&findings) {
-        if options.sample.is_none() {
-            judge_groups(&mut members, &grouping, &places, &mut findings)?;
+    for (grouping, places) in &pass.groupings {
+        if findings[places[0]].rule.check.is_ok() {
+            judge_groups(&mut members, grouping, places, &mut findings)?;
         }
     }
     let latest = pass.latest(&found.tally);
@@ -211,12 +217,20 @@ struct RowPass {
     required: Vec<usize>,
     /// For each of the latest times the place of its rule.
     times: Vec<usize>,
+    /// What is looked at in groups, each with the places of its rules: one cell, that of the first of them, counts for
+    /// all.
+    groupings: Vec<(Grouping, Vec<usize>)>,
 }
 
 impl RowPass {
     fn of(table: &Table, findings: &[Finding], options: &Options) -> Self {
-        let mut pass =
-            Self { scan: Scan::default(), positions: Vec::new(), required: Vec::new(), times: Vec::new() };
+        let mut pass = Self {
+            scan: Scan::default(),
+            positions: Vec::new(),
+            required: Vec::new(),
+            times: Vec::new(),
+            groupings: if options.sample.is_none() { groupings(findings) } else { Vec::new() },
+        };
         for (place, finding) in findings.iter().enumerate() {
             if finding.is_measured(Scope::Row) {
                 pass.add(table, &finding.rule, place);
@@ -225,11 +239,9 @@ impl RowPass {
                 pass.add_time(table, &finding.rule, place);
             }
         }
-        if options.sample.is_none() {
-            for (grouping, places) in groupings(findings) {
-                pass.scan.cells.push(grouping.counting(table));
-                pass.positions.push(places[0]);
-            }
+        for (grouping, places) in &pass.groupings {
+            pass.scan.cells.push(grouping.counting(table));
+            pass.positions.push(places[0]);
         }
         pass.scan.keeps_failures = options.failures;
         if options.digest && options.sample.is_none() {
@@ -263,6 +275,12 @@ impl RowPass {
             None => time,
         });
         self.times.push(place);
+    }
+
+    /// The places of the rules that have a cell in common with the rule at `place`, itself among them.
+    fn judged_with(&self, place: usize) -> Vec<usize> {
+        let shared = self.groupings.iter().find(|(_, places)| places[0] == place);
+        shared.map_or_else(|| vec![place], |(_, places)| places.clone())
     }
 
     fn judge(&self, tally: &Tally, findings: &mut [Finding]) {

@@ -16,6 +16,9 @@ use crate::pg::spool::Spool;
 /// A function takes at most 100 arguments.
 const ARGUMENTS: usize = 90;
 
+/// Failing rows that are kept together.
+const ROWS_OF_PAGE: i64 = 5_000;
+
 /// Which rows are read.
 #[derive(Clone)]
 pub struct Source {
@@ -158,6 +161,11 @@ impl Scan {
         Ok(Passed { spool: Spool::fill(&self.sql(source))?, cells: self.cells.len() })
     }
 
+    /// `run` over a `source` that reads rows kept aside.
+    pub fn run_over(&self, spool: &Spool, source: &Source) -> Result<Passed> {
+        Ok(Passed { spool: spool.select(&self.sql(source))?, cells: self.cells.len() })
+    }
+
     /// Pulled up, the subquery would be evaluated more than once, and as many groups be expected as there are rows, so that
     /// no parallel workers would count them: `OFFSET 0` keeps the planner from it.
     pub fn sql(&self, source: &Source) -> String {
@@ -168,17 +176,20 @@ impl Scan {
         let counts: Vec<String> = (1..=counted.len()).map(|v| format!("pg_catalog.count(g.v{v})")).collect();
         let latest: Vec<String> = (1..=self.times.len()).map(latest_of).collect();
         let (hash, sums) = match self.hashed.is_empty() {
-            true => (String::new(), "0::numeric AS h_sum, 0::bigint AS h_xor"),
+            true => (String::new(), "NULL::numeric AS h_sum, NULL::bigint AS h_xor"),
             false => (
                 format!(", {} AS h", self.hash()),
                 "pg_catalog.sum(g.h) AS h_sum, pg_catalog.bit_xor(g.h) AS h_xor",
             ),
         };
+        // Most of the groups are single rows that fail: what is not asked of them is not made.
+        let counts = format!("CASE WHEN g.code IS NULL THEN {} END", array(&counts));
+        let latest = if latest.is_empty() { "NULL::bigint[]".to_owned() } else { array(&latest) };
         format!(
             "SELECT g.code, pg_catalog.count(*) AS rows, {} AS counts, {} AS latest, {sums}
              FROM (SELECT {} AS code{hash}{} FROM {}{} OFFSET 0) g GROUP BY g.code",
-            array(&counts, "bigint"),
-            array(&latest, "bigint"),
+            counts,
+            latest,
             self.code(source),
             inner.concat(),
             source.from,
@@ -267,8 +278,8 @@ impl Passed {
                     coalesce(pg_catalog.sum(rows) FILTER (WHERE code IS NULL), 0)::bigint,
                     pg_catalog.mod(coalesce(pg_catalog.sum(h_sum), 0), 18446744073709551616)::text,
                     coalesce(pg_catalog.bit_xor(h_xor), 0), {}, {} FROM spool",
-            array(&latest, "bigint"),
-            array(&counts, "bigint")
+            array(&latest),
+            array(&counts)
         );
         let row = self.spool.read(&sql, &[], |row| {
             let sum = spi::known::<String>(&row, 3)?.parse::<i128>().unwrap_or_default() as u64;
@@ -310,21 +321,21 @@ impl Passed {
         Ok(rows.first().copied().unwrap_or(0))
     }
 
-    /// Keeps the keys of the rows that fail, and for each the mask of what it fails.
+    /// Keeps what is said of the rows that fail, and their keys, many rows in one: a row of its own for each would take
+    /// longer than the pass.
     pub fn keep_failures(&self, scan_id: i64) -> Result<()> {
-        own::write_from(
-            &self.spool,
-            "INSERT INTO opdb.quality_failure (scan_id, number, failed, key)
-             SELECT $1, pg_catalog.row_number() OVER (),
-                    pg_catalog.translate(pg_catalog.left(s.code, $2), '01-', '100')::varbit,
-                    pg_catalog.substr(s.code, $2 + 1)::jsonb
-             FROM (SELECT code FROM spool WHERE pg_catalog.length(code) > $2
-                   UNION ALL
-                   -- Of a view several rows can have the same key.
-                   SELECT code FROM spool CROSS JOIN LATERAL pg_catalog.generate_series(2, rows)
-                   WHERE pg_catalog.length(code) > $2 AND rows > 1) s",
-            &[scan_id.into(), self.length().into()],
-        )
+        let mut page = 0;
+        self.spool.in_parts(ROWS_OF_PAGE, |part| {
+            page += 1;
+            own::write_from(
+                part,
+                "INSERT INTO opdb.quality_failure (scan_id, page, cells, codes, copies)
+                 SELECT $1, $2, $3, pg_catalog.array_agg(code),
+                        CASE WHEN pg_catalog.max(rows) > 1 THEN pg_catalog.array_agg(rows) END
+                 FROM spool WHERE pg_catalog.length(code) > $3 HAVING pg_catalog.count(*) > 0",
+                &[scan_id.into(), page.into(), self.length().into()],
+            )
+        })
     }
 
     /// Of what a code says of the rules; the key follows.
@@ -342,6 +353,6 @@ fn latest_of(x: usize) -> String {
     format!("CASE WHEN {seconds} < 9.2e12 THEN ({seconds} * 1000000)::bigint END")
 }
 
-fn array(items: &[String], data_type: &str) -> String {
-    format!("ARRAY[{}]::{data_type}[]", items.join(", "))
+fn array(items: &[String]) -> String {
+    format!("ARRAY[{}]::bigint[]", items.join(", "))
 }

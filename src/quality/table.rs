@@ -7,7 +7,8 @@ use super::rule::{Check, Evidence, Rule};
 use crate::pg::error::Result;
 use crate::pg::name::{self, Qualified, identifier};
 use crate::pg::types::Regclass;
-use crate::pg::{lock, spi};
+use crate::pg::{lock, session, spi};
+use pgrx::pg_sys;
 
 /// A relation that can be scored, and the relations that hold its rows.
 pub struct Table {
@@ -44,6 +45,10 @@ pub struct Column {
     is_virtual: bool,
     /// Its type and collation, as one text.
     pub full_type: String,
+    /// Its type, as SQL.
+    pub declared_type: String,
+    /// Its type is composite: in SQL such a value "is NULL" if all of its fields are.
+    is_record: bool,
     /// Its type is a composite type or an enum, which can be changed without a change of any row.
     has_own_type: bool,
     pub kind: Kind,
@@ -62,6 +67,8 @@ pub struct Column {
     pub placeholders: Vec<String>,
     /// What a rule that is measured in the same pass demands of every row.
     pub required: Option<Required>,
+    /// The two numbers between which a rule that is measured in the same pass wants all values.
+    pub bounds: Option<Check>,
 }
 
 /// What a row without which is not fine, whatever other rules say.
@@ -102,7 +109,17 @@ impl Column {
     }
 
     pub fn sql_is_not_null(&self) -> String {
-        format!("{} IS NOT NULL", self.sql())
+        match self.is_record {
+            true => format!("{} IS DISTINCT FROM NULL", self.sql()),
+            false => format!("{} IS NOT NULL", self.sql()),
+        }
+    }
+
+    pub fn sql_is_null(&self) -> String {
+        match self.is_record {
+            true => format!("{} IS NOT DISTINCT FROM NULL", self.sql()),
+            false => format!("{} IS NULL", self.sql()),
+        }
     }
 
     /// What is equal exactly if the values are, and is sorted fast.
@@ -128,6 +145,7 @@ impl Table {
         let name = name::of(relation)?;
         let kind = RelationKind::of(relation, &name)?;
         let members = members(relation, &name, &kind)?;
+        members.iter().for_each(|member| lock::against_alter(member.relation));
         let has_children = members.len() > 1 || kind.kind == 'p';
         let all_heaps = members.iter().all(|member| member.is_heap);
         let constraints_hold = all_heaps && matches!((kind.kind, kind.has_children), ('p', _) | ('r', false));
@@ -146,6 +164,24 @@ impl Table {
         Ok(Self { relation, name, columns, key, members, other_than_table, constraints_hold })
     }
 
+    /// Runs `work` on a snapshot of which is true what the catalogs say of the table: on that of the calling statement, or,
+    /// if the table was altered after it (while its lock was waited for, perhaps), on one of now. Rows of a table that was
+    /// rewritten cannot be seen on an older one at all.
+    ///
+    /// Errors: 40001 if the transaction keeps its snapshot.
+    pub fn on_fitting_snapshot<T>(self, work: impl FnOnce(Self) -> Result<T>) -> Result<T> {
+        let members: Vec<pg_sys::Oid> = self.members.iter().map(|member| member.relation.0).collect();
+        let sql = include_str!("../../sql/quality/catalog_state.sql");
+        let state = || spi::read_value::<String>(sql, &[self.relation.into(), members.clone().into()]);
+        if state()? == spi::on_latest_snapshot(state)? {
+            return work(self);
+        }
+        if session::keeps_its_snapshot() {
+            return Err(QualityError::Altered(self.name.sql()).into());
+        }
+        spi::on_latest_snapshot(|| work(self))
+    }
+
     /// Whether values can become others without any row being written.
     pub fn has_own_types(&self) -> bool {
         self.columns.iter().any(|column| column.has_own_type)
@@ -161,15 +197,19 @@ impl Table {
     }
 
     /// Lets every rule about a column know what rules in the same pass demand of it: it need not look for that again.
-    pub fn learn_required(&mut self, rules: &[Rule]) {
+    pub fn learn_demands(&mut self, rules: &[Rule]) {
         for rule in rules.iter().filter(|rule| rule.filter.is_none() && rule.evidence == Evidence::Measured) {
-            let required = match rule.check {
-                Ok(Check::NotNull) => Required::NotNull,
-                Ok(Check::NotBlank { .. }) => Required::Filled,
-                _ => continue,
-            };
             for column in self.columns.iter_mut().filter(|column| rule.columns.contains(&column.name)) {
-                column.required = column.required.max(Some(required));
+                match &rule.check {
+                    Ok(Check::NotNull) => column.required = column.required.max(Some(Required::NotNull)),
+                    Ok(Check::NotBlank { .. }) => {
+                        column.required = column.required.max(Some(Required::Filled))
+                    }
+                    Ok(check) if column.can_be_nan && check.is_between_numbers() => {
+                        column.bounds = Some(check.clone());
+                    }
+                    _ => {}
+                }
             }
         }
     }
@@ -238,7 +278,10 @@ fn members(relation: Regclass, name: &Qualified, kind: &RelationKind) -> Result<
          SELECT c.oid::regclass, n.nspname::text, c.relname::text, c.relkind = 'r' AND c.relam = 2
          FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-         WHERE c.relkind IN ('r', 'f') ORDER BY n.nspname, c.relname",
+         WHERE c.relkind IN ('r', 'f')
+           -- The server leaves the temporary children of other sessions out.
+           AND (c.relpersistence <> 't' OR n.oid = pg_catalog.pg_my_temp_schema())
+         ORDER BY n.nspname, c.relname",
         &[relation.into()],
         |row| {
             let name = Qualified { schema: spi::known(&row, 2)?, name: spi::known(&row, 3)? };
@@ -269,7 +312,8 @@ fn columns(relation: Regclass, constraints_hold: bool) -> Result<Vec<Column>> {
                     JOIN pg_catalog.pg_am m ON m.oid = c.opcmethod AND m.amname = 'hash'
                     JOIN pg_catalog.pg_amproc p ON p.amprocfamily = c.opcfamily AND p.amproclefttype = c.opcintype
                                                AND p.amproclefttype = p.amprocrighttype AND p.amprocnum = 2
-                    WHERE c.opcintype = b.oid AND c.opcdefault)
+                    WHERE c.opcintype = b.oid AND c.opcdefault),
+                pg_catalog.format_type(a.atttypid, a.atttypmod), b.typtype = 'c'
          FROM pg_catalog.pg_attribute a
          JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
          JOIN LATERAL (
@@ -304,8 +348,11 @@ fn columns(relation: Regclass, constraints_hold: bool) -> Result<Vec<Column>> {
                 is_text: spi::known(&row, 11)?,
                 is_bytewise: spi::known(&row, 12)?,
                 is_hashable: spi::known(&row, 13)?,
+                declared_type: spi::known(&row, 14)?,
+                is_record: spi::known(&row, 15)?,
                 placeholders: Vec::new(),
                 required: None,
+                bounds: None,
             })
         },
     )

@@ -42,9 +42,8 @@ pub fn run(rule: &Rule, table: &Table) -> Result<()> {
             ))
         }
         Scope::Group => {
-            let grouping = Grouping::of(rule);
-            let source = grouping.source(table, &none);
-            plan(&format!("SELECT FROM {}", source.sql()))
+            let pass = Grouping::of(rule).run(&Grouping::scan(false), table, &none);
+            pass.map(drop)
         }
         Scope::Table => whole(rule, check, table, &none),
     }

@@ -77,9 +77,8 @@ impl Rule {
 }
 
 fn cell(check: &Check, column: &Column) -> Cell {
-    let value = column.sql();
     match check {
-        Check::NotNull => certain(format!("{value} IS NOT NULL")),
+        Check::NotNull => certain(column.sql_is_not_null()),
         Check::NotBlank { placeholders } => {
             let present = present(column, placeholders);
             let state = format!("coalesce({present}, false)");
@@ -101,7 +100,12 @@ fn validity(check: &Check, column: &Column) -> Cell {
     let is_always_there = column.not_null || column.required.is_some();
     let unless_null = |sql: String| match is_always_there {
         true => sql,
-        false => format!("({} IS NULL OR {sql})", column.sql()),
+        false => format!("({} OR {sql})", column.sql_is_null()),
+    };
+    // What lies between two numbers is finite, and that is looked at only once.
+    let sufficient = match (check, &column.bounds) {
+        (Check::Finite, Some(bounds)) => self::valid(bounds, column),
+        _ => valid,
     };
     let mut fine = Vec::new();
     let is_known = column.kind == Kind::Other
@@ -114,7 +118,7 @@ fn validity(check: &Check, column: &Column) -> Cell {
         if !is_known {
             fine.push(unless_null(present));
         }
-        fine.push(unless_null(valid));
+        fine.push(unless_null(sufficient));
     }
     let evaluated = if is_always_there { Evaluated::All } else { Evaluated::Where(column.sql()) };
     Cell { state, fine, evaluated }
@@ -158,6 +162,9 @@ fn valid(check: &Check, column: &Column) -> String {
             let low = min.as_ref().map(|min| format!("{value} >= {}", literal(min)));
             let high = max.as_ref().map(|max| format!("{value} <= {}", literal(max)));
             both(low, high)
+        }
+        Check::Length { min: Some(min), max: Some(max) } if min == max => {
+            format!("(pg_catalog.char_length({text}) = {min})")
         }
         Check::Length { min, max } => {
             let low = min.map(|min| format!("pg_catalog.char_length({text}) >= {min}"));
@@ -223,13 +230,13 @@ fn foreign_key(
     let is_same = columns.iter().map(|column| &column.full_type).eq(&key.types)
         && columns.iter().all(|column| column.is_bytewise || !column.is_text);
     let (is_found, join) = match is_same {
-        true => (format!("{alias}.{} IS NOT NULL", found(0)), Some(join)),
+        true => (format!("{alias}.{} IS DISTINCT FROM NULL", found(0)), Some(join)),
         false => (exists(&columns, key), None),
     };
     if nullable.is_empty() {
         return (certain(is_found), join);
     }
-    let missing: Vec<String> = nullable.iter().map(|column| format!("{} IS NULL", column.sql())).collect();
+    let missing: Vec<String> = nullable.iter().map(|column| column.sql_is_null()).collect();
     let complete: Vec<String> = nullable.iter().map(|column| column.sql_is_not_null()).collect();
     let complete = complete.join(" AND ");
     let cell = Cell {
@@ -242,9 +249,12 @@ fn foreign_key(
 
 /// Whether the referenced row exists.
 fn exists(columns: &[&Column], key: &ReferencedKey) -> String {
-    let equal =
-        |(column, theirs): (&&Column, &String)| format!("r.{} = {}", identifier(theirs), column.sql());
-    let equal: Vec<String> = columns.iter().zip(&key.columns).map(equal).collect();
+    // Compared as a foreign key compares: by the collation of the referenced column.
+    let equal = |((column, theirs), collation): ((&&Column, &String), &Option<String>)| {
+        let collation = collation.as_ref().map_or(String::new(), |name| format!(" COLLATE {name}"));
+        format!("r.{} = {}{collation}", identifier(theirs), column.sql())
+    };
+    let equal: Vec<String> = columns.iter().zip(&key.columns).zip(&key.collations).map(equal).collect();
     format!("EXISTS (SELECT FROM {} r WHERE {})", key.table, equal.join(" AND "))
 }
 

@@ -5,8 +5,8 @@ mod cell;
 
 use num_rational::BigRational;
 use num_traits::One;
-use opdb_core::quality::Dimension;
 use opdb_core::quality::drift::Method;
+use opdb_core::quality::{Dimension, parse_decimal};
 use serde_json::{Map, Value};
 
 pub use args::FILTER;
@@ -161,19 +161,25 @@ pub struct ReferencedKey {
     pub is_unique: bool,
     /// The types and collations of the columns, each as one text.
     types: Vec<String>,
+    /// The collations, as they stand in SQL.
+    collations: Vec<Option<String>>,
 }
 
 impl ReferencedKey {
     pub fn new(table: String, columns: Vec<String>, is_unique: bool) -> Result<Self> {
-        let types = spi::read_now(
-            "SELECT pg_catalog.concat_ws(' ', a.atttypid, a.attcollation)
+        let found = spi::read_now(
+            "SELECT pg_catalog.concat_ws(' ', a.atttypid, a.attcollation),
+                    (SELECT pg_catalog.format('%I.%I', n.nspname, l.collname)
+                     FROM pg_catalog.pg_collation l JOIN pg_catalog.pg_namespace n ON n.oid = l.collnamespace
+                     WHERE l.oid = a.attcollation)
              FROM pg_catalog.unnest($2) WITH ORDINALITY c (name, place)
              JOIN pg_catalog.pg_attribute a ON a.attrelid = pg_catalog.to_regclass($1) AND a.attname = c.name
              ORDER BY c.place",
             &[table.as_str().into(), columns.clone().into()],
-            |row| spi::known::<String>(&row, 1),
+            |row| Ok((spi::known::<String>(&row, 1)?, row.get::<String>(2)?)),
         )?;
-        Ok(Self { table, columns, is_unique, types })
+        let (types, collations) = found.into_iter().unzip();
+        Ok(Self { table, columns, is_unique, types, collations })
     }
 }
 
@@ -275,6 +281,12 @@ impl Check {
     pub fn calls_opdb(&self) -> bool {
         matches!(self, Check::Format { .. } | Check::JsonSchema { .. })
             || cfg!(feature = "pg15") && matches!(self, Check::Castable { .. })
+    }
+
+    /// Whether no value that is infinite, or no number, passes.
+    pub fn is_between_numbers(&self) -> bool {
+        let is_number = |bound: &String| parse_decimal(bound).is_some();
+        matches!(self, Check::Range { min: Some(min), max: Some(max) } if is_number(min) && is_number(max))
     }
 
     /// Whether some of the rows say something about all of them.
