@@ -423,7 +423,7 @@ pass; those about equal rows take one more for each set of columns. Options: thr
 One row: run_id, rows, the four dimensions and the score (0..1, NULL where nothing could be evaluated),
 coverage (share of the weights with evidence), passed and reason. An empty table never passes.
 Errors: 22004 for NULL, 22023 for an unknown option, 42809 for what has no rows or cannot be sampled, 42501
-without SELECT on the table.';
+without SELECT on the table, 40001 if it was altered since a transaction that keeps its snapshot began.';
 
 COMMENT ON FUNCTION opdb.quarantine_failures IS 'Sets the rows that failed in a run aside: for one rule, or for all.
 
@@ -433,7 +433,8 @@ that still fail are taken. A row that was set aside before and still fails is co
 One row: the table, how many rows were copied and deleted, and how many were skipped because they are gone or do
 not fail any more.
 Errors: 22004 for NULL, 42704 for an unknown run or rule, 42501 unless the caller has the rights of the table''s
-owner, 0A000 for a view or a foreign table, 55000 once it is not kept any more which rows failed.';
+owner, 0A000 for a view or a foreign table, 42701 if a column has the name of one of the other table''s own, 55000
+once it is not kept any more which rows failed.';
 
 COMMENT ON FUNCTION opdb.register_environment IS 'Registers another server as an environment: makes its postgres_fdw server and a user mapping for the
 calling role.

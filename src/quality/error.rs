@@ -61,7 +61,7 @@ pub enum QualityError {
         "rows of table {table} cannot be set aside: its column \"{column}\" has the name of one that the table for them has of its own"
     )]
     ReservedColumn { table: String, column: &'static str },
-    #[error("table {0} was altered since this transaction began to read")]
+    #[error("table {0} was altered after the snapshot on which this call reads its rows")]
     Altered(String),
     #[error("unknown option \"{0}\"")]
     UnknownOption(String),
@@ -153,11 +153,7 @@ impl Report for QualityError {
             Self::ReservedColumn { column, .. } => {
                 format!("Rename it: ALTER TABLE … RENAME COLUMN {column} TO ….")
             }
-            Self::Altered(_) => {
-                "What its columns and constraints are now is not true of the rows that this transaction sees: score it in a \
-                 new transaction."
-                    .into()
-            }
+            Self::Altered(_) => "Repeat the call, in a new transaction.".into(),
             Self::NoQuarantine(_) => "Only rows of tables can be found again.".into(),
             Self::OutOfRange(_) => {
                 "weight is greater than 0, threshold between 0 and 1, severity error or warn.".into()

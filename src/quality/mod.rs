@@ -123,7 +123,7 @@ fn add_quality_rule(
 /// One row: run_id, rows, the four dimensions and the score (0..1, NULL where nothing could be evaluated),
 /// coverage (share of the weights with evidence), passed and reason. An empty table never passes.
 /// Errors: 22004 for NULL, 22023 for an unknown option, 42809 for what has no rows or cannot be sampled, 42501
-/// without SELECT on the table.
+/// without SELECT on the table, 40001 if it was altered since a transaction that keeps its snapshot began.
 #[pg_extern(requires = ["quality_tables", "ingest_tables"])]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
@@ -150,7 +150,8 @@ fn quality_score(
 > {
     let table = required("table", table)?;
     let options = required("options", options)?;
-    let run = scored(table, None, &options.0)?;
+    let options = Options::read(&options.0)?;
+    let run = session::pinned(|| run::run(table, &options))?;
     let shown =
         |value: Option<&_>| value.and_then(|value| AnyNumeric::try_from(to_decimal(value, 4).as_str()).ok());
     let dimension = |dimension| shown(run.score.of(dimension));
@@ -274,7 +275,8 @@ fn quality_failures_together(
 /// One row: the table, how many rows were copied and deleted, and how many were skipped because they are gone or do
 /// not fail any more.
 /// Errors: 22004 for NULL, 42704 for an unknown run or rule, 42501 unless the caller has the rights of the table's
-/// owner, 0A000 for a view or a foreign table, 55000 once it is not kept any more which rows failed.
+/// owner, 0A000 for a view or a foreign table, 42701 if a column has the name of one of the other table's own, 55000
+/// once it is not kept any more which rows failed.
 #[pg_extern(requires = ["quality_tables"])]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
@@ -357,10 +359,10 @@ pub fn as_scored<T>(table: Regclass, condition: &str, work: impl FnOnce() -> Res
 }
 
 /// Scores the rows of a table for which `condition` (in parentheses) holds, on the snapshot of the calling
-/// statement, and records the run.
+/// statement, and records the run. Errors: 40001 if the table was altered after it.
 pub fn scored(table: Regclass, condition: Option<&str>, options: &serde_json::Value) -> Result<Run> {
     let options = Options::read(options)?;
-    session::pinned(|| run::run(table, condition, &options))
+    session::pinned(|| run::run_where(table, condition, &options))
 }
 
 /// A rule that was tried on the table. Errors: what is wrong with it.

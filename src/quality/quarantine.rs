@@ -192,27 +192,28 @@ impl Move<'_> {
         let names: Vec<String> = self.table.columns.iter().map(|column| identifier(&column.name)).collect();
         let of =
             |alias: &str| names.iter().map(|name| format!("{alias}.{name}")).collect::<Vec<_>>().join(", ");
+        let values = (0..names.len()).map(|n| format!("c{n}")).collect::<Vec<_>>().join(", ");
         let joins: Vec<String> =
             self.rules.iter().enumerate().filter_map(|(n, rule)| rule.cells(self.table, n).join).collect();
-        let taken = match self.deletes {
-            true => format!(
-                "DELETE FROM {table} d USING found f WHERE d.tableoid = f.\"opdb table\" AND d.ctid = f.\"opdb place\"
-                 RETURNING f.\"opdb key\", f.\"opdb rules\", {}",
-                of("d")
+        let (lock, taken) = match self.deletes {
+            true => (
+                " FOR UPDATE OF t",
+                format!(
+                    "DELETE FROM {table} d USING found f WHERE d.tableoid = f.relation AND d.ctid = f.place
+                     RETURNING f.key, f.rules, {}",
+                    of("d")
+                ),
             ),
-            false => "SELECT * FROM found".to_owned(),
+            false => ("", format!("SELECT key, rules, {values} FROM found")),
         };
-        let place =
-            if self.deletes { "t.tableoid AS \"opdb table\", t.ctid AS \"opdb place\", " } else { "" };
-        let lock = if self.deletes { " FOR UPDATE OF t" } else { "" };
         let sql = format!(
-            "WITH found AS MATERIALIZED (
-                 SELECT {place}s.\"opdb key\", s.\"opdb rules\", {} FROM spool s {}{}
+            "WITH found (relation, place, key, rules, {values}) AS MATERIALIZED (
+                 SELECT t.tableoid, t.ctid, s.\"opdb key\", s.\"opdb rules\", {} FROM spool s {}{}
                  WHERE {still_failing}{lock}),
-             taken AS ({taken}),
+             taken (key, rules, {values}) AS ({taken}),
              copied AS (
                  INSERT INTO {aside} (quarantine_run_id, quarantine_key, quarantine_rules, {})
-                 SELECT {}, x.\"opdb key\", x.\"opdb rules\", {} FROM taken x
+                 SELECT {}, key, rules, {values} FROM taken
                  RETURNING 1)
              SELECT (SELECT pg_catalog.count(*) FROM copied), (SELECT pg_catalog.count(*) FROM taken)",
             of("t"),
@@ -220,7 +221,6 @@ impl Move<'_> {
             joins.concat(),
             names.join(", "),
             self.run_id,
-            of("x"),
         );
         let counts =
             keys.write(&sql, &[], |row| Ok((spi::known::<i64>(&row, 1)?, spi::known::<i64>(&row, 2)?)))?;

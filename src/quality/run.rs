@@ -16,8 +16,8 @@ use super::scorer::Scorer;
 use super::table::Table;
 use super::whole;
 use crate::pg::error::Result;
-use crate::pg::session;
 use crate::pg::types::Regclass;
+use crate::pg::{session, spi};
 
 /// A rule and what it found.
 pub struct Finding {
@@ -58,11 +58,31 @@ pub struct KeptScan {
     pub positions: Vec<i32>,
 }
 
-/// Scores the rows of `relation` for which `condition` (in parentheses) holds, on the snapshot of the calling
-/// statement, or on a later one if the table was altered after it, and records the run.
-pub fn run(relation: Regclass, condition: Option<&str>, options: &Options) -> Result<Run> {
+/// Scores the rows of `relation` and records the run: on the snapshot of the calling statement, or, if the table was
+/// altered after it, on one of now.
+///
+/// Errors: 40001 if it was altered and the transaction keeps its snapshot.
+pub fn run(relation: Regclass, options: &Options) -> Result<Run> {
     session::check_writable()?;
-    Table::read(relation)?.on_fitting_snapshot(|table| score_of(table, condition, options))
+    let table = Table::read(relation)?;
+    match table.fits_snapshot()? {
+        true => score_of(table, None, options),
+        false if session::keeps_its_snapshot() => Err(QualityError::Altered(table.name.sql()).into()),
+        false => spi::on_latest_snapshot(|| score_of(table, None, options)),
+    }
+}
+
+/// Scores the rows for which `condition` (in parentheses) holds, and records the run: on no other snapshot than that of
+/// the calling statement, on which the caller reads too.
+///
+/// Errors: 40001 if the table was altered after it.
+pub fn run_where(relation: Regclass, condition: Option<&str>, options: &Options) -> Result<Run> {
+    session::check_writable()?;
+    let table = Table::read(relation)?;
+    match table.fits_snapshot()? {
+        true => score_of(table, condition, options),
+        false => Err(QualityError::Altered(table.name.sql()).into()),
+    }
 }
 
 fn score_of(mut table: Table, condition: Option<&str>, options: &Options) -> Result<Run> {

@@ -7,7 +7,7 @@ use super::rule::{Check, Evidence, Rule};
 use crate::pg::error::Result;
 use crate::pg::name::{self, Qualified, identifier};
 use crate::pg::types::Regclass;
-use crate::pg::{lock, session, spi};
+use crate::pg::{lock, spi};
 use pgrx::pg_sys;
 
 /// A relation that can be scored, and the relations that hold its rows.
@@ -164,22 +164,13 @@ impl Table {
         Ok(Self { relation, name, columns, key, members, other_than_table, constraints_hold })
     }
 
-    /// Runs `work` on a snapshot of which is true what the catalogs say of the table: on that of the calling statement, or,
-    /// if the table was altered after it (while its lock was waited for, perhaps), on one of now. Rows of a table that was
-    /// rewritten cannot be seen on an older one at all.
-    ///
-    /// Errors: 40001 if the transaction keeps its snapshot.
-    pub fn on_fitting_snapshot<T>(self, work: impl FnOnce(Self) -> Result<T>) -> Result<T> {
+    /// Whether what the catalogs say of the table is true of the rows that the calling statement sees. It is not if the
+    /// table was altered since, while its lock was waited for, perhaps: of one that was rewritten it sees no rows at all.
+    pub fn fits_snapshot(&self) -> Result<bool> {
         let members: Vec<pg_sys::Oid> = self.members.iter().map(|member| member.relation.0).collect();
         let sql = include_str!("../../sql/quality/catalog_state.sql");
         let state = || spi::read_value::<String>(sql, &[self.relation.into(), members.clone().into()]);
-        if state()? == spi::on_latest_snapshot(state)? {
-            return work(self);
-        }
-        if session::keeps_its_snapshot() {
-            return Err(QualityError::Altered(self.name.sql()).into());
-        }
-        spi::on_latest_snapshot(|| work(self))
+        Ok(state()? == spi::on_latest_snapshot(state)?)
     }
 
     /// Whether values can become others without any row being written.

@@ -1,4 +1,4 @@
-//! Which rows failed, and setting them aside.
+//! Which rows failed.
 
 use postgres::Client;
 
@@ -104,167 +104,48 @@ fn failures_are_forgotten_in_time_but_never_those_of_the_last_run() {
     assert_eq!(text(&mut client, "SELECT count(*) FROM opdb.quality_history('t')"), "2", "scores stay");
 }
 
-fn planted() -> (Client, String) {
+/// A row of memory for each row returned would be too much.
+#[test]
+fn any_number_of_failures_is_returned_in_little_memory() {
     let mut client = on_test(&database(&servers().test));
     execute(
         &mut client,
-        r#"CREATE TABLE t (id int PRIMARY KEY, name text NOT NULL, v int, g int GENERATED ALWAYS AS (id * 2) STORED);
-           INSERT INTO t VALUES (1, 'a', 5), (2, 'b', -1), (3, 'c', -2), (4, 'd', NULL), (5, 'd', 5);
-           SELECT opdb.add_quality_rule('t', 'accuracy', 'range', '{v}', '{"min": 0}', name => 'not negative');
-           SELECT opdb.add_quality_rule('t', 'consistency', 'unique', '{name}')"#,
+        r#"CREATE TABLE t (id int PRIMARY KEY, a int, b int); INSERT INTO t SELECT generate_series(1, 200000);
+           SELECT opdb.add_quality_rule('t', 'completeness', 'not_null', ARRAY[c]) FROM unnest('{a,b}'::text[]) c"#,
     );
     let run = text(&mut client, "SELECT run_id FROM opdb.quality_score('t')");
-    (client, run)
-}
-
-const ASIDE: &str =
-    "SELECT quarantine_run_id, quarantine_rules, id, name, v, g FROM t_quarantine ORDER BY id";
-
-#[test]
-fn rows_are_copied_aside_and_only_deleted_if_asked() {
-    let (mut client, run) = planted();
-    let moved = rows(&mut client, &format!("SELECT * FROM opdb.quarantine_failures({run}, 1)"));
-    assert_eq!(moved, [["public.t_quarantine", "2", "0", "0"]]);
-    assert_eq!(
-        rows(&mut client, ASIDE),
-        [
-            [run.as_str(), "{\"not negative\"}", "2", "b", "-1", "4"],
-            [run.as_str(), "{\"not negative\"}", "3", "c", "-2", "6"]
-        ]
-    );
-    assert_eq!(text(&mut client, "SELECT count(*) FROM t"), "5");
-
-    let moved =
-        rows(&mut client, &format!(r#"SELECT * FROM opdb.quarantine_failures({run}, "delete" => true)"#));
-    assert_eq!(moved, [["public.t_quarantine", "3", "3", "0"]]);
-    assert_eq!(rows(&mut client, "SELECT id FROM t ORDER BY id").concat(), ["1", "4"]);
-    // Nothing that was set aside before is replaced.
-    assert_eq!(
-        rows(&mut client, "SELECT id FROM t_quarantine ORDER BY id").concat(),
-        ["2", "2", "3", "3", "5"]
-    );
-    // What was deleted is not there a second time.
-    let moved =
-        rows(&mut client, &format!(r#"SELECT * FROM opdb.quarantine_failures({run}, "delete" => true)"#));
-    assert_eq!(moved, [["public.t_quarantine", "0", "0", "3"]]);
+    let in_use = "SELECT sum(total_bytes) FROM pg_backend_memory_contexts";
+    let before: i64 = text(&mut client, in_use).parse().unwrap();
+    execute(&mut client, "BEGIN");
+    execute(&mut client, &format!("DECLARE c CURSOR FOR SELECT * FROM opdb.quality_failures({run})"));
+    execute(&mut client, "MOVE FORWARD 399999 IN c");
+    let taken = text(&mut client, in_use).parse::<i64>().unwrap() - before;
+    assert!(taken < 16_000_000, "{taken} bytes");
+    assert_eq!(rows(&mut client, "FETCH 2 FROM c").len(), 1);
+    execute(&mut client, "COMMIT");
+    let keys = format!("SELECT count(*), count(DISTINCT key) FROM opdb.quality_failures({run})");
+    assert_eq!(rows(&mut client, &keys), [["400000", "200000"]]);
 }
 
 #[test]
-fn a_row_that_was_put_right_is_left_alone() {
-    let (mut client, run) = planted();
-    execute(
-        &mut client,
-        "UPDATE t SET v = 3 WHERE id = 2; DELETE FROM t WHERE id = 4; ALTER TABLE t ADD more int",
-    );
-    let moved =
-        rows(&mut client, &format!(r#"SELECT * FROM opdb.quarantine_failures({run}, "delete" => true)"#));
-    // Of 4 and 5, which had the same name, one is left.
-    assert_eq!(moved, [["public.t_quarantine", "1", "1", "2"]]);
-    assert_eq!(rows(&mut client, "SELECT id FROM t ORDER BY id").concat(), ["1", "2", "5"]);
-}
-
-#[test]
-fn a_row_that_raises_an_error_is_set_aside_too() {
+fn rows_of_a_view_that_are_the_same_all_fail() {
     let mut client = on_test(&database(&servers().test));
     execute(
         &mut client,
-        r#"CREATE TABLE t (id int PRIMARY KEY, d int); INSERT INTO t VALUES (1, 1), (2, 0), (3, 5);
-           SELECT opdb.add_quality_rule('t', 'accuracy', 'expression', '{}', '{"expression": "5 / d > 2"}')"#,
-    );
-    let run = text(&mut client, "SELECT run_id FROM opdb.quality_score('t')");
-    let moved = rows(&mut client, &format!(r#"SELECT * FROM opdb.quarantine_failures({run}, 1, true)"#));
-    assert_eq!(moved, [["public.t_quarantine", "2", "2", "0"]]);
-    assert_eq!(rows(&mut client, "SELECT id FROM t").concat(), ["1"]);
-}
-
-#[test]
-fn a_failure_to_delete_leaves_no_copy() {
-    let (mut client, run) = planted();
-    execute(&mut client, "CREATE TABLE child (id int REFERENCES t); INSERT INTO child VALUES (2)");
-    let quarantine = format!(r#"SELECT * FROM opdb.quarantine_failures({run}, 1, true)"#);
-    assert_eq!(refused(&mut client, &quarantine).sqlstate, "23503");
-    assert_eq!(text(&mut client, "SELECT count(*) FROM t"), "5");
-    assert_eq!(text(&mut client, "SELECT to_regclass('t_quarantine') IS NULL"), "t");
-}
-
-#[test]
-fn rows_of_partitions_without_a_key_are_found_again() {
-    let mut client = on_test(&database(&servers().test));
-    execute(
-        &mut client,
-        r#"CREATE SCHEMA "Odd"; CREATE TABLE "Odd".p (k int, v int) PARTITION BY LIST (k);
-           CREATE TABLE "Odd"."P 1" PARTITION OF "Odd".p FOR VALUES IN (1);
-           CREATE TABLE "Odd"."P 2" PARTITION OF "Odd".p FOR VALUES IN (2);
-           INSERT INTO "Odd".p VALUES (1, 1), (1, -1), (2, 2), (2, -2);
-           SELECT opdb.add_quality_rule('"Odd".p', 'accuracy', 'range', '{v}', '{"min": 0}')"#,
-    );
-    let run = text(&mut client, r#"SELECT run_id FROM opdb.quality_score('"Odd".p')"#);
-    let moved = rows(&mut client, &format!("SELECT * FROM opdb.quarantine_failures({run}, 1, true)"));
-    assert_eq!(moved, [["\"Odd\".p_quarantine", "2", "2", "0"]]);
-    assert_eq!(rows(&mut client, r#"SELECT v FROM "Odd".p ORDER BY v"#).concat(), ["1", "2"]);
-}
-
-#[test]
-fn only_the_owner_sets_rows_aside_and_only_of_tables() {
-    let (mut client, run) = planted();
-    let name = text(&mut client, "SELECT current_database()");
-    let operator = role(&servers().test, &["opdb_operator"]);
-    execute(&mut client, &format!("GRANT ALL ON t TO {operator}"));
-    let mut session = servers().test.connect(&name, &operator, &operator).unwrap();
-    let refusal = refused(&mut session, &format!("SELECT opdb.quarantine_failures({run})"));
-    assert_eq!(refusal.sqlstate, "42501");
-    execute(
-        &mut client,
-        r#"CREATE VIEW w AS SELECT * FROM t;
-           SELECT opdb.add_quality_rule('w', 'accuracy', 'range', '{v}', '{"min": 0}')"#,
+        r#"CREATE VIEW w AS SELECT 1 AS k, -1 AS v FROM generate_series(1, 12000) UNION ALL SELECT 2, -2 UNION ALL SELECT 3, 3;
+           SELECT opdb.add_quality_rule('w', 'accuracy', 'range', '{v}', '{"min": 0}', name => 'n');
+           SELECT opdb.add_quality_rule('w', 'consistency', 'unique', '{v}', name => 'u')"#,
     );
     let run = text(&mut client, "SELECT run_id FROM opdb.quality_score('w')");
-    assert_eq!(refused(&mut client, &format!("SELECT opdb.quarantine_failures({run})")).sqlstate, "0A000");
-    assert_eq!(refused(&mut client, "SELECT opdb.quarantine_failures(4711)").sqlstate, "42704");
+    let keys = format!(
+        "SELECT rule, key ->> 'k', count(*) FROM opdb.quality_failures({run}) GROUP BY 1, 2 ORDER BY 1, 2"
+    );
     assert_eq!(
-        refused(&mut client, &format!("SELECT opdb.quarantine_failures({run}, 4711)")).sqlstate,
-        "42704"
+        rows(&mut client, &keys),
+        [["range", "1", "12000"], ["range", "2", "1"], ["unique", "1", "11999"]]
     );
-}
-
-#[test]
-fn rows_only_go_to_a_table_of_the_same_owner_that_keeps_them() {
-    let (mut client, run) = planted();
-    let somebody = role(&servers().test, &[]);
-    let quarantine = format!("SELECT * FROM opdb.quarantine_failures({run}, 1, true)");
-    let columns =
-        "quarantine_run_id bigint, quarantine_key jsonb, quarantine_rules text[], quarantined_at timestamptz,
-                   id int, name text, v int, g int";
-    for planted in [
-        format!("CREATE TABLE t_quarantine ({columns}); ALTER TABLE t_quarantine OWNER TO {somebody}"),
-        format!(
-            "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-             CREATE TABLE t_quarantine ({columns});
-             CREATE TRIGGER s BEFORE INSERT ON t_quarantine FOR EACH ROW EXECUTE FUNCTION swallow()"
-        ),
-        format!("CREATE TABLE kept ({columns}); CREATE VIEW t_quarantine AS SELECT * FROM kept"),
-    ] {
-        execute(&mut client, "BEGIN");
-        execute(&mut client, &planted);
-        assert_eq!(refused(&mut client, &quarantine).sqlstate, "42501", "{planted}");
-        execute(&mut client, "ROLLBACK");
-    }
-    assert_eq!(text(&mut client, "SELECT count(*) FROM t"), "5");
-}
-
-#[test]
-fn a_copy_that_a_rule_does_not_look_at_any_more_is_left_alone() {
-    let mut client = on_test(&database(&servers().test));
-    execute(
-        &mut client,
-        r#"CREATE TABLE t (id int PRIMARY KEY, k int, active boolean); INSERT INTO t VALUES (1, 7, true), (2, 7, true);
-           SELECT opdb.add_quality_rule('t', 'consistency', 'unique', '{k}', '{"where": "active"}')"#,
-    );
-    let run = text(&mut client, "SELECT run_id FROM opdb.quality_score('t')");
-    execute(&mut client, "UPDATE t SET active = false WHERE id = 2");
-    let moved =
-        rows(&mut client, &format!("SELECT deleted, skipped FROM opdb.quarantine_failures({run}, 1, true)"));
-    assert_eq!(moved, [["0", "1"]]);
+    let together = format!("SELECT rules, rows FROM opdb.quality_failures_together({run})");
+    assert_eq!(rows(&mut client, &together), [["{n}", "12001"], ["{u}", "11999"]]);
 }
 
 /// What a query on it would show to one caller is not what its owner sees.

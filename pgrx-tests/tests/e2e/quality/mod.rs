@@ -1,9 +1,11 @@
 //! Scores, and the rows behind them.
 
+mod altered;
 mod failures;
 mod gate;
 mod oracle;
 mod partitions;
+mod quarantine;
 mod raising;
 mod whole;
 
@@ -70,6 +72,75 @@ fn an_empty_table_does_not_pass() {
     let run = rows(&mut client, "SELECT rows, score, passed, reason FROM opdb.quality_score('t')").remove(0);
     assert_eq!(run[..3], ["0", "NULL", "f"]);
     assert!(run[3].contains("empty"), "{run:?}");
+}
+
+#[test]
+fn a_table_of_which_nothing_is_known_does_not_pass() {
+    let mut client = on_test(&database(&servers().test));
+    execute(&mut client, "CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
+    let options = r#"{"implied": false, "min_coverage": 0, "threshold": 0, "min_completeness": 0}"#;
+    let run = format!("SELECT score, passed, reason FROM opdb.quality_score('t', '{options}')");
+    let run = rows(&mut client, &run).remove(0);
+    assert_eq!(run[..2], ["NULL", "f"]);
+    assert!(run[2].contains("no rule could be evaluated"), "{run:?}");
+}
+
+/// To SQL a composite value of NULLs "is NULL", and one with a NULL among others is neither.
+#[test]
+fn a_composite_value_is_there_whatever_its_fields_are() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        r#"CREATE TYPE pair AS (a int, b int); CREATE TABLE t (id int PRIMARY KEY, p pair, q pair);
+           INSERT INTO t VALUES (1, (1, 2), (1, 2)), (2, (1, NULL), (1, 2)), (3, (NULL, NULL), NULL), (4, NULL, (2, 2));
+           CREATE TABLE parent (p pair PRIMARY KEY); INSERT INTO parent VALUES ((1, 2)), ((1, NULL));
+           SELECT opdb.add_quality_rule('t', d, r, c::text[], a::jsonb) FROM (VALUES
+               (1, 'completeness', 'not_null', '{p}', '{}'), (2, 'integrity', 'unique', '{p}', '{}'),
+               (3, 'consistency', 'unique', '{q}', '{}'),
+               (4, 'integrity', 'foreign_key', '{p}', '{"table": "public.parent", "columns": ["p"]}'))
+               v (place, d, r, c, a) ORDER BY place"#,
+    );
+    let run = text(&mut client, r#"SELECT run_id FROM opdb.quality_score('t', '{"implied": false}')"#);
+    let counts =
+        format!("SELECT passed || '/' || evaluated FROM opdb.quality_report({run}) ORDER BY rule_id");
+    assert_eq!(rows(&mut client, &counts).concat(), ["3/4", "3/4", "2/3", "2/3"]);
+}
+
+#[test]
+fn a_foreign_key_compares_as_the_referenced_column_does() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        r#"CREATE TABLE parent (k text COLLATE "C" PRIMARY KEY); INSERT INTO parent VALUES ('a');
+           CREATE TABLE t (id int PRIMARY KEY, k text COLLATE "POSIX"); INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, NULL);
+           SELECT opdb.add_quality_rule('t', 'integrity', 'foreign_key', '{k}', '{"table": "public.parent", "columns": ["k"]}')"#,
+    );
+    let run = text(&mut client, "SELECT run_id FROM opdb.quality_score('t')");
+    let counts =
+        format!("SELECT passed || '/' || evaluated FROM opdb.quality_report({run}) WHERE rule_id = 1");
+    assert_eq!(text(&mut client, &counts), "1/2");
+}
+
+#[test]
+fn numbers_within_bounds_are_finite_and_others_are_told() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        r#"CREATE TABLE t (id int PRIMARY KEY, n float8, m float8, o numeric);
+           INSERT INTO t VALUES (1, 1, 1, 1), (2, 'NaN', 'NaN', 'NaN'), (3, 'Infinity', 'Infinity', 5), (4, 200, 200, 200);
+           SELECT opdb.add_quality_rule('t', 'accuracy', 'range', '{n}', '{"min": 0, "max": 100}');
+           SELECT opdb.add_quality_rule('t', 'accuracy', 'range', '{m}', '{"min": 0, "max": "Infinity"}');
+           SELECT opdb.add_quality_rule('t', 'accuracy', 'range', '{o}', '{"min": 0, "max": 100, "where": "id < 3"}')"#,
+    );
+    let run = text(&mut client, "SELECT run_id FROM opdb.quality_score('t')");
+    let counts = format!(
+        "SELECT rule || ' ' || columns[1] || ' ' || passed || '/' || evaluated FROM opdb.quality_report({run})
+         WHERE rule IN ('range', 'finite') ORDER BY 1"
+    );
+    assert_eq!(
+        rows(&mut client, &counts).concat(),
+        ["finite m 2/4", "finite n 2/4", "finite o 3/4", "range m 3/4", "range n 1/4", "range o 1/2"]
+    );
 }
 
 #[test]

@@ -203,3 +203,35 @@ fn a_partition_that_is_being_detached_is_not_the_tables_any_more() {
     assert_eq!(text(&mut client, "SELECT rows FROM opdb.quality_score('t')"), "200");
     execute(&mut reader, "COMMIT");
 }
+
+/// What a partition key tells apart can be the same to the column.
+#[test]
+fn copies_in_two_partitions_are_found_whatever_the_partition_key_compares_by() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        r#"CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+           CREATE TABLE t (id int, k text COLLATE blind) PARTITION BY LIST (k COLLATE "C");
+           CREATE TABLE t1 PARTITION OF t FOR VALUES IN ('a'); CREATE TABLE t2 PARTITION OF t FOR VALUES IN ('A');
+           INSERT INTO t VALUES (1, 'a'), (2, 'A');
+           SELECT opdb.add_quality_rule('t', 'consistency', 'unique', '{k}')"#,
+    );
+    let run = text(&mut client, "SELECT run_id FROM opdb.quality_score('t')");
+    let counts =
+        format!("SELECT passed || '/' || evaluated FROM opdb.quality_report({run}) WHERE rule_id = 1");
+    assert_eq!(text(&mut client, &counts), "1/2");
+}
+
+#[test]
+fn temporary_children_of_other_sessions_are_left_out() {
+    let name = database(&servers().test);
+    let mut client = on_test(&name);
+    execute(
+        &mut client,
+        "CREATE TABLE t (id int, v int); CREATE TABLE c () INHERITS (t); INSERT INTO c VALUES (1, 1)",
+    );
+    let mut other = on_test(&name);
+    execute(&mut other, "CREATE TEMP TABLE own () INHERITS (t); INSERT INTO own VALUES (2, 2)");
+    let score = r#"SELECT rows FROM opdb.quality_score('t', '{"required": ["v"]}')"#;
+    assert_eq!((text(&mut client, score), text(&mut other, score)), ("1".into(), "2".into()));
+}

@@ -156,3 +156,21 @@ fn rules_about_groups_times_and_other_tables_that_raise_do_not_end_the_run() {
         ["foreign_key partial 1/3", "unique broken 0/0", "freshness broken 0/0", "distribution broken 0/0"]
     );
 }
+
+#[test]
+fn rules_that_share_a_grouping_are_broken_together() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        r#"CREATE TABLE b (id int PRIMARY KEY, d int); INSERT INTO b VALUES (1, 1), (2, 0), (3, 1);
+           CREATE VIEW t AS SELECT * FROM b;
+           SELECT opdb.add_quality_rule('t', 'accuracy', 'unique', '{d}', '{"where": "1 / d = 1"}'),
+                  opdb.add_quality_rule('t', 'consistency', 'unique', '{d}', '{"where": "1 / d = 1"}'),
+                  opdb.add_quality_rule('t', 'consistency', 'unique', '{d}')"#,
+    );
+    let run = text(&mut client, r#"SELECT run_id FROM opdb.quality_score('t', '{"implied": false}')"#);
+    let found = format!(
+        "SELECT status || ' ' || passed || '/' || evaluated FROM opdb.quality_report({run}) ORDER BY rule_id"
+    );
+    assert_eq!(rows(&mut client, &found).concat(), ["broken 0/0", "broken 0/0", "partial 2/3"]);
+}

@@ -1,0 +1,80 @@
+//! Tables that somebody alters while they are scored.
+
+use crate::fixture::{database, execute, on_test, refused, rows, servers, text};
+
+const WAITS: &str = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+
+/// What a run finds that waits for a transaction which does `change`.
+fn scored_after(database: &str, change: &str) -> Vec<String> {
+    let mut other = on_test(database);
+    execute(&mut other, &format!("BEGIN; {change}"));
+    std::thread::scope(|scope| {
+        let score = "SELECT run_id, rows FROM opdb.quality_score('t')";
+        let waiting = scope.spawn(|| rows(&mut on_test(database), score).remove(0));
+        let mut watcher = on_test(database);
+        while text(&mut watcher, WAITS) == "0" && !waiting.is_finished() {
+            std::thread::yield_now();
+        }
+        execute(&mut other, "COMMIT");
+        waiting.join().unwrap()
+    })
+}
+
+/// Of a table that was rewritten, an older snapshot shows no row.
+#[test]
+fn all_rows_are_scored_of_what_is_rewritten_meanwhile() {
+    let name = database(&servers().test);
+    let mut client = on_test(&name);
+    execute(
+        &mut client,
+        r#"CREATE TABLE t (id int, k int, v int) PARTITION BY LIST (k);
+           CREATE TABLE t1 PARTITION OF t FOR VALUES IN (1); CREATE TABLE t2 PARTITION OF t FOR VALUES IN (2);
+           INSERT INTO t SELECT i, 1 + i % 2, -i FROM generate_series(1, 100) i;
+           SELECT opdb.add_quality_rule('t', 'accuracy', 'range', '{v}', '{"min": -50}')"#,
+    );
+    for change in [
+        "ALTER TABLE t ALTER id TYPE bigint",
+        "TRUNCATE t2; INSERT INTO t2 SELECT i, 2, -60 FROM generate_series(1, 50) i",
+    ] {
+        let run = scored_after(&name, change);
+        assert_eq!(run[1], "100", "{change}");
+        let digest = format!("SELECT digest IS NOT NULL FROM opdb.quality_run WHERE run_id = {}", run[0]);
+        assert_eq!(text(&mut client, &digest), "t");
+    }
+}
+
+/// A constraint that is added meanwhile is true of the rows as they are then, not as they were.
+#[test]
+fn a_new_constraint_proves_nothing_of_older_rows() {
+    let name = database(&servers().test);
+    let mut client = on_test(&name);
+    execute(
+        &mut client,
+        r#"CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, -1), (2, 2);
+           SELECT opdb.add_quality_rule('t', 'accuracy', 'range', '{v}', '{"min": 0}')"#,
+    );
+    let run = scored_after(&name, "DELETE FROM t WHERE v < 0; ALTER TABLE t ADD CHECK (v >= 0)");
+    let report = format!(
+        "SELECT evidence, passed || '/' || evaluated FROM opdb.quality_report({}) WHERE rule_id = 1",
+        run[0]
+    );
+    assert_eq!(
+        (run[1].as_str(), rows(&mut client, &report)),
+        ("1", vec![vec!["constraint".into(), "1/1".into()]])
+    );
+}
+
+#[test]
+fn a_transaction_that_keeps_its_snapshot_is_told() {
+    let name = database(&servers().test);
+    let mut client = on_test(&name);
+    execute(&mut client, "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1)");
+    execute(&mut client, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class");
+    execute(&mut on_test(&name), "ALTER TABLE t ALTER v TYPE bigint");
+    let refusal = refused(&mut client, "SELECT opdb.quality_score('t')");
+    assert_eq!(refusal.sqlstate, "40001");
+    assert!(refusal.message.contains("public.t was altered"), "{refusal:?}");
+    execute(&mut client, "ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ");
+    assert_eq!(text(&mut client, "SELECT rows FROM opdb.quality_score('t')"), "1");
+}
