@@ -6,6 +6,8 @@ use crate::bench::report::milliseconds;
 use crate::bench::usage::{Cost, ratio};
 
 const MAX_MEGABYTES: f64 = 200.0;
+/// What failed in the last run.
+const KEYS: &str = "SELECT count(*) FROM opdb.quality_failures((SELECT max(run_id) FROM opdb.quality_run))";
 /// A rule that every row fails.
 const HOPELESS: &str =
     "SELECT opdb.add_quality_rule('orders', 'accuracy', 'expression', '{}', '{\"expression\": \"id < 0\"}')";
@@ -25,6 +27,7 @@ pub fn run(bench: &mut Bench, small: &Database, sizes: &Sizes) -> anyhow::Result
     bench.session(&database)?.batch_execute(HOPELESS)?;
     bench.touch(&database)?;
     let hopeless = Growth::of(bench.session(&database)?, SCORE)?;
+    let keys = Growth::of(bench.session(&database)?, KEYS)?;
 
     println!("\n== growth: ms of CPU, and MB by which the backend grows, shared buffers not counted ==");
     println!("{:<44} {:>12} {:>12} {:>12}", "rows", "opdb", "by hand", "memory");
@@ -33,7 +36,9 @@ pub fn run(bench: &mut Bench, small: &Database, sizes: &Sizes) -> anyhow::Result
         println!("{:<44} {opdb:>12.0} {by_hand:>12.0} {:>12.0}", it.rows, it.memory.megabytes());
     }
     let name = format!("{}, each of which fails one rule", sizes.large_rows);
-    println!("{name:<44} {:>12} {:>12} {:>12.0}", "-", "-", hopeless.megabytes());
+    for (name, memory) in [(name.as_str(), &hopeless), ("the keys of those, returned", &keys)] {
+        println!("{name:<44} {:>12} {:>12} {:>12.0}", "-", "-", memory.megabytes());
+    }
 
     let larger = f64::from(large.rows) / f64::from(small.rows);
     let [opdb, by_hand] =
@@ -42,7 +47,11 @@ pub fn run(bench: &mut Bench, small: &Database, sizes: &Sizes) -> anyhow::Result
         opdb <= 1.25 * larger,
         &format!("linear: {opdb:.1}x the CPU time for {larger:.1}x the rows (by hand {by_hand:.1}x)"),
     );
-    for (what, memory) in [("", &large.memory), (" of which every one fails a rule", &hopeless)] {
+    for (what, memory) in [
+        ("", &large.memory),
+        (" of which every one fails a rule", &hopeless),
+        (" that fail, to return their keys", &keys),
+    ] {
         let (rows, grown) = (large.rows, memory.megabytes());
         bench.promises.add(
             grown < MAX_MEGABYTES,

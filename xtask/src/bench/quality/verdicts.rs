@@ -15,6 +15,7 @@ pub type Counts = BTreeMap<String, i64>;
 pub fn check(bench: &Bench, database: &Database, peers: &BTreeMap<Peer, Findings>) -> anyhow::Result<()> {
     let mut client = bench.session(database)?;
     let opdb = latest(&mut client, &bench.rules)?;
+    check_keys(&mut client, &opdb)?;
     let by_hand = counts(&mut client, "orders")?;
     println!("\n== values that fail, and whether too many do ==");
     println!(
@@ -48,6 +49,21 @@ pub fn check(bench: &Bench, database: &Database, peers: &BTreeMap<Peer, Findings
     }
     reasons.iter().enumerate().for_each(|(place, reason)| println!("({}) {reason}", place + 1));
     anyhow::ensure!(doubts.is_empty(), "differences that nothing explains:\n{}", doubts.join("\n"));
+    Ok(())
+}
+
+/// Fails unless the key of every row that failed in the last run is there.
+fn check_keys(client: &mut Client, found: &Findings) -> anyhow::Result<()> {
+    let sql = "WITH last AS (SELECT max(run_id) AS run FROM opdb.quality_run)
+               SELECT q.name, count(DISTINCT f.key)
+               FROM last CROSS JOIN LATERAL opdb.quality_failures(last.run) f JOIN opdb.quality_rule q USING (rule_id)
+               GROUP BY q.name";
+    let kept = client.query(sql, &[])?;
+    let kept: BTreeMap<String, i64> = kept.iter().map(|row| (row.get(0), row.get(1))).collect();
+    for (name, Finding { failed, .. }) in found {
+        let keys = kept.get(name).copied().unwrap_or(0);
+        anyhow::ensure!(keys == *failed, "{name}: {failed} rows fail, and {keys} keys are kept");
+    }
     Ok(())
 }
 
