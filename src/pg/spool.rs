@@ -220,6 +220,16 @@ struct Before {
     is_stored: bool,
 }
 
+#[allow(unsafe_code)]
+impl Drop for Before {
+    fn drop(&mut self) {
+        if !self.slot.is_null() {
+            // SAFETY: made by `receive_repeated`; the query is over.
+            unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.slot) };
+        }
+    }
+}
+
 impl Receiver {
     #[allow(unsafe_code)]
     fn new(store: *mut pg_sys::Tuplestorestate, only_repeated: bool) -> Self {

@@ -200,23 +200,18 @@ impl<'a> Members<'a> {
             return Ok(true);
         }
         let separates = spi::read_value::<bool>(
-            "WITH RECURSIVE tree AS (
-                 SELECT $1::oid AS oid
-                 UNION
-                 SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid
-                 WHERE NOT i.inhdetachpending)
-             SELECT pg_catalog.bool_and(p.partattrs IS NOT NULL AND NOT EXISTS (
+            "SELECT pg_catalog.bool_and(NOT EXISTS (
                  SELECT FROM ROWS FROM (pg_catalog.unnest(p.partattrs::int2[]), pg_catalog.unnest(p.partcollation::oid[]),
                                         pg_catalog.unnest(p.partclass::oid[])) k (attnum, coll, class)
                  JOIN pg_catalog.pg_opclass o ON o.oid = k.class
-                 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum AND k.attnum > 0
+                 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = t.relid AND a.attnum = k.attnum AND k.attnum > 0
                  -- What the column takes for equal another collation or class may put into two partitions.
                  WHERE a.attname IS NULL OR a.attname <> ALL ($2) OR k.coll <> a.attcollation OR NOT o.opcdefault))
-             FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid AND (c.relkind = 'p' OR c.oid = $1)
-             LEFT JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = c.oid",
+             FROM pg_catalog.pg_partition_tree($1) t JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = t.relid",
             &[self.table.relation.into(), grouping.columns.clone().into()],
         )?;
-        // Of a key a NULL counts too, which is in the default partition or one for NULL: in one relation as well.
+        // NULL for what has children, but no partitions. Of a key a NULL counts too, which is in the default partition or
+        // one for NULL: in one relation as well.
         Ok(separates == Some(true))
     }
 
