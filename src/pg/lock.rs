@@ -33,6 +33,24 @@ fn take(relation: Regclass, mode: u32) {
     unsafe { pg_sys::LockRelationOid(relation.0, mode as pg_sys::LOCKMODE) };
 }
 
+/// Whether one of the relations that this transaction has locked was rewritten (by TRUNCATE, too) after the snapshot that
+/// is read on, or made after it: of such a relation it shows no rows that were there. With the lock that cannot come any
+/// more.
+pub fn was_one_rewritten() -> Result<bool> {
+    let storage = || {
+        spi::read_value::<String>(
+            "SELECT pg_catalog.count(*) || ' ' || pg_catalog.sum(pg_catalog.hashint8extended(c.relfilenode::bigint, c.oid::bigint))
+             FROM (SELECT DISTINCT l.relation FROM pg_catalog.pg_locks l
+                   WHERE l.locktype = 'relation' AND l.pid = pg_catalog.pg_backend_pid()
+                     AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
+                                       WHERE d.datname = pg_catalog.current_database())) l
+             JOIN pg_catalog.pg_class c ON c.oid = l.relation",
+            &[],
+        )
+    };
+    Ok(storage()? != spi::on_latest_snapshot(storage)?)
+}
+
 /// How a table is locked; each excludes others of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {

@@ -60,11 +60,12 @@ impl Spool {
         unsafe { pg_sys::tuplestore_tuple_count(self.store) }
     }
 
-    /// Hands the rows on in their order, at most `rows` at a time, each time as a spool of their own.
-    pub fn in_parts(&self, rows: i64, mut each: impl FnMut(&Self) -> Result<()>) -> Result<()> {
+    /// Hands the rows on in their order, each time at most so many `rows` as a spool of their own, or fewer if they are of
+    /// more than so many `bytes`.
+    pub fn in_parts(&self, rows: i64, bytes: usize, mut each: impl FnMut(&Self) -> Result<()>) -> Result<()> {
         let mut reader = Reader::new(self);
         loop {
-            let part = reader.take(rows);
+            let part = reader.take(rows, bytes);
             if part.count() == 0 {
                 return Ok(());
             }
@@ -175,18 +176,24 @@ impl<'a> Reader<'a> {
         Self { spool, slot }
     }
 
-    /// The next rows, at most as many as asked for.
-    fn take(&mut self, rows: i64) -> Spool {
-        // SAFETY: as in `new`; a row is copied from one store to the other before the next is asked for.
+    /// The next rows, at most as many as asked for, but one if there is one.
+    fn take(&mut self, rows: i64, bytes: usize) -> Spool {
+        // SAFETY: as in `new`; a row is copied from one store to the other before the next is asked for. The slot is one for
+        // minimal tuples, and has one after a row was got.
         unsafe {
             let store = pg_sys::tuplestore_begin_heap(false, false, pg_sys::work_mem);
             let part = Spool { store, columns: self.spool.columns };
             pg_sys::tuplestore_select_read_pointer(self.spool.store, 0);
+            let mut taken = 0;
             for _ in 0..rows {
-                if !pg_sys::tuplestore_gettupleslot(self.spool.store, true, false, self.slot) {
+                if taken >= bytes
+                    || !pg_sys::tuplestore_gettupleslot(self.spool.store, true, false, self.slot)
+                {
                     break;
                 }
                 pg_sys::tuplestore_puttupleslot(store, self.slot);
+                let tuple = (*self.slot.cast::<pg_sys::MinimalTupleTableSlot>()).mintuple;
+                taken += (*tuple).t_len as usize;
             }
             part
         }
@@ -372,7 +379,7 @@ mod tests {
     fn rows_are_handed_on_in_parts_that_can_be_read_meanwhile() {
         let spool = Spool::fill("SELECT i FROM pg_catalog.generate_series(1, 25000) i").unwrap();
         let mut parts = Vec::new();
-        let found = spool.in_parts(10_000, |part| {
+        let found = spool.in_parts(10_000, usize::MAX, |part| {
             let last = part.read("SELECT max(i) FROM spool", &[], |row| row.get::<i32>(1))?;
             // Reading all of them does not lose the place.
             let all = spool.read("SELECT count(*)::int FROM spool", &[], |row| row.get::<i32>(1))?;
@@ -385,6 +392,14 @@ mod tests {
             parts,
             [(10_000, Some(10_000), all), (10_000, Some(20_000), all), (5_000, Some(25_000), all)]
         );
+        let mut singly = 0;
+        spool
+            .in_parts(10_000, 1, |part| {
+                singly += part.count();
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(singly, 25_000);
         let odd = spool.select("SELECT i FROM spool WHERE i % 2 = 1").unwrap();
         assert_eq!(odd.count(), 12_500);
     }

@@ -61,6 +61,18 @@ pub enum QualityError {
         "rows of table {table} cannot be set aside: its column \"{column}\" has the name of one that the table for them has of its own"
     )]
     ReservedColumn { table: String, column: &'static str },
+    #[error(
+        "rows of table {table} cannot be set aside: its child {child} has the column \"{column}\", which it has not"
+    )]
+    ColumnsOfAChild { table: String, child: String, column: String },
+    #[error(
+        "column \"{column}\" of {quarantine} is of type {is}, or of another collation, where {wanted} is copied to it"
+    )]
+    OtherColumn { quarantine: String, column: String, is: String, wanted: String },
+    #[error(
+        "{kept} of the rows of table {table} that were copied could not be deleted: a trigger or a rule keeps them"
+    )]
+    NotDeleted { table: String, kept: usize },
     #[error("table {0} was altered after the snapshot on which this call reads its rows")]
     Altered(String),
     #[error("unknown option \"{0}\"")]
@@ -83,6 +95,7 @@ impl Report for QualityError {
             Self::Volatile(_) => PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION,
             Self::NameTaken { .. } => PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
             Self::ReservedColumn { .. } => PgSqlErrorCode::ERRCODE_DUPLICATE_COLUMN,
+            Self::OtherColumn { .. } => PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
             Self::Altered(_) => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
             Self::NotScorable { .. } | Self::NoSample(_) => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
             Self::NotOwner(_)
@@ -93,8 +106,10 @@ impl Report for QualityError {
             | Self::ForeignCondition(_)
             | Self::HiddenRows(_) => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             Self::UnknownRun(_) | Self::NotInRun { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
-            Self::Forgotten(_) => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            Self::ForcedRowSecurity(_) | Self::NoQuarantine(_) => {
+            Self::Forgotten(_) | Self::NotDeleted { .. } => {
+                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+            }
+            Self::ForcedRowSecurity(_) | Self::NoQuarantine(_) | Self::ColumnsOfAChild { .. } => {
                 PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED
             }
             _ => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -154,6 +169,13 @@ impl Report for QualityError {
                 format!("Rename it: ALTER TABLE … RENAME COLUMN {column} TO ….")
             }
             Self::Altered(_) => "Repeat the call, in a new transaction.".into(),
+            Self::ColumnsOfAChild { child, .. } => {
+                format!("Add the rules to {child}, score it, and set its rows aside.")
+            }
+            Self::OtherColumn { quarantine, .. } => {
+                format!("Rename {quarantine}, and it is made anew; or give its column that type.")
+            }
+            Self::NotDeleted { .. } => "Nothing was changed: set them aside without deleting them.".into(),
             Self::NoQuarantine(_) => "Only rows of tables can be found again.".into(),
             Self::OutOfRange(_) => {
                 "weight is greater than 0, threshold between 0 and 1, severity error or warn.".into()

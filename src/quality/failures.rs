@@ -48,7 +48,7 @@ pub fn answer(call: pg_sys::FunctionCallInfo, run_id: i64, rule_id: Option<i64>)
              FROM opdb.quality_run_scan s
              CROSS JOIN LATERAL pg_catalog.unnest(s.positions) WITH ORDINALITY p (position, place)
              JOIN opdb.quality_result r ON r.run_id = s.run_id AND r.position = p.position
-             WHERE s.run_id = {run_id} AND {rule}),
+             WHERE s.run_id = {run_id} AND r.status <> 'broken' AND {rule}),
          masks AS (
              SELECT DISTINCT scan_id, mask FROM opdb.quality_failing_row
              WHERE scan_id IN (SELECT scan_id FROM asked)),

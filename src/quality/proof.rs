@@ -1,7 +1,7 @@
 //! What need not be measured, because a validated constraint already guarantees it.
 
 use super::rule::{Check, Evidence, Rule};
-use super::table::Table;
+use super::table::{COMPARES_AS_COLUMNS, Table};
 use crate::pg::error::Result;
 use crate::pg::expression::{self, Volatility};
 use crate::pg::{spi, subtransaction};
@@ -103,19 +103,15 @@ impl Guarantees {
 
 fn keys(table: &Table) -> Result<Vec<Vec<String>>> {
     spi::read_now(
-        "SELECT ARRAY(SELECT a.attname::text
+        &format!(
+            "SELECT ARRAY(SELECT a.attname::text
                       FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
                       JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
                       WHERE k.place <= i.indnkeyatts)
          FROM pg_catalog.pg_index i
          WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate
-           AND i.indpred IS NULL AND i.indexprs IS NULL
-           -- What one collation tells apart can be the same for that of the column.
-           AND NOT EXISTS (
-               SELECT FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
-               JOIN pg_catalog.unnest(i.indcollation::oid[]) WITH ORDINALITY c (coll, place) USING (place)
-               JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-               WHERE c.coll <> a.attcollation)",
+           AND i.indpred IS NULL AND i.indexprs IS NULL AND {COMPARES_AS_COLUMNS}"
+        ),
         &[table.relation.into()],
         |row| spi::known::<Vec<String>>(&row, 1),
     )

@@ -11,7 +11,7 @@ use crate::pg::error::Result;
 use crate::pg::name::{Qualified, identifier};
 use crate::pg::spool::Spool;
 use crate::pg::{lock, name, own, session, spi, subtransaction};
-use pgrx::JsonB;
+use pgrx::{JsonB, pg_sys};
 
 /// Into how many parts rows are divided to find those that raise an error.
 const PARTS: i64 = 16;
@@ -58,6 +58,7 @@ pub fn run(run_id: i64, rule_id: Option<i64>, deletes: bool) -> Result<Quarantin
         if let Some(column) = OWN_COLUMNS.into_iter().find(|name| table.column(name).is_some()) {
             return Err(QualityError::ReservedColumn { table: table.name.sql(), column }.into());
         }
+        check_children(&table)?;
         let work = Move { table: &table, aside, rules, run_id, deletes };
         let keys = work.keys(rule_id)?;
         // Two of them would both make the table.
@@ -69,6 +70,24 @@ pub fn run(run_id: i64, rule_id: Option<i64>, deletes: bool) -> Result<Quarantin
         let skipped = keys.count() - copied;
         Ok(Quarantined { table: work.aside, copied, deleted, skipped })
     })
+}
+
+/// Errors: 0A000 if a child of the table has columns that the table has not: a copy would be without them.
+fn check_children(table: &Table) -> Result<()> {
+    let members: Vec<pg_sys::Oid> = table.members.iter().map(|member| member.relation.0).collect();
+    let known: Vec<String> = table.columns.iter().map(|column| column.name.clone()).collect();
+    let more = spi::read_one_now(
+        "SELECT a.attrelid::regclass::text, a.attname::text FROM pg_catalog.pg_attribute a
+         WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL ($2) LIMIT 1",
+        &[members.into(), known.into()],
+        |row| Ok((spi::known::<String>(&row, 1)?, spi::known::<String>(&row, 2)?)),
+    )?;
+    match more {
+        Some((child, column)) => {
+            Err(QualityError::ColumnsOfAChild { table: table.name.sql(), child, column }.into())
+        }
+        None => Ok(()),
+    }
 }
 
 /// What the run was asked for: columns may have been required by it alone.
@@ -130,25 +149,59 @@ impl Move<'_> {
             &[],
         )?;
         self.check_aside()?;
-        let missing = spi::read_now(
-            "SELECT pg_catalog.format('ADD COLUMN %I %s', a.attname,
-                                      pg_catalog.format_type(a.atttypid, a.atttypmod))
-                    || coalesce((SELECT pg_catalog.format(' COLLATE %I.%I', n.nspname, c.collname)
-                                 FROM pg_catalog.pg_collation c
-                                 JOIN pg_catalog.pg_namespace n ON n.oid = c.collnamespace
-                                 WHERE c.oid = a.attcollation AND a.attcollation <> y.typcollation), '')
-             FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
-             WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
-               AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute b
-                               WHERE b.attrelid = $2::regclass AND b.attname = a.attname AND NOT b.attisdropped)
-             ORDER BY a.attnum",
-            &[self.table.relation.into(), aside.as_str().into()],
-            |row| spi::known::<String>(&row, 1),
-        )?;
+        let missing = self.missing_columns()?;
         if !missing.is_empty() {
-            spi::write(&format!("ALTER TABLE {aside} {}", missing.join(", ")), &[])?;
+            let add: Vec<String> = missing.iter().map(|column| format!("ADD COLUMN {column}")).collect();
+            spi::write(&format!("ALTER TABLE {aside} {}", add.join(", ")), &[])?;
         }
         Ok(())
+    }
+
+    /// The columns that are copied: not what is computed when it is read.
+    fn columns(&self) -> impl Iterator<Item = &Column> {
+        self.table.columns.iter().filter(|column| !column.is_virtual)
+    }
+
+    /// For each of the columns what it takes to have it in the table for what is set aside, if it is not there.
+    ///
+    /// Errors: 42804 if it is there, and another value could become of one that is copied to it.
+    fn missing_columns(&self) -> Result<Vec<String>> {
+        let (names, types): (Vec<String>, Vec<String>) =
+            self.columns().map(|column| (column.name.clone(), column.base_type.clone())).unzip();
+        // Types are written as they are where the table was read.
+        let found = session::with_schemas(&[], || {
+            spi::read_now(
+                "SELECT pg_catalog.format('%I %s', a.attname, w.type)
+                        || coalesce((SELECT pg_catalog.format(' COLLATE %I.%I', n.nspname, c.collname)
+                                     FROM pg_catalog.pg_collation c
+                                     JOIN pg_catalog.pg_namespace n ON n.oid = c.collnamespace
+                                     WHERE c.oid = a.attcollation), ''),
+                        a.attname::text, w.type, pg_catalog.format_type(b.atttypid, b.atttypmod),
+                        a.attcollation = b.attcollation
+                 FROM ROWS FROM (pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::text[])) w (name, type)
+                 JOIN pg_catalog.pg_attribute a ON a.attrelid = $1 AND a.attname = w.name AND NOT a.attisdropped
+                 LEFT JOIN pg_catalog.pg_attribute b ON b.attrelid = $2::regclass AND b.attname = w.name
+                                                    AND NOT b.attisdropped
+                 ORDER BY a.attnum",
+                &[self.table.relation.into(), self.aside.sql().into(), names.into(), types.into()],
+                |row| {
+                    let texts = (spi::known::<String>(&row, 1)?, spi::known(&row, 2)?, spi::known::<String>(&row, 3)?);
+                    Ok((texts, row.get::<String>(4)?, row.get::<bool>(5)?))
+                },
+            )
+        })?;
+        let mut missing = Vec::new();
+        for ((definition, column, wanted), is, same_collation) in found {
+            match is {
+                None => missing.push(definition),
+                Some(is) if is == wanted && same_collation == Some(true) => {}
+                Some(is) => {
+                    let quarantine = self.aside.sql();
+                    return Err(QualityError::OtherColumn { quarantine, column, is, wanted }.into());
+                }
+            }
+        }
+        Ok(missing)
     }
 
     /// Errors: 42501 if what has the name of the table for what is set aside belongs to somebody else, or if more would
@@ -168,68 +221,130 @@ impl Move<'_> {
         }
     }
 
-    /// In one statement; or, if evaluating a rule raises an error, part by part, and in the end row by row: a row that
-    /// raises one failed because of that.
+    /// In one statement; or, if evaluating a rule raises an error, in parts: then all are copied before one is deleted, so
+    /// that a rule about equal rows says of each what it says of all of them.
     fn move_all(&self, keys: &Spool) -> Result<(i64, i64)> {
-        match subtransaction::run(|| self.move_rows(keys, &self.still_failing())) {
+        match subtransaction::run(|| self.move_rows(keys)) {
             Err(failure) if super::careful::is_of_a_value(&failure) => {}
             moved => return moved,
         }
-        if keys.count() == 1 {
-            return self.move_rows(keys, "true");
+        let mut places = Vec::new();
+        self.copy_parts(keys, &mut places)?;
+        let copied = places.len() as i64;
+        if self.deletes {
+            self.delete(places)?;
         }
-        let mut moved = (0, 0);
-        keys.in_parts((keys.count() + PARTS - 1) / PARTS, |part| {
-            let (copied, deleted) = self.move_all(part)?;
-            moved = (moved.0 + copied, moved.1 + deleted);
-            Ok(())
-        })?;
-        Ok(moved)
+        Ok((copied, if self.deletes { copied } else { 0 }))
     }
 
-    fn move_rows(&self, keys: &Spool, still_failing: &str) -> Result<(i64, i64)> {
-        let (aside, table) = (self.aside.sql(), self.table.name.sql());
-        let names: Vec<String> = self.table.columns.iter().map(|column| identifier(&column.name)).collect();
-        let of =
-            |alias: &str| names.iter().map(|name| format!("{alias}.{name}")).collect::<Vec<_>>().join(", ");
-        let values = (0..names.len()).map(|n| format!("c{n}")).collect::<Vec<_>>().join(", ");
-        let joins: Vec<String> =
-            self.rules.iter().enumerate().filter_map(|(n, rule)| rule.cells(self.table, n).join).collect();
-        let (lock, taken) = match self.deletes {
-            true => (
-                " FOR UPDATE OF t",
-                format!(
-                    "DELETE FROM {table} d USING found f WHERE d.tableoid = f.relation AND d.ctid = f.place
-                     RETURNING f.key, f.rules, {}",
-                    of("d")
-                ),
+    fn move_rows(&self, keys: &Spool) -> Result<(i64, i64)> {
+        let (table, values) = (self.table.name.sql(), self.values());
+        let of_row: Vec<String> =
+            self.columns().map(|column| format!("d.{}", identifier(&column.name))).collect();
+        let taken = match self.deletes {
+            true => format!(
+                "DELETE FROM {table} d USING found f WHERE d.tableoid = f.relation AND d.ctid = f.place
+                 RETURNING f.key, f.rules, {}",
+                of_row.join(", ")
             ),
-            false => ("", format!("SELECT key, rules, {values} FROM found")),
+            false => format!("SELECT key, rules, {values} FROM found"),
         };
         let sql = format!(
-            "WITH found (relation, place, key, rules, {values}) AS MATERIALIZED (
-                 SELECT t.tableoid, t.ctid, s.\"opdb key\", s.\"opdb rules\", {} FROM spool s {}{}
-                 WHERE {still_failing}{lock}),
-             taken (key, rules, {values}) AS ({taken}),
-             copied AS (
-                 INSERT INTO {aside} (quarantine_run_id, quarantine_key, quarantine_rules, {})
-                 SELECT {}, key, rules, {values} FROM taken
-                 RETURNING 1)
+            "WITH {}, taken (key, rules, {values}) AS ({taken}), {}
              SELECT (SELECT pg_catalog.count(*) FROM copied), (SELECT pg_catalog.count(*) FROM taken)",
-            of("t"),
-            self.joined(),
-            joins.concat(),
-            names.join(", "),
-            self.run_id,
+            self.found(&self.still_failing()),
+            self.copied("taken"),
         );
         let counts =
             keys.write(&sql, &[], |row| Ok((spi::known::<i64>(&row, 1)?, spi::known::<i64>(&row, 2)?)))?;
         let (copied, taken) = counts.first().copied().unwrap_or((0, 0));
         // Whatever keeps a row from being copied must keep it from being deleted.
         if copied != taken {
-            return Err(QualityError::UnfitQuarantine(aside).into());
+            return Err(QualityError::UnfitQuarantine(self.aside.sql()).into());
         }
         Ok((copied, if self.deletes { copied } else { 0 }))
+    }
+
+    /// Copies rows, which nobody changes then until they are deleted, and notes where they are. One that raises an error
+    /// failed because of that.
+    fn copy_parts(&self, keys: &Spool, places: &mut Vec<(pg_sys::Oid, String)>) -> Result<()> {
+        match subtransaction::run(|| self.copy_rows(keys, &self.still_failing())) {
+            Err(failure) if super::careful::is_of_a_value(&failure) => {}
+            copied => return copied.map(|copied| places.extend(copied)),
+        }
+        if keys.count() == 1 {
+            return self.copy_rows(keys, "true").map(|copied| places.extend(copied));
+        }
+        let part = (keys.count() + PARTS - 1) / PARTS;
+        keys.in_parts(part, usize::MAX, |part| self.copy_parts(part, places))
+    }
+
+    fn copy_rows(&self, keys: &Spool, condition: &str) -> Result<Vec<(pg_sys::Oid, String)>> {
+        let sql = format!(
+            "WITH {}, {} SELECT relation, place::text, (SELECT pg_catalog.count(*) FROM copied) FROM found",
+            self.found(condition),
+            self.copied("found"),
+        );
+        let rows = keys.write(&sql, &[], |row| {
+            Ok(((spi::known(&row, 1)?, spi::known(&row, 2)?), spi::known::<i64>(&row, 3)?))
+        })?;
+        if rows.first().is_some_and(|(_, copied)| *copied != rows.len() as i64) {
+            return Err(QualityError::UnfitQuarantine(self.aside.sql()).into());
+        }
+        Ok(rows.into_iter().map(|(place, _)| place).collect())
+    }
+
+    fn delete(&self, places: Vec<(pg_sys::Oid, String)>) -> Result<()> {
+        let table = self.table.name.sql();
+        let copied = places.len();
+        let (relations, places): (Vec<_>, Vec<_>) = places.into_iter().unzip();
+        let deleted = spi::write(
+            &format!(
+                "DELETE FROM {table} d
+                 USING ROWS FROM (pg_catalog.unnest($1::oid[]), pg_catalog.unnest($2::text[]::tid[])) p (relation, place)
+                 WHERE d.tableoid = p.relation AND d.ctid = p.place"
+            ),
+            &[relations.into(), places.into()],
+        )?;
+        if deleted != copied {
+            return Err(QualityError::NotDeleted { table, kept: copied - deleted }.into());
+        }
+        Ok(())
+    }
+
+    /// The rows that the keys stand for and of which a condition is true, with names that no column has.
+    fn found(&self, condition: &str) -> String {
+        let values: Vec<String> = self.columns().map(|column| column.sql()).collect();
+        let joins: Vec<String> =
+            self.rules.iter().enumerate().filter_map(|(n, rule)| rule.cells(self.table, n).join).collect();
+        format!(
+            "found (relation, place, key, rules, {}) AS MATERIALIZED (
+                 SELECT t.tableoid, t.ctid, s.\"opdb key\", s.\"opdb rules\", {} FROM spool s {}{}
+                 WHERE {condition}{})",
+            self.values(),
+            values.join(", "),
+            self.joined(),
+            joins.concat(),
+            if self.deletes { " FOR UPDATE OF t" } else { "" }
+        )
+    }
+
+    fn copied(&self, from: &str) -> String {
+        let names: Vec<String> = self.columns().map(|column| identifier(&column.name)).collect();
+        format!(
+            "copied AS (
+                 INSERT INTO {} (quarantine_run_id, quarantine_key, quarantine_rules, {})
+                 SELECT {}, key, rules, {} FROM {from} RETURNING 1)",
+            self.aside.sql(),
+            names.join(", "),
+            self.run_id,
+            self.values(),
+        )
+    }
+
+    /// What the columns are called in between.
+    fn values(&self) -> String {
+        (0..self.columns().count()).map(|n| format!("c{n}")).collect::<Vec<_>>().join(", ")
     }
 
     /// The row that a key stands for.
@@ -251,13 +366,13 @@ impl Move<'_> {
                          SELECT {} FROM pg_catalog.jsonb_to_record(s.\"opdb key\") AS r ({})) k
                      JOIN {table} t ON {}",
                     list(&|n, column| format!("r.{} AS {}", identifier(&column.name), part(n)), ", "),
-                    list(&|_, column| format!("{} {}", identifier(&column.name), column.declared_type), ", "),
-                    list(&|n, column| format!("{} = k.{}", column.sql(), part(n)), " AND "),
+                    list(&|_, column| format!("{} {}", identifier(&column.name), column.base_type), ", "),
+                    list(&|n, column| column.equal(&column.sql(), &format!("k.{}", part(n))), " AND "),
                 )
             }
             Key::Place { with_table: true } => format!(
                 "JOIN {table} t ON t.ctid = (s.\"opdb key\" ->> 'ctid')::tid
-                                AND t.tableoid = (s.\"opdb key\" ->> 'tableoid')::pg_catalog.regclass"
+                                AND t.tableoid = pg_catalog.to_regclass(s.\"opdb key\" ->> 'tableoid')"
             ),
             _ => format!("JOIN {table} t ON t.ctid = (s.\"opdb key\" ->> 'ctid')::tid"),
         }
@@ -285,14 +400,21 @@ impl Move<'_> {
     /// Whether there is another row with the same values, for what is no key one that comes first.
     fn is_surplus(&self, rule: &Rule) -> String {
         let columns: Vec<&Column> = rule.columns.iter().filter_map(|name| self.table.column(name)).collect();
-        let names: Vec<String> = columns.iter().map(|column| identifier(&column.name)).collect();
-        let same: Vec<String> = names.iter().map(|name| format!("o.{name} = t.{name}")).collect();
-        let key: Vec<String> = match &self.table.key {
-            Key::Columns(columns) => columns.iter().map(identifier).collect(),
-            _ => vec!["tableoid".into(), "ctid".into()],
+        let same: Vec<String> = columns
+            .iter()
+            .map(|column| column.equal(&format!("o.{}", identifier(&column.name)), &column.sql()))
+            .collect();
+        let list = |alias: &str| {
+            let key: Vec<String> = match &self.table.key {
+                Key::Columns(columns) => columns
+                    .iter()
+                    .filter_map(|name| self.table.column(name))
+                    .map(|column| column.comparable(&format!("{alias}.{}", identifier(&column.name))))
+                    .collect(),
+                _ => vec![format!("{alias}.tableoid"), format!("{alias}.ctid")],
+            };
+            key.join(", ")
         };
-        let list =
-            |alias: &str| key.iter().map(|name| format!("{alias}.{name}")).collect::<Vec<_>>().join(", ");
         let order = if rule.is_key() { "<>" } else { "<" };
         // Both rows must be looked at by the rule. Its names are those of the table: where the other row is, those of that.
         let (filter, of_other) = match &rule.filter {

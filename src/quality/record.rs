@@ -89,7 +89,7 @@ impl Record<'_> {
                 self.is_whole.into(),
                 shown(self.options.sample.as_ref()).into(),
                 self.measured.digest.map(|digest| digest.to_hex()).into(),
-                spi::read_value::<String>("SELECT pg_catalog.pg_current_snapshot()::text", &[])?.into(),
+                self.measured.snapshot.as_str().into(),
                 self.unusual.clone().into(),
                 JsonB(self.options.given.clone()).into(),
             ],

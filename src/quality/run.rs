@@ -17,7 +17,7 @@ use super::table::Table;
 use super::whole;
 use crate::pg::error::Result;
 use crate::pg::types::Regclass;
-use crate::pg::{session, spi};
+use crate::pg::{lock, session, spi};
 
 /// A rule and what it found.
 pub struct Finding {
@@ -47,6 +47,8 @@ pub struct Measured {
     /// Rows in which a required column has no value.
     pub incomplete: i64,
     pub digest: Option<Digest>,
+    /// The snapshot on which all of it was read.
+    pub snapshot: String,
     /// The passes, and to which rules the marks that they made on rows belong.
     pub scans: Vec<KeptScan>,
 }
@@ -58,41 +60,74 @@ pub struct KeptScan {
     pub positions: Vec<i32>,
 }
 
-/// Scores the rows of `relation` and records the run: on the snapshot of the calling statement, or, if the table was
-/// altered after it, on one of now.
+/// Scores the rows of `relation` and records the run, on a snapshot of now.
 ///
-/// Errors: 40001 if it was altered and the transaction keeps its snapshot.
+/// Errors: 40001 if the transaction keeps its snapshot, and what is read was altered after it.
 pub fn run(relation: Regclass, options: &Options) -> Result<Run> {
-    session::check_writable()?;
-    let table = Table::read(relation)?;
-    match table.fits_snapshot()? {
-        true => score_of(table, None, options),
-        false if session::keeps_its_snapshot() => Err(QualityError::Altered(table.name.sql()).into()),
-        false => spi::on_latest_snapshot(|| score_of(table, None, options)),
+    match session::keeps_its_snapshot() {
+        true => run_where(relation, None, options),
+        false => score_of(Table::read(relation)?, None, options, measure_now),
     }
 }
 
-/// Scores the rows for which `condition` (in parentheses) holds, and records the run: on no other snapshot than that of
-/// the calling statement, on which the caller reads too.
+/// Scores the rows for which `condition` (in parentheses) holds, and records the run: on the snapshot of the calling
+/// statement, on which the caller reads too.
 ///
-/// Errors: 40001 if the table was altered after it.
+/// Errors: 40001 if what is read was altered after it.
 pub fn run_where(relation: Regclass, condition: Option<&str>, options: &Options) -> Result<Run> {
-    session::check_writable()?;
     let table = Table::read(relation)?;
-    match table.fits_snapshot()? {
-        true => score_of(table, condition, options),
-        false => Err(QualityError::Altered(table.name.sql()).into()),
+    if !table.fits_snapshot()? {
+        return Err(QualityError::Altered(table.name.sql()).into());
+    }
+    score_of(table, condition, options, measure_then)
+}
+
+/// Makes the passes that the rules need, on some snapshot.
+type Measure = fn(&Table, &Scorer, &[Rule], Option<&str>, &Options) -> Result<Measured>;
+
+fn measure_now(
+    table: &Table,
+    scorer: &Scorer,
+    rules: &[Rule],
+    condition: Option<&str>,
+    options: &Options,
+) -> Result<Measured> {
+    let once = || {
+        let measured = measure(table, scorer, rules, condition, options)?;
+        Ok((measured, lock::was_one_rewritten()?))
+    };
+    // What was rewritten while its lock was waited for showed no rows. By now all are locked.
+    match spi::on_latest_snapshot(once)? {
+        (measured, false) => Ok(measured),
+        (_, true) => spi::on_latest_snapshot(|| measure(table, scorer, rules, condition, options)),
     }
 }
 
-fn score_of(mut table: Table, condition: Option<&str>, options: &Options) -> Result<Run> {
-    let relation = table.relation;
+fn measure_then(
+    table: &Table,
+    scorer: &Scorer,
+    rules: &[Rule],
+    condition: Option<&str>,
+    options: &Options,
+) -> Result<Measured> {
+    let measured = measure(table, scorer, rules, condition, options)?;
+    match lock::was_one_rewritten()? {
+        true => {
+            Err(QualityError::Altered(format!("{}, or one that its rules read,", table.name.sql())).into())
+        }
+        false => Ok(measured),
+    }
+}
+
+fn score_of(mut table: Table, condition: Option<&str>, options: &Options, measure: Measure) -> Result<Run> {
+    session::check_writable()?;
+    let scored = table.relation;
     if options.sample.is_some() && !table.members.iter().all(|member| member.is_heap) {
         return Err(QualityError::NoSample(table.name.sql()).into());
     }
     let scorer = Scorer::new(&table, condition)?;
     let rules = rules::of(&mut table, &scorer, options)?;
-    let measured = measure(&table, &scorer, rules, condition, options)?;
+    let measured = measure(&table, &scorer, &rules, condition, options)?;
     let outcomes: Vec<Outcome> = measured.findings.iter().map(|finding| finding.outcome.clone()).collect();
     let score = score(&outcomes, &options.weights);
     let least = match options.sample {
@@ -100,7 +135,7 @@ fn score_of(mut table: Table, condition: Option<&str>, options: &Options) -> Res
         None => score.clone(),
     };
     let is_whole = condition.is_none() && options.sample.is_none() && !scorer.is_limited();
-    let unusual = if is_whole { record::unusual(relation, measured.rows, &score)? } else { None };
+    let unusual = if is_whole { record::unusual(scored, measured.rows, &score)? } else { None };
     let verdict = gate::judge(&table, &measured, &score, &least, options, unusual.as_deref());
     let record = Record {
         table: &table,
@@ -116,15 +151,15 @@ fn score_of(mut table: Table, condition: Option<&str>, options: &Options) -> Res
     Ok(Run { run_id, rows: measured.rows, score, passed, reason })
 }
 
-/// Makes the passes that the rules need.
 fn measure(
     table: &Table,
     scorer: &Scorer,
-    rules: Vec<Rule>,
+    rules: &[Rule],
     condition: Option<&str>,
     options: &Options,
 ) -> Result<Measured> {
-    let mut findings: Vec<Finding> = rules.into_iter().map(Finding::new).collect();
+    let snapshot = spi::read_value::<String>("SELECT pg_catalog.pg_current_snapshot()::text", &[])?;
+    let mut findings: Vec<Finding> = rules.iter().cloned().map(Finding::new).collect();
     let mut members = Members::of(table, scorer, condition, options)?;
     let pass = RowPass::of(table, &findings, options);
     let found = members.scan(&pass.scan, &pass.positions, &pass.required)?;
@@ -153,7 +188,8 @@ fn measure(
     }
     let has_digest = options.digest && options.sample.is_none() && found.has_digest;
     let digest = has_digest.then_some(found.tally.digest);
-    Ok(Measured { rows, findings, incomplete, digest, scans: members.into_scans() })
+    let snapshot = snapshot.unwrap_or_default();
+    Ok(Measured { rows, findings, incomplete, digest, snapshot, scans: members.into_scans() })
 }
 
 /// Takes what is surplus off what the pass over all rows counted for the first of the rules.

@@ -18,6 +18,8 @@ const ARGUMENTS: usize = 90;
 
 /// Failing rows that are kept together.
 const ROWS_OF_PAGE: i64 = 5_000;
+/// The key of a row of a view is all of the row.
+const BYTES_OF_PAGE: usize = 1_000_000;
 
 /// Which rows are read.
 #[derive(Clone)]
@@ -36,9 +38,14 @@ impl Source {
         Self::new(table, &format!("ONLY {}", member.name.sql()), condition, sample)
     }
 
-    /// The rows of all of its relations.
+    /// The rows of all of its relations, and not of one that was attached since.
     pub fn whole(table: &Table, condition: Option<&str>) -> Self {
-        Self::new(table, &table.name.sql(), condition, "")
+        let of_members = table.condition_of_members();
+        let condition = match (condition, of_members) {
+            (Some(condition), Some(of_members)) => Some(format!("({of_members} AND {condition})")),
+            (condition, of_members) => condition.map(str::to_owned).or(of_members),
+        };
+        Self::new(table, &table.name.sql(), condition.as_deref(), "")
     }
 
     /// No rows at all, of the table's columns.
@@ -65,7 +72,7 @@ impl Source {
                 vec!["t.tableoid::pg_catalog.regclass".into(), "t.ctid".into()],
                 names(&["tableoid", "ctid"]),
             ),
-            Key::Row => (vec!["pg_catalog.to_jsonb(t)".into()], None),
+            Key::Row => (vec![table.row_as_jsonb()], None),
         };
         Self { from, key, labels }
     }
@@ -325,7 +332,7 @@ impl Passed {
     /// longer than the pass.
     pub fn keep_failures(&self, scan_id: i64) -> Result<()> {
         let mut page = 0;
-        self.spool.in_parts(ROWS_OF_PAGE, |part| {
+        self.spool.in_parts(ROWS_OF_PAGE, BYTES_OF_PAGE, |part| {
             page += 1;
             own::write_from(
                 part,

@@ -10,6 +10,19 @@ use crate::pg::types::Regclass;
 use crate::pg::{lock, spi};
 use pgrx::pg_sys;
 
+/// A function takes at most 100 arguments.
+const COLUMNS_AT_ONCE: usize = 45;
+
+/// In SQL, whether the values of an index `i` are equal to it exactly if they are to its columns, by their collations and
+/// the operators of their types.
+pub const COMPARES_AS_COLUMNS: &str = "NOT EXISTS (
+    SELECT FROM ROWS FROM (pg_catalog.unnest(i.indkey::int2[]), pg_catalog.unnest(i.indcollation::oid[]),
+                           pg_catalog.unnest(i.indclass::oid[])) WITH ORDINALITY k (attnum, coll, class, place)
+    JOIN pg_catalog.pg_opclass o ON o.oid = k.class
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+    WHERE k.place <= i.indnkeyatts
+      AND (k.coll <> a.attcollation OR NOT (o.opcdefault OR o.opcname LIKE '%\\_pattern\\_ops')))";
+
 /// A relation that can be scored, and the relations that hold its rows.
 pub struct Table {
     pub relation: Regclass,
@@ -26,7 +39,7 @@ pub struct Table {
 }
 
 /// A relation with rows of its own.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     pub relation: Regclass,
     pub name: Qualified,
@@ -42,11 +55,14 @@ pub struct Column {
     /// Declared so, whether it is true of every row or not.
     pub is_declared_not_null: bool,
     /// Computed when it is read.
-    is_virtual: bool,
+    pub is_virtual: bool,
     /// Its type and collation, as one text.
     pub full_type: String,
-    /// Its type, as SQL.
-    pub declared_type: String,
+    /// Its type, or that below it if it is a domain, as SQL.
+    pub base_type: String,
+    is_domain: bool,
+    /// What compares two of its values, if that is not what is found as `=`.
+    equality: Option<String>,
     /// Its type is composite: in SQL such a value "is NULL" if all of its fields are.
     is_record: bool,
     /// Its type is a composite type or an enum, which can be changed without a change of any row.
@@ -103,6 +119,17 @@ impl Column {
         format!("t.{}", identifier(&self.name))
     }
 
+    /// One of its values, as one that operators are found for: there are none for a domain over an enum.
+    pub fn comparable(&self, value: &str) -> String {
+        if self.is_domain { format!("{value}::{}", self.base_type) } else { value.to_owned() }
+    }
+
+    /// That two of its values are equal.
+    pub fn equal(&self, a: &str, b: &str) -> String {
+        let equality = self.equality.as_deref().unwrap_or("=");
+        format!("{} {equality} {}", self.comparable(a), self.comparable(b))
+    }
+
     /// As text.
     pub fn text(&self) -> String {
         if self.is_text { self.sql() } else { format!("{}::text", self.sql()) }
@@ -144,8 +171,7 @@ impl Table {
         lock::against_alter(relation);
         let name = name::of(relation)?;
         let kind = RelationKind::of(relation, &name)?;
-        let members = members(relation, &name, &kind)?;
-        members.iter().for_each(|member| lock::against_alter(member.relation));
+        let members = locked_members(relation, &name, &kind)?;
         let has_children = members.len() > 1 || kind.kind == 'p';
         let all_heaps = members.iter().all(|member| member.is_heap);
         let constraints_hold = all_heaps && matches!((kind.kind, kind.has_children), ('p', _) | ('r', false));
@@ -171,6 +197,30 @@ impl Table {
         let sql = include_str!("../../sql/quality/catalog_state.sql");
         let state = || spi::read_value::<String>(sql, &[self.relation.into(), members.clone().into()]);
         Ok(state()? == spi::on_latest_snapshot(state)?)
+    }
+
+    /// Of a table with partitions or children, the condition that a row is of one of those that are known.
+    pub fn condition_of_members(&self) -> Option<String> {
+        let is_alone = matches!(&self.members[..], [member] if member.relation == self.relation);
+        let oids: Vec<String> =
+            self.members.iter().map(|member| member.relation.0.to_u32().to_string()).collect();
+        (!is_alone).then(|| format!("(tableoid = ANY ('{{{}}}'::pg_catalog.oid[]))", oids.join(",")))
+    }
+
+    /// All of a row as jsonb, which takes no document of the type json as it is: not every one can be one of jsonb.
+    pub fn row_as_jsonb(&self) -> String {
+        if self.columns.iter().all(|column| column.kind != Kind::Json) {
+            return "pg_catalog.to_jsonb(t.*)".to_owned();
+        }
+        let field = |column: &Column| {
+            let value = if column.kind == Kind::Json { column.text() } else { column.sql() };
+            format!("{}, {value}", name::literal(&column.name))
+        };
+        let objects = self.columns.chunks(COLUMNS_AT_ONCE).map(|some| {
+            let fields: Vec<String> = some.iter().map(field).collect();
+            format!("pg_catalog.jsonb_build_object({})", fields.join(", "))
+        });
+        objects.collect::<Vec<_>>().join(" || ")
     }
 
     /// Whether values can become others without any row being written.
@@ -254,6 +304,19 @@ impl RelationKind {
     }
 }
 
+/// The members, as they are once they are locked: one that was waited for can be no member any more.
+fn locked_members(relation: Regclass, name: &Qualified, kind: &RelationKind) -> Result<Vec<Member>> {
+    let mut found = members(relation, name, kind)?;
+    loop {
+        found.iter().for_each(|member| lock::against_alter(member.relation));
+        let again = members(relation, name, kind)?;
+        if again == found {
+            return Ok(found);
+        }
+        found = again;
+    }
+}
+
 /// The relations below a partitioned table or a parent that have rows, and itself.
 fn members(relation: Regclass, name: &Qualified, kind: &RelationKind) -> Result<Vec<Member>> {
     if !kind.has_children {
@@ -304,16 +367,27 @@ fn columns(relation: Regclass, constraints_hold: bool) -> Result<Vec<Column>> {
                     JOIN pg_catalog.pg_amproc p ON p.amprocfamily = c.opcfamily AND p.amproclefttype = c.opcintype
                                                AND p.amproclefttype = p.amprocrighttype AND p.amprocnum = 2
                     WHERE c.opcintype = b.oid AND c.opcdefault),
-                pg_catalog.format_type(a.atttypid, a.atttypmod), b.typtype = 'c'
+                pg_catalog.format_type(b.oid, CASE WHEN e.modifier >= 0 THEN e.modifier ELSE a.atttypmod END),
+                b.typtype = 'c', d.typtype = 'd',
+                (SELECT pg_catalog.format('OPERATOR(%I.%s)', n.nspname, q.oprname)
+                 FROM pg_catalog.pg_opclass c
+                 JOIN pg_catalog.pg_am m ON m.oid = c.opcmethod AND m.amname IN ('btree', 'hash')
+                 JOIN pg_catalog.pg_amop p ON p.amopfamily = c.opcfamily AND p.amoplefttype = c.opcintype
+                                          AND p.amoprighttype = c.opcintype
+                                          AND p.amopstrategy = CASE m.amname WHEN 'btree' THEN 3 ELSE 1 END
+                 JOIN pg_catalog.pg_operator q ON q.oid = p.amopopr
+                 JOIN pg_catalog.pg_namespace n ON n.oid = q.oprnamespace
+                 WHERE c.opcintype = b.oid AND c.opcdefault AND n.nspname <> 'pg_catalog'
+                 ORDER BY m.amname LIMIT 1)
          FROM pg_catalog.pg_attribute a
          JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
          JOIN LATERAL (
              WITH RECURSIVE base AS (
-                 SELECT d.oid, d.typtype, d.typbasetype
+                 SELECT d.oid, d.typtype, d.typbasetype, d.typtypmod
                  UNION ALL
-                 SELECT y.oid, y.typtype, y.typbasetype
+                 SELECT y.oid, y.typtype, y.typbasetype, greatest(base.typtypmod, y.typtypmod)
                  FROM base JOIN pg_catalog.pg_type y ON y.oid = base.typbasetype WHERE base.typtype = 'd')
-             SELECT oid FROM base WHERE typtype <> 'd') e ON true
+             SELECT oid, typtypmod AS modifier FROM base WHERE typtype <> 'd') e ON true
          JOIN pg_catalog.pg_type b ON b.oid = e.oid
          LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
          WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
@@ -339,8 +413,10 @@ fn columns(relation: Regclass, constraints_hold: bool) -> Result<Vec<Column>> {
                 is_text: spi::known(&row, 11)?,
                 is_bytewise: spi::known(&row, 12)?,
                 is_hashable: spi::known(&row, 13)?,
-                declared_type: spi::known(&row, 14)?,
+                base_type: spi::known(&row, 14)?,
                 is_record: spi::known(&row, 15)?,
+                is_domain: spi::known(&row, 16)?,
+                equality: row.get(17)?,
                 placeholders: Vec::new(),
                 required: None,
                 bounds: None,
@@ -352,13 +428,13 @@ fn columns(relation: Regclass, constraints_hold: bool) -> Result<Vec<Column>> {
 /// The primary key, or the first unique key of columns that are never NULL.
 fn key_columns(relation: Regclass, constraints_hold: bool) -> Result<Option<Vec<String>>> {
     let key = spi::read_now(
-        "SELECT ARRAY(SELECT a.attname::text
+        &format!("SELECT ARRAY(SELECT a.attname::text
                       FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
                       JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
                       WHERE k.place <= i.indnkeyatts ORDER BY k.place)
          FROM pg_catalog.pg_index i
          WHERE i.indrelid = $1 AND $2 AND i.indisunique AND i.indisvalid AND i.indimmediate
-           AND i.indpred IS NULL AND i.indexprs IS NULL
+           AND i.indpred IS NULL AND i.indexprs IS NULL AND {COMPARES_AS_COLUMNS}
            AND NOT EXISTS (SELECT FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
                            JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
                            WHERE k.place <= i.indnkeyatts
@@ -366,7 +442,7 @@ fn key_columns(relation: Regclass, constraints_hold: bool) -> Result<Option<Vec<
                                  SELECT FROM pg_catalog.pg_constraint o
                                  WHERE o.conrelid = a.attrelid AND o.contype = 'n' AND o.conkey = ARRAY[a.attnum]
                                    AND NOT o.convalidated)))
-         ORDER BY i.indisprimary, i.indexrelid DESC",
+         ORDER BY i.indisprimary, i.indexrelid DESC"),
         &[relation.into(), constraints_hold.into()],
         |row| spi::known::<Vec<String>>(&row, 1),
     )?;

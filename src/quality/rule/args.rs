@@ -13,6 +13,7 @@ use crate::pg::types::Regclass;
 use crate::pg::{expression, name, spi};
 use crate::quality::error::QualityError;
 use crate::quality::json_schema;
+use crate::quality::table::COMPARES_AS_COLUMNS;
 
 /// The condition under which a rule of any kind looks at a row.
 pub const FILTER: &str = "where";
@@ -231,16 +232,16 @@ fn scalar_query(query: &str) -> Result<String> {
 /// Whether an index guarantees that these columns, or some of them, are never the same in two rows.
 fn is_unique(table: Regclass, columns: &[String]) -> Result<bool> {
     let found = spi::read_value::<bool>(
-        "SELECT EXISTS (
+        &format!("SELECT EXISTS (
              SELECT FROM pg_catalog.pg_index i
              WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate
-               AND i.indpred IS NULL AND i.indexprs IS NULL
+               AND i.indpred IS NULL AND i.indexprs IS NULL AND {COMPARES_AS_COLUMNS}
                AND NOT EXISTS (
                    SELECT FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
                    JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
                    WHERE k.place <= i.indnkeyatts AND a.attname <> ALL ($2)))
          AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class c ON c.oid = h.inhparent
-                         WHERE h.inhparent = $1 AND c.relkind = 'r')",
+                         WHERE h.inhparent = $1 AND c.relkind = 'r')"),
         &[table.into(), columns.to_vec().into()],
     )?;
     Ok(found == Some(true))

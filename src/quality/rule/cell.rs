@@ -216,7 +216,7 @@ fn foreign_key(
     let joined: Vec<String> = columns
         .iter()
         .enumerate()
-        .map(|(place, column)| format!("{alias}.{} = {}", found(place), column.sql()))
+        .map(|(place, column)| column.equal(&format!("{alias}.{}", found(place)), &column.sql()))
         .collect();
     let join = format!(
         " LEFT JOIN (SELECT {} {} FROM {} r) {alias} ON {}",

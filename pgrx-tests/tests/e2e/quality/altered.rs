@@ -65,6 +65,81 @@ fn a_new_constraint_proves_nothing_of_older_rows() {
     );
 }
 
+/// What a rule or a view reads elsewhere is locked only when it is read.
+#[test]
+fn all_rows_are_seen_of_other_tables_that_are_rewritten_meanwhile() {
+    let name = database(&servers().test);
+    let mut client = on_test(&name);
+    execute(
+        &mut client,
+        r#"CREATE TABLE ref (id int PRIMARY KEY); INSERT INTO ref SELECT generate_series(1, 10);
+           CREATE TABLE own (id int, r int); INSERT INTO own SELECT i, i FROM generate_series(1, 10) i;
+           CREATE VIEW t AS SELECT id, r FROM own;
+           SELECT opdb.add_quality_rule('t', 'integrity', 'foreign_key', '{r}', '{"table": "public.ref", "columns": ["id"]}')"#,
+    );
+    for table in ["ref", "own"] {
+        let run = scored_after(&name, &format!("ALTER TABLE {table} ADD u uuid DEFAULT gen_random_uuid()"));
+        let found = format!(
+            "SELECT passed || '/' || evaluated FROM opdb.quality_report({}) WHERE rule_id = 1",
+            run[0]
+        );
+        assert_eq!(text(&mut client, &found), "10/10", "{table}");
+    }
+    execute(&mut client, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class");
+    execute(&mut on_test(&name), "TRUNCATE ref; INSERT INTO ref SELECT generate_series(1, 10)");
+    assert_eq!(refused(&mut client, "SELECT opdb.quality_score('t')").sqlstate, "40001");
+}
+
+#[test]
+fn members_are_those_that_are_there_once_they_are_locked() {
+    let name = database(&servers().test);
+    execute(
+        &mut on_test(&name),
+        "CREATE TABLE t (id int, v int); CREATE TABLE c1 () INHERITS (t); CREATE TABLE c2 () INHERITS (t);
+         INSERT INTO t VALUES (1, 1); INSERT INTO c1 VALUES (2, 2); INSERT INTO c2 VALUES (3, 3)",
+    );
+    assert_eq!(scored_after(&name, "ALTER TABLE c1 NO INHERIT t")[1], "2");
+    assert_eq!(scored_after(&name, "DROP TABLE c2")[1], "1");
+}
+
+/// What is attached between two passes of a run would be in one of them.
+#[test]
+fn a_partition_that_is_attached_during_a_run_is_in_none_of_its_passes() {
+    let name = database(&servers().test);
+    let mut client = on_test(&name);
+    execute(
+        &mut client,
+        r#"CREATE FUNCTION wait_for_lock(int) RETURNS bool IMMUTABLE LANGUAGE plpgsql AS
+               'BEGIN PERFORM pg_advisory_xact_lock_shared(4712); RETURN true; END';
+           CREATE TABLE t (d int, v int) PARTITION BY LIST (d); CREATE TABLE t1 PARTITION OF t FOR VALUES IN (1);
+           CREATE TABLE t3 PARTITION OF t FOR VALUES IN (3); CREATE TABLE t2 (d int, v int);
+           INSERT INTO t SELECT 1, i FROM generate_series(1, 4) i; INSERT INTO t VALUES (3, 9);
+           INSERT INTO t2 SELECT 2, i FROM generate_series(1, 4) i;
+           SELECT opdb.add_quality_rule('t', 'accuracy', 'expression', '{}', '{"expression": "public.wait_for_lock(v)"}'),
+                  opdb.add_quality_rule('t', 'consistency', 'unique', '{v}')"#,
+    );
+    let mut other = on_test(&name);
+    execute(&mut other, "SELECT pg_advisory_lock(4712)");
+    let run = std::thread::scope(|scope| {
+        let score = "SELECT run_id, rows FROM opdb.quality_score('t')";
+        let waiting = scope.spawn(|| rows(&mut on_test(&name), score).remove(0));
+        let waits =
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 4712";
+        while text(&mut other, waits) == "0" && !waiting.is_finished() {
+            std::thread::yield_now();
+        }
+        execute(
+            &mut other,
+            "ALTER TABLE t ATTACH PARTITION t2 FOR VALUES IN (2); SELECT pg_advisory_unlock(4712)",
+        );
+        waiting.join().unwrap()
+    });
+    assert_eq!(run[1], "5");
+    let found =
+        format!("SELECT passed || '/' || evaluated FROM opdb.quality_report({}) WHERE rule_id = 2", run[0]);
+    assert_eq!(text(&mut client, &found), "5/5");
+}
+
 #[test]
 fn a_transaction_that_keeps_its_snapshot_is_told() {
     let name = database(&servers().test);

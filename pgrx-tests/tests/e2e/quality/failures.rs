@@ -148,6 +148,45 @@ fn rows_of_a_view_that_are_the_same_all_fail() {
     assert_eq!(rows(&mut client, &together), [["{n}", "12001"], ["{u}", "11999"]]);
 }
 
+/// Where all of a row is its key, a column that is called as the rows are in the queries is none of their business.
+#[test]
+fn a_view_may_have_a_column_called_t_and_documents_that_jsonb_refuses() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        r#"CREATE TABLE b (t text, v int, j json); INSERT INTO b SELECT NULL, -i, '{"a": "\u0000"}' FROM generate_series(1, 3) i;
+           CREATE VIEW w AS SELECT t, v FROM b; CREATE VIEW d AS SELECT v, j FROM b WHERE v = -1;
+           SELECT opdb.add_quality_rule('w', 'accuracy', 'range', '{v}', '{"min": 0}'),
+                  opdb.add_quality_rule('w', 'completeness', 'not_null', '{t}'),
+                  opdb.add_quality_rule('d', 'accuracy', 'range', '{v}', '{"min": 0}')"#,
+    );
+    let run = rows(&mut client, "SELECT run_id, completeness, accuracy, passed FROM opdb.quality_score('w')")
+        .remove(0);
+    assert_eq!(run[1..], ["0.0000", "0.0000", "f"]);
+    assert_eq!(
+        keys(&mut client, &run[0], 1),
+        [r#"{"t": null, "v": -1}"#, r#"{"t": null, "v": -2}"#, r#"{"t": null, "v": -3}"#]
+    );
+    let run = text(&mut client, "SELECT run_id FROM opdb.quality_score('d')");
+    assert_eq!(keys(&mut client, &run, 3), [r#"{"j": "{\"a\": \"\\u0000\"}", "v": -1}"#]);
+}
+
+/// Keys as wide as rows do not all fit into one value.
+#[test]
+fn wide_rows_of_a_view_are_kept() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        r#"CREATE VIEW w AS SELECT i AS id, -1 AS v, repeat('x', 300000) AS doc FROM generate_series(1, 4000) i;
+           SELECT opdb.add_quality_rule('w', 'accuracy', 'range', '{v}', '{"min": 0}')"#,
+    );
+    let run = text(&mut client, "SELECT run_id FROM opdb.quality_score('w')");
+    let found = format!(
+        "SELECT count(DISTINCT key ->> 'id'), min(length(key ->> 'doc')) FROM opdb.quality_failures({run}, 1)"
+    );
+    assert_eq!(rows(&mut client, &found), [["4000", "300000"]]);
+}
+
 /// What a query on it would show to one caller is not what its owner sees.
 #[test]
 fn a_view_that_reads_with_the_rights_of_its_caller_is_scored_by_its_owner_only() {

@@ -356,3 +356,22 @@ fn what_may_be_put_right_later_is_no_guarantee() {
     assert_eq!(rows(&mut client, &found), [["{k}", "1/2", "measured"], ["{c}", "1/2", "measured"]]);
     execute(&mut client, "ROLLBACK");
 }
+
+/// By the operators of its class an index can tell apart what is equal to the type.
+#[test]
+fn an_index_that_compares_otherwise_guarantees_nothing() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        r#"CREATE TYPE pt AS (n numeric); CREATE TABLE t (c pt NOT NULL, s text);
+           CREATE UNIQUE INDEX ON t (c record_image_ops); CREATE UNIQUE INDEX ON t (s text_pattern_ops);
+           INSERT INTO t VALUES (row(1.0), 'a'), (row(1.00), 'b');
+           SELECT opdb.add_quality_rule('t', 'consistency', 'unique', '{c}'),
+                  opdb.add_quality_rule('t', 'consistency', 'unique', '{s}')"#,
+    );
+    let run = text(&mut client, "SELECT run_id FROM opdb.quality_score('t')");
+    let found = format!(
+        "SELECT passed || '/' || evaluated || ' ' || evidence FROM opdb.quality_report({run}) WHERE rule_id IS NOT NULL ORDER BY rule_id"
+    );
+    assert_eq!(rows(&mut client, &found).concat(), ["1/2 measured", "2/2 constraint"]);
+}

@@ -242,3 +242,96 @@ fn several_may_set_rows_aside_for_the_first_time_at_once() {
     assert_eq!(moved, [["0", "0", "2"]]);
     assert_eq!(text(&mut client, "SELECT count(*) FROM t_quarantine"), "2");
 }
+
+/// A copy that is less than the row must not take its place.
+#[test]
+fn nothing_of_a_row_is_lost_on_the_way() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        r#"CREATE TABLE p (id int, v int); CREATE TABLE c (extra text) INHERITS (p); INSERT INTO c VALUES (3, -3, 'precious');
+           CREATE TABLE q (id int PRIMARY KEY, v numeric(10, 2), s varchar(5)); INSERT INTO q VALUES (1, -1.25, 'a');
+           SELECT opdb.add_quality_rule(t::regclass, 'accuracy', 'range', '{v}', '{"min": 0}') FROM unnest('{p,q}'::text[]) t"#,
+    );
+    let quarantine = |client: &mut Client, table: &str| {
+        let run = text(client, &format!("SELECT run_id FROM opdb.quality_score('{table}')"));
+        format!("SELECT copied, deleted FROM opdb.quarantine_failures({run}, NULL, true)")
+    };
+    let of_children = quarantine(&mut client, "p");
+    let refusal = refused(&mut client, &of_children);
+    assert_eq!(refusal.sqlstate, "0A000");
+    assert!(refusal.message.contains(r#"child public.c has the column "extra""#), "{refusal:?}");
+
+    let first = quarantine(&mut client, "q");
+    assert_eq!(rows(&mut client, &first), [["1", "1"]]);
+    for change in
+        ["ALTER v TYPE numeric(12, 6)", "ALTER s TYPE text", r#"ALTER s TYPE varchar(5) COLLATE "C""#]
+    {
+        execute(
+            &mut client,
+            &format!("BEGIN; ALTER TABLE q {change}; INSERT INTO q VALUES (3, -1.234567, 'b')"),
+        );
+        let again = quarantine(&mut client, "q");
+        assert_eq!(refused(&mut client, &again).sqlstate, "42804", "{change}");
+        execute(&mut client, "ROLLBACK");
+    }
+}
+
+#[test]
+fn a_partition_that_is_gone_does_not_keep_the_others_from_it() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        r#"CREATE TABLE p (d int, v int) PARTITION BY LIST (d);
+           CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); CREATE TABLE p2 PARTITION OF p FOR VALUES IN (2);
+           INSERT INTO p VALUES (1, -1), (1, 1), (2, -2), (2, 2);
+           SELECT opdb.add_quality_rule('p', 'accuracy', 'range', '{v}', '{"min": 0}')"#,
+    );
+    let run = text(&mut client, "SELECT run_id FROM opdb.quality_score('p')");
+    execute(&mut client, "DROP TABLE p2");
+    let moved = format!("SELECT copied, skipped FROM opdb.quarantine_failures({run})");
+    assert_eq!(rows(&mut client, &moved), [["1", "1"]]);
+}
+
+#[test]
+fn all_copies_go_whatever_else_raises_an_error() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        r#"CREATE TABLE t (id int PRIMARY KEY, a int, v int);
+           INSERT INTO t VALUES (1, 7, 1), (2, 7, 1), (3, 8, 0), (4, 9, 1);
+           SELECT opdb.add_quality_rule('t', 'integrity', 'unique', '{a}'),
+                  opdb.add_quality_rule('t', 'accuracy', 'expression', '{}', '{"expression": "10 / v > 0"}')"#,
+    );
+    let run = text(&mut client, "SELECT run_id FROM opdb.quality_score('t')");
+    execute(
+        &mut client,
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+         BEGIN; CREATE TRIGGER k BEFORE DELETE ON t FOR EACH ROW WHEN (old.id = 2) EXECUTE FUNCTION keep()",
+    );
+    let moved = format!("SELECT copied, deleted, skipped FROM opdb.quarantine_failures({run}, NULL, true)");
+    assert_eq!(refused(&mut client, &moved).sqlstate, "55000");
+    execute(&mut client, "ROLLBACK");
+    assert_eq!(rows(&mut client, &moved), [["3", "3", "0"]]);
+    assert_eq!(rows(&mut client, "SELECT id FROM t").concat(), ["4"]);
+}
+
+#[test]
+fn values_are_compared_as_their_types_do() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        r#"CREATE TYPE en AS ENUM ('x', 'a'); CREATE DOMAIN de AS en;
+           CREATE TABLE parent (k de PRIMARY KEY); INSERT INTO parent VALUES ('x');
+           CREATE TABLE t (k de, id de PRIMARY KEY); INSERT INTO t VALUES ('x', 'x'), ('x', 'a');
+           SELECT opdb.add_quality_rule('t', 'integrity', 'unique', '{k}'),
+                  opdb.add_quality_rule('t', 'integrity', 'foreign_key', '{id}', '{"table": "public.parent", "columns": ["k"]}')"#,
+    );
+    let run = text(&mut client, "SELECT run_id FROM opdb.quality_score('t')");
+    let counts = format!(
+        "SELECT passed || '/' || evaluated FROM opdb.quality_report({run}) WHERE rule_id IS NOT NULL ORDER BY rule_id"
+    );
+    assert_eq!(rows(&mut client, &counts).concat(), ["0/2", "1/2"]);
+    let moved = format!("SELECT copied, deleted, skipped FROM opdb.quarantine_failures({run}, NULL, true)");
+    assert_eq!(rows(&mut client, &moved), [["2", "2", "0"]]);
+}
