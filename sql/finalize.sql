@@ -433,8 +433,9 @@ that still fail are taken. A row that was set aside before and still fails is co
 One row: the table, how many rows were copied and deleted, and how many were skipped because they are gone or do
 not fail any more.
 Errors: 22004 for NULL, 42704 for an unknown run or rule, 42501 unless the caller has the rights of the table''s
-owner, 0A000 for a view or a foreign table, 42701 if a column has the name of one of the other table''s own, 55000
-once it is not kept any more which rows failed.';
+owner, 0A000 for a view, a foreign table or a parent whose children have more columns, 42701 if a column has the name
+of one of the other table''s own, 42804 if it has another type there, 55000 once it is not kept any more which rows
+failed, or if a trigger keeps rows from being deleted.';
 
 COMMENT ON FUNCTION opdb.register_environment IS 'Registers another server as an environment: makes its postgres_fdw server and a user mapping for the
 calling role.

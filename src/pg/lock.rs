@@ -33,22 +33,29 @@ fn take(relation: Regclass, mode: u32) {
     unsafe { pg_sys::LockRelationOid(relation.0, mode as pg_sys::LOCKMODE) };
 }
 
-/// Whether one of the relations that this transaction has locked was rewritten (by TRUNCATE, too) after the snapshot that
-/// is read on, or made after it: of such a relation it shows no rows that were there. With the lock that cannot come any
-/// more.
+/// Whether one of the relations that this transaction has locked to read them was rewritten (by TRUNCATE, too) after the
+/// snapshot that is read on, which shows no rows of it then. While it is locked that cannot happen any more.
 pub fn was_one_rewritten() -> Result<bool> {
-    let storage = || {
-        spi::read_value::<String>(
-            "SELECT pg_catalog.count(*) || ' ' || pg_catalog.sum(pg_catalog.hashint8extended(c.relfilenode::bigint, c.oid::bigint))
-             FROM (SELECT DISTINCT l.relation FROM pg_catalog.pg_locks l
-                   WHERE l.locktype = 'relation' AND l.pid = pg_catalog.pg_backend_pid()
-                     AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
-                                       WHERE d.datname = pg_catalog.current_database())) l
-             JOIN pg_catalog.pg_class c ON c.oid = l.relation",
-            &[],
+    let stored = spi::read_one(
+        "SELECT coalesce(pg_catalog.array_agg(c.oid), '{}'), coalesce(pg_catalog.array_agg(c.relfilenode), '{}')
+         FROM pg_catalog.pg_class c
+         WHERE c.relkind IN ('r', 'm') AND c.oid IN (
+             SELECT l.relation FROM pg_catalog.pg_locks l
+             WHERE l.locktype = 'relation' AND l.mode = 'AccessShareLock' AND l.pid = pg_catalog.pg_backend_pid()
+               AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
+                                 WHERE d.datname = pg_catalog.current_database()))",
+        &[],
+        |row| Ok((spi::known::<Vec<pg_sys::Oid>>(&row, 1)?, spi::known::<Vec<pg_sys::Oid>>(&row, 2)?)),
+    )?;
+    let (relations, files) = stored.unwrap_or_default();
+    let found = spi::on_latest_snapshot(|| {
+        spi::read_value::<bool>(
+            "SELECT EXISTS (SELECT FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) o (oid, file)
+                            JOIN pg_catalog.pg_class c ON c.oid = o.oid WHERE c.relfilenode <> o.file)",
+            &[relations.into(), files.into()],
         )
-    };
-    Ok(storage()? != spi::on_latest_snapshot(storage)?)
+    })?;
+    Ok(found == Some(true))
 }
 
 /// How a table is locked; each excludes others of its kind.

@@ -28,6 +28,14 @@ pub struct Quarantined {
     pub skipped: i64,
 }
 
+/// Of the rows that keys stand for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// Those that still fail.
+    Failing,
+    All,
+}
+
 /// The rows that are set aside, by the rule that they failed.
 struct Move<'a> {
     table: &'a Table,
@@ -138,16 +146,23 @@ impl Move<'_> {
     /// Makes the table for what is set aside, or gives it the columns that the other one has got since.
     fn prepare(&self) -> Result<()> {
         let aside = self.aside.sql();
-        spi::write(
-            &format!(
-                "CREATE TABLE IF NOT EXISTS {aside} (
-                     quarantine_run_id bigint NOT NULL,
-                     quarantine_key    jsonb NOT NULL,
-                     quarantine_rules  text[] NOT NULL,
-                     quarantined_at    timestamptz NOT NULL DEFAULT pg_catalog.now())"
-            ),
-            &[],
+        let exists = spi::read_one_now(
+            "SELECT pg_catalog.to_regclass($1) IS NOT NULL",
+            &[aside.as_str().into()],
+            |row| spi::known::<bool>(&row, 1),
         )?;
+        if exists != Some(true) {
+            spi::write(
+                &format!(
+                    "CREATE TABLE {aside} (
+                         quarantine_run_id bigint NOT NULL,
+                         quarantine_key    jsonb NOT NULL,
+                         quarantine_rules  text[] NOT NULL,
+                         quarantined_at    timestamptz NOT NULL DEFAULT pg_catalog.now())"
+                ),
+                &[],
+            )?;
+        }
         self.check_aside()?;
         let missing = self.missing_columns()?;
         if !missing.is_empty() {
@@ -252,7 +267,7 @@ impl Move<'_> {
         let sql = format!(
             "WITH {}, taken (key, rules, {values}) AS ({taken}), {}
              SELECT (SELECT pg_catalog.count(*) FROM copied), (SELECT pg_catalog.count(*) FROM taken)",
-            self.found(&self.still_failing()),
+            self.found(Which::Failing),
             self.copied("taken"),
         );
         let counts =
@@ -268,21 +283,21 @@ impl Move<'_> {
     /// Copies rows, which nobody changes then until they are deleted, and notes where they are. One that raises an error
     /// failed because of that.
     fn copy_parts(&self, keys: &Spool, places: &mut Vec<(pg_sys::Oid, String)>) -> Result<()> {
-        match subtransaction::run(|| self.copy_rows(keys, &self.still_failing())) {
+        match subtransaction::run(|| self.copy_rows(keys, Which::Failing)) {
             Err(failure) if super::careful::is_of_a_value(&failure) => {}
             copied => return copied.map(|copied| places.extend(copied)),
         }
         if keys.count() == 1 {
-            return self.copy_rows(keys, "true").map(|copied| places.extend(copied));
+            return self.copy_rows(keys, Which::All).map(|copied| places.extend(copied));
         }
         let part = (keys.count() + PARTS - 1) / PARTS;
         keys.in_parts(part, usize::MAX, |part| self.copy_parts(part, places))
     }
 
-    fn copy_rows(&self, keys: &Spool, condition: &str) -> Result<Vec<(pg_sys::Oid, String)>> {
+    fn copy_rows(&self, keys: &Spool, which: Which) -> Result<Vec<(pg_sys::Oid, String)>> {
         let sql = format!(
             "WITH {}, {} SELECT relation, place::text, (SELECT pg_catalog.count(*) FROM copied) FROM found",
-            self.found(condition),
+            self.found(which),
             self.copied("found"),
         );
         let rows = keys.write(&sql, &[], |row| {
@@ -312,21 +327,44 @@ impl Move<'_> {
         Ok(())
     }
 
-    /// The rows that the keys stand for and of which a condition is true, with names that no column has.
-    fn found(&self, condition: &str) -> String {
-        let values: Vec<String> = self.columns().map(|column| column.sql()).collect();
-        let joins: Vec<String> =
-            self.rules.iter().enumerate().filter_map(|(n, rule)| rule.cells(self.table, n).join).collect();
+    /// The rows that the keys stand for, and of these, with names that no column has, those that still fail. No other row
+    /// is looked at: one that raises an error would be taken for one of them.
+    fn found(&self, which: Which) -> String {
+        let is_asked = |column: &&Column| which == Which::Failing || !column.is_virtual;
+        let located: Vec<String> = self.table.columns.iter().filter(is_asked).map(Column::sql).collect();
+        let values: Vec<String> = self.columns().map(Column::sql).collect();
+        let (joins, condition) = match which {
+            Which::Failing => (
+                self.rules
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(n, rule)| rule.cells(self.table, n).join)
+                    .collect(),
+                self.still_failing(),
+            ),
+            Which::All => (String::new(), "true".to_owned()),
+        };
+        let (key, rules) = (self.free_name("opdb key"), self.free_name("opdb rules"));
         format!(
-            "found (relation, place, key, rules, {}) AS MATERIALIZED (
-                 SELECT t.tableoid, t.ctid, s.\"opdb key\", s.\"opdb rules\", {} FROM spool s {}{}
-                 WHERE {condition}{})",
+            "located AS MATERIALIZED (
+                 SELECT t.tableoid, t.ctid, s.\"opdb key\" AS {key}, s.\"opdb rules\" AS {rules}, {} FROM spool s {}{}),
+             found (relation, place, key, rules, {}) AS MATERIALIZED (
+                 SELECT t.tableoid, t.ctid, t.{key}, t.{rules}, {} FROM located t {joins} WHERE {condition})",
+            located.join(", "),
+            self.joined(),
+            if self.deletes { " FOR UPDATE OF t" } else { "" },
             self.values(),
             values.join(", "),
-            self.joined(),
-            joins.concat(),
-            if self.deletes { " FOR UPDATE OF t" } else { "" }
         )
+    }
+
+    /// A name that no column has.
+    fn free_name(&self, like: &str) -> String {
+        let mut name = like.to_owned();
+        while self.table.column(&name).is_some() {
+            name.push('_');
+        }
+        identifier(name)
     }
 
     fn copied(&self, from: &str) -> String {
@@ -417,19 +455,19 @@ impl Move<'_> {
         };
         let order = if rule.is_key() { "<>" } else { "<" };
         // Both rows must be looked at by the rule. Its names are those of the table: where the other row is, those of that.
+        let is_another = format!("{} AND ROW({}) {order} ROW({})", same.join(" AND "), list("o"), list("t"));
+        // Of rows that are not the same it is none of its business what the condition says, or raises.
         let (filter, of_other) = match &rule.filter {
-            Some(filter) => {
-                (format!("{filter} AND "), format!(" AND EXISTS (SELECT FROM (SELECT o.*) t WHERE {filter})"))
-            }
+            Some(filter) => (
+                format!("{filter} AND "),
+                format!(
+                    " AND CASE WHEN {is_another} THEN EXISTS (SELECT FROM (SELECT o.*) t WHERE {filter}) ELSE false END"
+                ),
+            ),
             None => (String::new(), String::new()),
         };
-        let other = format!(
-            "{filter}EXISTS (SELECT FROM {} o WHERE {} AND ROW({}) {order} ROW({}){of_other})",
-            self.table.name.sql(),
-            same.join(" AND "),
-            list("o"),
-            list("t")
-        );
+        let table = self.table.name.sql();
+        let other = format!("{filter}EXISTS (SELECT FROM {table} o WHERE {is_another}{of_other})");
         if !rule.is_key() {
             return other;
         }

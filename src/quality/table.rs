@@ -19,9 +19,13 @@ pub const COMPARES_AS_COLUMNS: &str = "NOT EXISTS (
     SELECT FROM ROWS FROM (pg_catalog.unnest(i.indkey::int2[]), pg_catalog.unnest(i.indcollation::oid[]),
                            pg_catalog.unnest(i.indclass::oid[])) WITH ORDINALITY k (attnum, coll, class, place)
     JOIN pg_catalog.pg_opclass o ON o.oid = k.class
+    LEFT JOIN pg_catalog.pg_opclass d ON d.opcmethod = o.opcmethod AND d.opcintype = o.opcintype AND d.opcdefault
     JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
     WHERE k.place <= i.indnkeyatts
-      AND (k.coll <> a.attcollation OR NOT (o.opcdefault OR o.opcname LIKE '%\\_pattern\\_ops')))";
+      AND (k.coll <> a.attcollation
+           OR o.opcfamily IS DISTINCT FROM d.opcfamily
+              AND NOT (o.opcnamespace = 'pg_catalog'::pg_catalog.regnamespace
+                       AND o.opcname IN ('text_pattern_ops', 'varchar_pattern_ops', 'bpchar_pattern_ops'))))";
 
 /// A relation that can be scored, and the relations that hold its rows.
 pub struct Table {

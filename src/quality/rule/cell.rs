@@ -159,6 +159,7 @@ fn valid(check: &Check, column: &Column) -> String {
     let (value, text) = (column.sql(), column.text());
     match check {
         Check::Range { min, max } => {
+            let value = column.comparable(&value);
             let low = min.as_ref().map(|min| format!("{value} >= {}", literal(min)));
             let high = max.as_ref().map(|max| format!("{value} <= {}", literal(max)));
             both(low, high)
@@ -252,7 +253,7 @@ fn exists(columns: &[&Column], key: &ReferencedKey) -> String {
     // Compared as a foreign key compares: by the collation of the referenced column.
     let equal = |((column, theirs), collation): ((&&Column, &String), &Option<String>)| {
         let collation = collation.as_ref().map_or(String::new(), |name| format!(" COLLATE {name}"));
-        format!("r.{} = {}{collation}", identifier(theirs), column.sql())
+        format!("r.{} = {}{collation}", identifier(theirs), column.comparable(&column.sql()))
     };
     let equal: Vec<String> = columns.iter().zip(&key.columns).zip(&key.collations).map(equal).collect();
     format!("EXISTS (SELECT FROM {} r WHERE {})", key.table, equal.join(" AND "))

@@ -335,3 +335,31 @@ fn values_are_compared_as_their_types_do() {
     let moved = format!("SELECT copied, deleted, skipped FROM opdb.quarantine_failures({run}, NULL, true)");
     assert_eq!(rows(&mut client, &moved), [["2", "2", "0"]]);
 }
+
+/// What another row raises says nothing of one that was put right.
+#[test]
+fn rows_that_were_put_right_stay_whatever_others_raise() {
+    let mut client = on_test(&database(&servers().test));
+    execute(
+        &mut client,
+        r#"CREATE TABLE t (id int PRIMARY KEY, s text); INSERT INTO t VALUES (1, 'x'), (2, '7'), (3, '5');
+           CREATE TABLE u (id int PRIMARY KEY, a int, x int); INSERT INTO u VALUES (1, 1, 1), (2, 1, 1), (4, 7, 1), (5, 7, 1);
+           SELECT opdb.add_quality_rule('t', 'accuracy', 'expression', '{}', '{"expression": "s::int > 6"}'),
+                  opdb.add_quality_rule('u', 'consistency', 'unique', '{a}', '{"where": "10 / x > 0"}')"#,
+    );
+    let runs = ["t", "u"]
+        .map(|table| text(&mut client, &format!("SELECT run_id FROM opdb.quality_score('{table}')")));
+    execute(
+        &mut client,
+        "UPDATE t SET s = '8' WHERE id = 3; INSERT INTO t VALUES (4, 'y');
+         UPDATE u SET a = 5 WHERE id = 2; INSERT INTO u VALUES (3, 9, 0)",
+    );
+    execute(&mut client, "ANALYZE t; ANALYZE u");
+    for run in runs {
+        let moved =
+            format!("SELECT copied, deleted, skipped FROM opdb.quarantine_failures({run}, NULL, true)");
+        assert_eq!(rows(&mut client, &moved), [["1", "1", "1"]]);
+    }
+    assert_eq!(rows(&mut client, "SELECT id FROM t ORDER BY id").concat(), ["2", "3", "4"]);
+    assert_eq!(rows(&mut client, "SELECT id FROM u ORDER BY id").concat(), ["1", "2", "3", "4"]);
+}
