@@ -1,9 +1,12 @@
 //! Setting rows that failed aside.
 
+mod aside;
+mod rows;
+
 use super::error::QualityError;
 use super::failures::{check_kept, table_of};
 use super::options::Options;
-use super::rule::{Evidence, Rule, Scope};
+use super::rule::{Evidence, Rule};
 use super::rules;
 use super::scorer::Scorer;
 use super::table::{Column, Key, Table};
@@ -143,97 +146,9 @@ impl Move<'_> {
         })
     }
 
-    /// Makes the table for what is set aside, or gives it the columns that the other one has got since.
-    fn prepare(&self) -> Result<()> {
-        let aside = self.aside.sql();
-        let exists = spi::read_one_now(
-            "SELECT pg_catalog.to_regclass($1) IS NOT NULL",
-            &[aside.as_str().into()],
-            |row| spi::known::<bool>(&row, 1),
-        )?;
-        if exists != Some(true) {
-            spi::write(
-                &format!(
-                    "CREATE TABLE {aside} (
-                         quarantine_run_id bigint NOT NULL,
-                         quarantine_key    jsonb NOT NULL,
-                         quarantine_rules  text[] NOT NULL,
-                         quarantined_at    timestamptz NOT NULL DEFAULT pg_catalog.now())"
-                ),
-                &[],
-            )?;
-        }
-        self.check_aside()?;
-        let missing = self.missing_columns()?;
-        if !missing.is_empty() {
-            let add: Vec<String> = missing.iter().map(|column| format!("ADD COLUMN {column}")).collect();
-            spi::write(&format!("ALTER TABLE {aside} {}", add.join(", ")), &[])?;
-        }
-        Ok(())
-    }
-
     /// The columns that are copied: not what is computed when it is read.
     fn columns(&self) -> impl Iterator<Item = &Column> {
         self.table.columns.iter().filter(|column| !column.is_virtual)
-    }
-
-    /// For each of the columns what it takes to have it in the table for what is set aside, if it is not there.
-    ///
-    /// Errors: 42804 if it is there, and another value could become of one that is copied to it.
-    fn missing_columns(&self) -> Result<Vec<String>> {
-        let (names, types): (Vec<String>, Vec<String>) =
-            self.columns().map(|column| (column.name.clone(), column.base_type.clone())).unzip();
-        // Types are written as they are where the table was read.
-        let found = session::with_schemas(&[], || {
-            spi::read_now(
-                "SELECT pg_catalog.format('%I %s', a.attname, w.type)
-                        || coalesce((SELECT pg_catalog.format(' COLLATE %I.%I', n.nspname, c.collname)
-                                     FROM pg_catalog.pg_collation c
-                                     JOIN pg_catalog.pg_namespace n ON n.oid = c.collnamespace
-                                     WHERE c.oid = a.attcollation), ''),
-                        a.attname::text, w.type, pg_catalog.format_type(b.atttypid, b.atttypmod),
-                        a.attcollation = b.attcollation
-                 FROM ROWS FROM (pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::text[])) w (name, type)
-                 JOIN pg_catalog.pg_attribute a ON a.attrelid = $1 AND a.attname = w.name AND NOT a.attisdropped
-                 LEFT JOIN pg_catalog.pg_attribute b ON b.attrelid = $2::regclass AND b.attname = w.name
-                                                    AND NOT b.attisdropped
-                 ORDER BY a.attnum",
-                &[self.table.relation.into(), self.aside.sql().into(), names.into(), types.into()],
-                |row| {
-                    let texts = (spi::known::<String>(&row, 1)?, spi::known(&row, 2)?, spi::known::<String>(&row, 3)?);
-                    Ok((texts, row.get::<String>(4)?, row.get::<bool>(5)?))
-                },
-            )
-        })?;
-        let mut missing = Vec::new();
-        for ((definition, column, wanted), is, same_collation) in found {
-            match is {
-                None => missing.push(definition),
-                Some(is) if is == wanted && same_collation == Some(true) => {}
-                Some(is) => {
-                    let quarantine = self.aside.sql();
-                    return Err(QualityError::OtherColumn { quarantine, column, is, wanted }.into());
-                }
-            }
-        }
-        Ok(missing)
-    }
-
-    /// Errors: 42501 if what has the name of the table for what is set aside belongs to somebody else, or if more would
-    /// happen to a row there than to be kept.
-    fn check_aside(&self) -> Result<()> {
-        let is_fit = spi::read_one_now(
-            "SELECT c.relkind = 'r' AND c.relpersistence = 'p' AND NOT c.relispartition AND NOT c.relhasrules
-                    AND NOT c.relrowsecurity AND c.relowner = o.relowner
-                    AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid)
-             FROM pg_catalog.pg_class c, pg_catalog.pg_class o WHERE c.oid = $1::regclass AND o.oid = $2",
-            &[self.aside.sql().into(), self.table.relation.into()],
-            |row| spi::known::<bool>(&row, 1),
-        )?;
-        match is_fit {
-            Some(true) => Ok(()),
-            _ => Err(QualityError::UnfitQuarantine(self.aside.sql()).into()),
-        }
     }
 
     /// In one statement; or, if evaluating a rule raises an error, in parts: then all are copied before one is deleted, so
@@ -325,153 +240,5 @@ impl Move<'_> {
             return Err(QualityError::NotDeleted { table, kept: copied - deleted }.into());
         }
         Ok(())
-    }
-
-    /// The rows that the keys stand for, and of these, with names that no column has, those that still fail. No other row
-    /// is looked at: one that raises an error would be taken for one of them.
-    fn found(&self, which: Which) -> String {
-        let is_asked = |column: &&Column| which == Which::Failing || !column.is_virtual;
-        let located: Vec<String> = self.table.columns.iter().filter(is_asked).map(Column::sql).collect();
-        let values: Vec<String> = self.columns().map(Column::sql).collect();
-        let (joins, condition) = match which {
-            Which::Failing => (
-                self.rules
-                    .iter()
-                    .enumerate()
-                    .filter_map(|(n, rule)| rule.cells(self.table, n).join)
-                    .collect(),
-                self.still_failing(),
-            ),
-            Which::All => (String::new(), "true".to_owned()),
-        };
-        let (key, rules) = (self.free_name("opdb key"), self.free_name("opdb rules"));
-        format!(
-            "located AS MATERIALIZED (
-                 SELECT t.tableoid, t.ctid, s.\"opdb key\" AS {key}, s.\"opdb rules\" AS {rules}, {} FROM spool s {}{}),
-             found (relation, place, key, rules, {}) AS MATERIALIZED (
-                 SELECT t.tableoid, t.ctid, t.{key}, t.{rules}, {} FROM located t {joins} WHERE {condition})",
-            located.join(", "),
-            self.joined(),
-            if self.deletes { " FOR UPDATE OF t" } else { "" },
-            self.values(),
-            values.join(", "),
-        )
-    }
-
-    /// A name that no column has.
-    fn free_name(&self, like: &str) -> String {
-        let mut name = like.to_owned();
-        while self.table.column(&name).is_some() {
-            name.push('_');
-        }
-        identifier(name)
-    }
-
-    fn copied(&self, from: &str) -> String {
-        let names: Vec<String> = self.columns().map(|column| identifier(&column.name)).collect();
-        format!(
-            "copied AS (
-                 INSERT INTO {} (quarantine_run_id, quarantine_key, quarantine_rules, {})
-                 SELECT {}, key, rules, {} FROM {from} RETURNING 1)",
-            self.aside.sql(),
-            names.join(", "),
-            self.run_id,
-            self.values(),
-        )
-    }
-
-    /// What the columns are called in between.
-    fn values(&self) -> String {
-        (0..self.columns().count()).map(|n| format!("c{n}")).collect::<Vec<_>>().join(", ")
-    }
-
-    /// The row that a key stands for.
-    fn joined(&self) -> String {
-        let table = self.table.name.sql();
-        match &self.table.key {
-            Key::Columns(columns) => {
-                // In what a rule's condition is evaluated beside, no column may be called as one of the table's.
-                let part = |place: usize| identifier(format!("opdb key {place}"));
-                let columns: Vec<&Column> =
-                    columns.iter().filter_map(|name| self.table.column(name)).collect();
-                let list = |item: &dyn Fn(usize, &Column) -> String, separator: &str| {
-                    let items: Vec<String> =
-                        columns.iter().enumerate().map(|(n, column)| item(n, column)).collect();
-                    items.join(separator)
-                };
-                format!(
-                    "CROSS JOIN LATERAL (
-                         SELECT {} FROM pg_catalog.jsonb_to_record(s.\"opdb key\") AS r ({})) k
-                     JOIN {table} t ON {}",
-                    list(&|n, column| format!("r.{} AS {}", identifier(&column.name), part(n)), ", "),
-                    list(&|_, column| format!("{} {}", identifier(&column.name), column.base_type), ", "),
-                    list(&|n, column| column.equal(&column.sql(), &format!("k.{}", part(n))), " AND "),
-                )
-            }
-            Key::Place { with_table: true } => format!(
-                "JOIN {table} t ON t.ctid = (s.\"opdb key\" ->> 'ctid')::tid
-                                AND t.tableoid = pg_catalog.to_regclass(s.\"opdb key\" ->> 'tableoid')"
-            ),
-            _ => format!("JOIN {table} t ON t.ctid = (s.\"opdb key\" ->> 'ctid')::tid"),
-        }
-    }
-
-    /// Whether a row fails one of the rules now: it may have been put right since.
-    fn still_failing(&self) -> String {
-        let conditions: Vec<String> =
-            self.rules.iter().enumerate().flat_map(|(n, rule)| self.fails(n, rule)).collect();
-        if conditions.is_empty() { "false".into() } else { conditions.join(" OR ") }
-    }
-
-    fn fails(&self, number: usize, rule: &Rule) -> Vec<String> {
-        let Ok(check) = &rule.check else { return Vec::new() };
-        match check.scope() {
-            Scope::Row => {
-                let cells = rule.cells(self.table, number).cells;
-                cells.iter().map(|cell| format!("({}) IS FALSE", cell.state)).collect()
-            }
-            Scope::Group => vec![self.is_surplus(rule)],
-            Scope::Table => Vec::new(),
-        }
-    }
-
-    /// Whether there is another row with the same values, for what is no key one that comes first.
-    fn is_surplus(&self, rule: &Rule) -> String {
-        let columns: Vec<&Column> = rule.columns.iter().filter_map(|name| self.table.column(name)).collect();
-        let same: Vec<String> = columns
-            .iter()
-            .map(|column| column.equal(&format!("o.{}", identifier(&column.name)), &column.sql()))
-            .collect();
-        let list = |alias: &str| {
-            let key: Vec<String> = match &self.table.key {
-                Key::Columns(columns) => columns
-                    .iter()
-                    .filter_map(|name| self.table.column(name))
-                    .map(|column| column.comparable(&format!("{alias}.{}", identifier(&column.name))))
-                    .collect(),
-                _ => vec![format!("{alias}.tableoid"), format!("{alias}.ctid")],
-            };
-            key.join(", ")
-        };
-        let order = if rule.is_key() { "<>" } else { "<" };
-        // Both rows must be looked at by the rule. Its names are those of the table: where the other row is, those of that.
-        let is_another = format!("{} AND ROW({}) {order} ROW({})", same.join(" AND "), list("o"), list("t"));
-        // Of rows that are not the same it is none of its business what the condition says, or raises.
-        let (filter, of_other) = match &rule.filter {
-            Some(filter) => (
-                format!("{filter} AND "),
-                format!(
-                    " AND CASE WHEN {is_another} THEN EXISTS (SELECT FROM (SELECT o.*) t WHERE {filter}) ELSE false END"
-                ),
-            ),
-            None => (String::new(), String::new()),
-        };
-        let table = self.table.name.sql();
-        let other = format!("{filter}EXISTS (SELECT FROM {table} o WHERE {is_another}{of_other})");
-        if !rule.is_key() {
-            return other;
-        }
-        let null: Vec<String> = columns.iter().map(|column| column.sql_is_null()).collect();
-        format!("{} OR {other}", null.join(" OR "))
     }
 }
