@@ -89,8 +89,10 @@ impl<'a> Members<'a> {
         found.tally.passed = vec![0; scan.cells.len()];
         let can_be_kept = self.can_be_kept(scan)?;
         for (member, source) in &self.sources {
-            let query = format!("{} {required:?}", scan.sql(source));
-            let identity = if can_be_kept { identity(member, &query)? } else { None };
+            let identity = match can_be_kept {
+                true => identity(member, &format!("{} {required:?}", scan.sql(source)))?,
+                false => None,
+            };
             let (one, scan_id) = self.pass(scan, member, source, required, identity.as_ref())?;
             found.has_digest &= one.has_digest;
             found.broken_times.extend(one.broken_times);
@@ -162,8 +164,10 @@ impl<'a> Members<'a> {
         let can_be_kept = are_separate && grouping.filter.is_none() && self.may_be_kept();
         let mut surplus = 0;
         for (member, source) in sources {
-            let query = grouping.identity(&scan, self.table, &source);
-            let identity = if can_be_kept { identity(&member, &query)? } else { None };
+            let identity = match can_be_kept {
+                true => identity(&member, &grouping.identity(&scan, self.table, &source))?,
+                false => None,
+            };
             // What raises an error here is a condition, of rows that the pass over all rows has looked for.
             let (tally, scan_id) = match self.group_pass(&scan, grouping, &member, &source, identity.as_ref())
             {

@@ -1,7 +1,7 @@
 //! What need not be measured, because a validated constraint already guarantees it.
 
 use super::rule::{Check, Evidence, Rule};
-use super::table::{COMPARES_AS_COLUMNS, Table};
+use super::table::{KEEPS_UNIQUE, Table};
 use crate::pg::error::Result;
 use crate::pg::expression::{self, Volatility};
 use crate::pg::{spi, subtransaction};
@@ -109,8 +109,7 @@ fn keys(table: &Table) -> Result<Vec<Vec<String>>> {
                       JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
                       WHERE k.place <= i.indnkeyatts)
          FROM pg_catalog.pg_index i
-         WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate
-           AND i.indpred IS NULL AND i.indexprs IS NULL AND {COMPARES_AS_COLUMNS}"
+         WHERE i.indrelid = $1 AND {KEEPS_UNIQUE}"
         ),
         &[table.relation.into()],
         |row| spi::known::<Vec<String>>(&row, 1),

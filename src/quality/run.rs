@@ -66,7 +66,7 @@ pub struct KeptScan {
 pub fn run(relation: Regclass, options: &Options) -> Result<Run> {
     match session::keeps_its_snapshot() {
         true => run_where(relation, None, options),
-        false => score_of(Table::read(relation)?, None, options, measure_now),
+        false => score_of(Table::read(relation)?, None, options, Moment::Now),
     }
 }
 
@@ -79,47 +79,35 @@ pub fn run_where(relation: Regclass, condition: Option<&str>, options: &Options)
     if !table.fits_snapshot()? {
         return Err(QualityError::Altered(table.name.sql()).into());
     }
-    score_of(table, condition, options, measure_then)
+    score_of(table, condition, options, Moment::OfStatement)
 }
 
-/// Makes the passes that the rules need, on some snapshot.
-type Measure = fn(&Table, &Scorer, &[Rule], Option<&str>, &Options) -> Result<Measured>;
-
-fn measure_now(
-    table: &Table,
-    scorer: &Scorer,
-    rules: &[Rule],
-    condition: Option<&str>,
-    options: &Options,
-) -> Result<Measured> {
-    let once = || {
-        let measured = measure(table, scorer, rules, condition, options)?;
-        Ok((measured, lock::was_one_rewritten()?))
-    };
-    // What was rewritten while its lock was waited for showed no rows. By now all are locked.
-    match spi::on_latest_snapshot(once)? {
-        (measured, false) => Ok(measured),
-        (_, true) => spi::on_latest_snapshot(|| measure(table, scorer, rules, condition, options)),
-    }
+/// Of when the snapshot is that all of a run is read on.
+enum Moment {
+    Now,
+    OfStatement,
 }
 
-fn measure_then(
-    table: &Table,
-    scorer: &Scorer,
-    rules: &[Rule],
-    condition: Option<&str>,
-    options: &Options,
-) -> Result<Measured> {
-    let measured = measure(table, scorer, rules, condition, options)?;
-    match lock::was_one_rewritten()? {
-        true => {
-            Err(QualityError::Altered(format!("{}, or one that its rules read,", table.name.sql())).into())
+impl Moment {
+    fn measured(&self, table: &Table, measure: impl Fn() -> Result<Measured>) -> Result<Measured> {
+        let once = || Ok((measure()?, lock::was_one_rewritten()?));
+        let (measured, was_one_rewritten) = match self {
+            Self::Now => spi::on_latest_snapshot(once)?,
+            Self::OfStatement => once()?,
+        };
+        match (was_one_rewritten, self) {
+            (false, _) => Ok(measured),
+            // What was rewritten while its lock was waited for showed no rows. By now all are locked.
+            (true, Self::Now) => spi::on_latest_snapshot(measure),
+            (true, Self::OfStatement) => {
+                Err(QualityError::Altered(format!("{}, or one that its rules read,", table.name.sql()))
+                    .into())
+            }
         }
-        false => Ok(measured),
     }
 }
 
-fn score_of(mut table: Table, condition: Option<&str>, options: &Options, measure: Measure) -> Result<Run> {
+fn score_of(mut table: Table, condition: Option<&str>, options: &Options, moment: Moment) -> Result<Run> {
     session::check_writable()?;
     let scored = table.relation;
     if options.sample.is_some() && !table.members.iter().all(|member| member.is_heap) {
@@ -127,7 +115,7 @@ fn score_of(mut table: Table, condition: Option<&str>, options: &Options, measur
     }
     let scorer = Scorer::new(&table, condition)?;
     let rules = rules::of(&mut table, &scorer, options)?;
-    let measured = measure(&table, &scorer, &rules, condition, options)?;
+    let measured = moment.measured(&table, || measure(&table, &scorer, &rules, condition, options))?;
     let outcomes: Vec<Outcome> = measured.findings.iter().map(|finding| finding.outcome.clone()).collect();
     let score = score(&outcomes, &options.weights);
     let least = match options.sample {
@@ -151,6 +139,7 @@ fn score_of(mut table: Table, condition: Option<&str>, options: &Options, measur
     Ok(Run { run_id, rows: measured.rows, score, passed, reason })
 }
 
+/// Makes the passes that the rules need.
 fn measure(
     table: &Table,
     scorer: &Scorer,

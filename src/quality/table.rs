@@ -13,9 +13,10 @@ use pgrx::pg_sys;
 /// A function takes at most 100 arguments.
 const COLUMNS_AT_ONCE: usize = 45;
 
-/// In SQL, whether the values of an index `i` are equal to it exactly if they are to its columns, by their collations and
-/// the operators of their types.
-pub const COMPARES_AS_COLUMNS: &str = "NOT EXISTS (
+/// In SQL, whether an index `i` keeps its columns from ever being the same in two rows, as they compare by their own
+/// collations and the operators of their types.
+pub const KEEPS_UNIQUE: &str = "i.indisunique AND i.indisvalid AND i.indimmediate
+    AND i.indpred IS NULL AND i.indexprs IS NULL AND NOT EXISTS (
     SELECT FROM ROWS FROM (pg_catalog.unnest(i.indkey::int2[]), pg_catalog.unnest(i.indcollation::oid[]),
                            pg_catalog.unnest(i.indclass::oid[])) WITH ORDINALITY k (attnum, coll, class, place)
     JOIN pg_catalog.pg_opclass o ON o.oid = k.class
@@ -437,8 +438,7 @@ fn key_columns(relation: Regclass, constraints_hold: bool) -> Result<Option<Vec<
                       JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
                       WHERE k.place <= i.indnkeyatts ORDER BY k.place)
          FROM pg_catalog.pg_index i
-         WHERE i.indrelid = $1 AND $2 AND i.indisunique AND i.indisvalid AND i.indimmediate
-           AND i.indpred IS NULL AND i.indexprs IS NULL AND {COMPARES_AS_COLUMNS}
+         WHERE i.indrelid = $1 AND $2 AND {KEEPS_UNIQUE}
            AND NOT EXISTS (SELECT FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
                            JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
                            WHERE k.place <= i.indnkeyatts

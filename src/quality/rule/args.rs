@@ -13,7 +13,7 @@ use crate::pg::types::Regclass;
 use crate::pg::{expression, name, spi};
 use crate::quality::error::QualityError;
 use crate::quality::json_schema;
-use crate::quality::table::COMPARES_AS_COLUMNS;
+use crate::quality::table::KEEPS_UNIQUE;
 
 /// The condition under which a rule of any kind looks at a row.
 pub const FILTER: &str = "where";
@@ -234,8 +234,7 @@ fn is_unique(table: Regclass, columns: &[String]) -> Result<bool> {
     let found = spi::read_value::<bool>(
         &format!("SELECT EXISTS (
              SELECT FROM pg_catalog.pg_index i
-             WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate
-               AND i.indpred IS NULL AND i.indexprs IS NULL AND {COMPARES_AS_COLUMNS}
+             WHERE i.indrelid = $1 AND {KEEPS_UNIQUE}
                AND NOT EXISTS (
                    SELECT FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
                    JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
