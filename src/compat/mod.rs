@@ -7,7 +7,8 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::pg::error::{Result, required};
-use crate::pg::{remote, session};
+use crate::pg::remote::{self, Access};
+use crate::pg::session;
 pub use compared::{Compared, LocalTable, columns};
 use error::CompatError;
 
@@ -45,7 +46,7 @@ fn check_compatibility(
     let tables = tables.map(local_tables).transpose()?;
     let findings = session::pinned(|| {
         let tables = tables.map_or_else(LocalTable::all, Ok)?;
-        remote::with(environment, |remote| {
+        remote::with(environment, Access::Snapshot, |remote| {
             let compared = Compared::new(remote, &tables)?;
             Ok(tables
                 .iter()
@@ -96,7 +97,7 @@ fn verify_column_mapping(
     let mapping = session::pinned(|| {
         table.hold()?;
         let tables = std::slice::from_ref(&table);
-        let compared = remote::with(environment, |remote| Compared::new(remote, tables))?;
+        let compared = remote::with(environment, Access::Snapshot, |remote| Compared::new(remote, tables))?;
         compared.check_exists_there(&table, environment)?;
         compared.mapping(&table, &table.kept_here(), None)
     })?;

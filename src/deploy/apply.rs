@@ -7,7 +7,7 @@ use super::options::Options;
 use super::shipment::{Shipment, Values};
 use crate::pg::error::{Failure, Result};
 use crate::pg::name::literal;
-use crate::pg::remote::{self, Remote};
+use crate::pg::remote::{self, Access, Remote};
 use crate::pg::spi;
 
 /// Bytes of rows after which a batch is sent, however few they are.
@@ -37,9 +37,8 @@ pub enum Outcome {
 
 pub fn apply(environment: &str, shipments: &[Planned], options: &Options) -> Outcome {
     let mut prepared: Option<(Vec<Applied>, Transaction)> = None;
-    let result = remote::with(environment, |remote| {
+    let result = remote::with(environment, Access::Write, |remote| {
         remote.use_own_search_path()?;
-        remote.execute("BEGIN ISOLATION LEVEL READ COMMITTED")?;
         let applied = prepare(remote, shipments, options)?;
         prepared = Some((applied, Transaction::current(remote)?));
         remote.execute("COMMIT")?;
@@ -78,7 +77,7 @@ impl Transaction {
     /// Errors: the server cannot be reached, or knows no such transaction.
     pub fn was_committed(&self, environment: &str) -> Result<Option<bool>> {
         let sql = format!("SELECT pg_catalog.pg_xact_status({}::xid8)", literal(&self.xid));
-        let status = remote::with(environment, |remote| {
+        let status = remote::with(environment, Access::Read, |remote| {
             if text(remote.query_row(SERVER, 1)?) != self.server {
                 return Ok(String::new());
             }

@@ -11,7 +11,7 @@ use super::shipment::{Shipment, ordered};
 use super::table_checks;
 use crate::compat::{Compared, LocalTable};
 use crate::pg::error::Result;
-use crate::pg::remote::{self, Remote};
+use crate::pg::remote::{self, Access, Remote};
 use crate::pg::spi;
 use crate::{environment, quality, schema, settings};
 
@@ -55,7 +55,7 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
     tables.iter().try_for_each(LocalTable::hold)?;
     let row_security = row_security(tables)?;
     let mut checks = vec![source(environment)?, source_encoding()?, session_target(environment)];
-    let shipments = remote::with(environment, |remote| {
+    let shipments = remote::with(environment, Access::Read, |remote| {
         let compared = Compared::new(remote, tables)?;
         let shipments = shipments(tables, &compared, options)?;
         checks.extend([other_database(remote)?, target_kind(remote, environment)?, target_writable(remote)?]);
@@ -184,7 +184,7 @@ fn target_writable(remote: &Remote) -> Result<Check> {
     const NAME: &str = "target_writable";
     let row = remote.query_row(
         "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'the target is a standby'
-                     WHEN pg_catalog.current_setting('transaction_read_only') = 'on' THEN 'the target is read-only'
+                     WHEN pg_catalog.current_setting('default_transaction_read_only') = 'on' THEN 'the target is read-only'
                      WHEN pg_catalog.current_setting('server_version_num')::int < 150000
                           THEN 'the target is older than PostgreSQL 15'
                      WHEN pg_catalog.current_setting('session_replication_role') <> 'origin'

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pgrx::PgSqlErrorCode;
 
 use crate::pg::error::{Failure, Result};
-use crate::pg::remote::{self, Remote};
+use crate::pg::remote::{self, Access, Remote};
 
 #[derive(Default)]
 pub struct Finding {
@@ -21,7 +21,7 @@ pub struct Finding {
 }
 
 pub fn check(environment: &str) -> Result<Finding> {
-    match remote::with(environment, look) {
+    match remote::with(environment, Access::Read, look) {
         Ok(finding) => Ok(finding),
         Err(failure) if means_unreachable(&failure) => Ok(Finding {
             detail: Some(
@@ -40,7 +40,7 @@ fn look(remote: &Remote) -> Result<Finding> {
     let row = remote.query_row(
         "SELECT pg_catalog.current_setting('server_version'),
                 pg_catalog.pg_is_in_recovery(),
-                pg_catalog.current_setting('transaction_read_only')::boolean,
+                pg_catalog.current_setting('default_transaction_read_only')::boolean OR pg_catalog.pg_is_in_recovery(),
                 pg_catalog.current_database(),
                 current_user,
                 (SELECT ssl FROM pg_catalog.pg_stat_ssl WHERE pid = pg_catalog.pg_backend_pid()),

@@ -1,7 +1,7 @@
 //! SQL on a registered environment, through dblink and the postgres_fdw server that was made for it.
 //! Nothing of opdb is needed on the other side.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use pgrx::PgSqlErrorCode;
@@ -86,15 +86,57 @@ impl Report for RemoteError {
 
 crate::reported!(RemoteError);
 
-fn set_config((name, value): &(&str, &str), is_local: bool) -> String {
-    format!("pg_catalog.set_config('{name}', '{value}', {is_local})")
+fn set_config((name, value): &(&str, &str)) -> String {
+    format!("pg_catalog.set_config('{name}', '{value}', true)")
 }
 
-/// An open connection to an environment.
+/// What the transaction there may do. Everything there happens in one, and every setting is the transaction's own: so
+/// a pooler may give each transaction to another session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reads; every statement sees what was committed before it. Works on a standby.
+    Read,
+    /// Reads; all statements see the same. Works on a standby.
+    Snapshot,
+    /// Reads, and writes unless that database or role is set to read-only; whoever wants to keep what was written sends
+    /// COMMIT.
+    Write,
+}
+
+impl Access {
+    const fn begin(self) -> &'static str {
+        match self {
+            Self::Read => "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY",
+            Self::Snapshot => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            Self::Write => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        }
+    }
+
+    /// Begins a transaction with opdb's settings. Returns two answers.
+    fn statements(self) -> String {
+        let limits = [
+            ("statement_timeout", STATEMENT_TIMEOUT),
+            ("lock_timeout", LOCK_TIMEOUT),
+            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
+            ("client_min_messages", "error"),
+        ];
+        let calls: Vec<String> = session::PINNED.iter().chain(&limits).map(set_config).collect();
+        format!(
+            "{}; SELECT pg_catalog.concat({}, {CHECK_CONNECTION}, {COMMIT_TO_DISK}); ",
+            self.begin(),
+            calls.join(", ")
+        )
+    }
+}
+
+/// An open connection to an environment, in a transaction there.
 pub struct Remote {
     environment: String,
     connection: String,
     dblink: String,
+    access: Access,
+    /// What goes ahead of the next statement, in the same message, and how many answers it has.
+    ahead: RefCell<(String, usize)>,
 }
 
 /// A row of a remote query: every value as text.
@@ -104,25 +146,22 @@ thread_local! {
     static CONNECTIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Connects to `environment`, runs `work`, and closes the connection whatever happened: a remote transaction
-/// that `work` left open is rolled back by the other server.
+/// Connects to `environment`, runs `work` in a transaction there, and closes the connection whatever happened: what
+/// `work` did not commit is rolled back by the other server.
 ///
 /// Errors: 42704 unknown environment, 08001 unreachable, 28P01 wrong password, 28000 no user mapping for
 /// this role; an error of the other server keeps its SQLSTATE and says where it happened.
-pub fn with<T>(environment: &str, work: impl FnOnce(&Remote) -> Result<T>) -> Result<T> {
-    let remote = Remote::open(environment)?;
-    let result = subtransaction::run(|| {
-        remote.pin_settings()?;
-        work(&remote)
-    });
-    let closed = remote.close();
+pub fn with<T>(environment: &str, access: Access, work: impl FnOnce(&Remote) -> Result<T>) -> Result<T> {
+    let remote = Remote::open(environment, access)?;
+    let result = subtransaction::run(|| work(&remote));
+    let closed = remote.close(result.is_ok());
     let value = result?;
     closed?;
     Ok(value)
 }
 
 impl Remote {
-    fn open(environment: &str) -> Result<Self> {
+    fn open(environment: &str, access: Access) -> Result<Self> {
         let server = spi::read_one(
             "SELECT s.srvname::text FROM opdb.environment e
              LEFT JOIN pg_catalog.pg_foreign_server s ON s.srvname = e.server WHERE e.name = $1",
@@ -139,8 +178,13 @@ impl Remote {
         )?
         .ok_or(RemoteError::NoDblink)?;
         let number = CONNECTIONS.replace(CONNECTIONS.get() + 1);
-        let remote =
-            Self { environment: environment.to_owned(), connection: format!("opdb {number}"), dblink };
+        let remote = Self {
+            environment: environment.to_owned(),
+            connection: format!("opdb {number}"),
+            dblink,
+            access,
+            ahead: RefCell::new((access.statements(), 2)),
+        };
         let sql = format!("SELECT {}.dblink_connect($1, $2)", remote.dblink);
         subtransaction::run(|| {
             spi::read_value::<String>(&sql, &[remote.connection.as_str().into(), server.as_str().into()])
@@ -172,27 +216,21 @@ impl Remote {
         }
     }
 
-    fn pin_settings(&self) -> Result<()> {
-        let limits = [
-            ("statement_timeout", STATEMENT_TIMEOUT),
-            ("lock_timeout", LOCK_TIMEOUT),
-            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
-            ("client_min_messages", "error"),
-        ];
-        let calls: Vec<String> =
-            session::PINNED.iter().chain(&limits).map(|setting| set_config(setting, false)).collect();
-        self.query(
-            &format!("SELECT pg_catalog.concat({}, {CHECK_CONNECTION}, {COMMIT_TO_DISK})", calls.join(", ")),
-            1,
-        )?;
-        Ok(())
+    /// Rolls back what was done, and begins anew.
+    pub fn restart(&self) {
+        let mut ahead = self.ahead.borrow_mut();
+        // Before the first statement there is nothing to roll back.
+        if ahead.1 == 0 {
+            *ahead = (format!("ROLLBACK; {}", self.access.statements()), 3);
+        }
     }
 
-    /// Settings for the transaction that is open there.
-    pub fn set_local(&self, settings: &[(&str, &str)]) -> Result<()> {
-        let calls: Vec<String> = settings.iter().map(|setting| set_config(setting, true)).collect();
-        self.query(&format!("SELECT pg_catalog.concat({})", calls.join(", ")), 1)?;
-        Ok(())
+    /// Settings for the transaction, sent with the next statement.
+    pub fn set_local(&self, settings: &[(&str, &str)]) {
+        let calls: Vec<String> = settings.iter().map(set_config).collect();
+        let mut ahead = self.ahead.borrow_mut();
+        ahead.0.push_str(&format!("SELECT pg_catalog.concat({}); ", calls.join(", ")));
+        ahead.1 += 1;
     }
 
     /// How messages call the other server.
@@ -208,15 +246,23 @@ impl Remote {
 
     /// Runs one query there; `columns` is how many it returns. Values come as text.
     pub fn query(&self, sql: &str, columns: usize) -> Result<Vec<Row>> {
-        self.send(sql)?;
+        Ok(self.queries(&[(sql, columns)])?.pop().unwrap_or_default())
+    }
+
+    /// Runs several queries in one message, each with the number of columns that it returns.
+    pub fn queries(&self, queries: &[(&str, usize)]) -> Result<Vec<Vec<Row>>> {
+        let texts: Vec<&str> = queries.iter().map(|(sql, _)| *sql).collect();
+        let ahead = self.send(&texts.join(";\n"))?;
         self.wait_for_answer()?;
-        let rows = self.fetch(columns);
-        // The second call takes the end of the answer, also of one that is an error; only then is the connection
-        // free again.
-        let end = self.fetch(columns);
-        let rows = rows?;
+        let answers = (0..ahead)
+            .try_for_each(|_| self.fetch(1).map(drop))
+            .and_then(|()| queries.iter().map(|(_, columns)| self.fetch(*columns)).collect());
+        // One more call takes the end of the answer, also of one that is an error; only then is the connection free
+        // again.
+        let end = self.fetch(1);
+        let answers = answers?;
         end?;
-        Ok(rows)
+        Ok(answers)
     }
 
     /// `query` for one row.
@@ -252,9 +298,12 @@ impl Remote {
         spi::read_value::<i32>(&statement, &values)
     }
 
-    fn send(&self, sql: &str) -> Result<()> {
-        if self.call("dblink_send_query", ", $2", Some(sql))? == Some(1) {
-            return Ok(());
+    /// Returns how many answers come ahead of its own.
+    fn send(&self, sql: &str) -> Result<usize> {
+        let (mut text, answers) = self.ahead.take();
+        text.push_str(sql);
+        if self.call("dblink_send_query", ", $2", Some(&text))? == Some(1) {
+            return Ok(answers);
         }
         let detail = spi::read_value::<String>(
             &format!("SELECT {}.dblink_error_message($1)", self.dblink),
@@ -299,11 +348,19 @@ impl Remote {
 
     /// Closes the connection. A statement that is still running there ends when that server next looks
     /// (see [`CHECK_CONNECTION`]): asking it to cancel would wait, unkillable, for a server that is stuck.
-    fn close(&self) -> Result<()> {
+    fn close(&self, is_idle: bool) -> Result<()> {
+        // A pooler throws away a session that it gets back inside a transaction. There is none before the first
+        // statement.
+        let may_roll_back = is_idle && self.access != Access::Write && self.ahead.borrow().1 == 0;
+        let rolled_back = match may_roll_back {
+            true => subtransaction::run(|| self.execute("ROLLBACK")).map(drop),
+            false => Ok(()),
+        };
         subtransaction::run(|| {
             let sql = format!("SELECT {}.dblink_disconnect($1)", self.dblink);
-            spi::read_value::<String>(&sql, &[self.connection.as_str().into()])?;
-            Ok(())
-        })
+            spi::read_value::<String>(&sql, &[self.connection.as_str().into()])
+        })?;
+        // A connection that breaks now has done what it was for.
+        rolled_back.or_else(|failure| if failure.is_interrupt { Err(failure) } else { Ok(()) })
     }
 }

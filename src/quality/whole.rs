@@ -14,7 +14,8 @@ use super::run::Finding;
 use super::scorer::Scorer;
 use super::table::Table;
 use crate::pg::error::Result;
-use crate::pg::{remote, spi, subtransaction, time};
+use crate::pg::remote::{self, Access};
+use crate::pg::{spi, subtransaction, time};
 
 /// What a rule about the whole found.
 struct Judgement {
@@ -132,7 +133,7 @@ fn reconcile(scorer: &Scorer, query: &str, against: &Against) -> Result<Judgemen
     let (there, place) = match against {
         Against::Environment { name, query } => {
             let sql = format!("SELECT ({query}\n)::numeric::text");
-            let answer = remote::with(name, |remote| remote.query_row(&sql, 1))?;
+            let answer = remote::with(name, Access::Read, |remote| remote.query_row(&sql, 1))?;
             (Some(answer.into_iter().next().flatten()), format!("on \"{name}\""))
         }
         Against::Here(_) => (None, "there".to_owned()),

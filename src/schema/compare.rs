@@ -9,7 +9,7 @@ use super::extract::{self, Scope, hashed, parsed};
 use super::snapshot::{Printed, Snapshot, own_major};
 use super::state::State;
 use crate::pg::error::Result;
-use crate::pg::remote::{self, Remote};
+use crate::pg::remote::{self, Access, Remote};
 
 /// Where a schema is found.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Reference {
                 snapshot.for_each_fact(|fact| each(&mut collected, fact))?;
                 Ok((collected, snapshot.major, State::unknown()))
             }
-            Self::Environment(name) => remote::with(name, |remote| {
+            Self::Environment(name) => remote::with(name, Access::Snapshot, |remote| {
                 Ok((extract::remote(remote, scope, each)?, major(remote)?, State::unknown()))
             }),
         }

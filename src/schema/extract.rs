@@ -105,19 +105,17 @@ fn batches(sql: &str) -> Result<Vec<Vec<RawFact>>> {
     Ok(full)
 }
 
-/// The same of another server, in a transaction of its own there.
+/// The same of another server, in a transaction of its own there: [`Access::Snapshot`].
+///
+/// [`Access::Snapshot`]: crate::pg::remote::Access::Snapshot
 pub fn remote<S: Default>(
     remote: &Remote,
     scope: Scope,
     mut each: impl FnMut(&mut S, RawFact) -> Result<()>,
 ) -> Result<S> {
     attempts(|| {
-        remote.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
-        let read = subtransaction::run(|| remote_transaction(remote, scope, &mut each));
-        let ended = remote.execute("ROLLBACK");
-        let collected = read?;
-        ended?;
-        Ok(collected)
+        remote.restart();
+        subtransaction::run(|| remote_transaction(remote, scope, &mut each))
     })
 }
 
@@ -126,7 +124,7 @@ fn remote_transaction<S: Default>(
     scope: Scope,
     each: &mut impl FnMut(&mut S, RawFact) -> Result<()>,
 ) -> Result<S> {
-    remote.set_local(&SETTINGS)?;
+    remote.set_local(&SETTINGS);
     let place = remote.place();
     check_catalogs(&place, |sql| {
         Ok(remote.query(sql, 1)?.into_iter().map(|row| row.into_iter().next().flatten()).collect())

@@ -6,7 +6,7 @@ use crate::partition::column;
 use crate::partition::parent::Parent;
 use crate::pg::error::Result;
 use crate::pg::name::{Qualified, identifier, literal};
-use crate::pg::remote::{self, Remote};
+use crate::pg::remote::{self, Access, Remote};
 use crate::pg::types::Regclass;
 use crate::pg::{own, spi};
 
@@ -202,10 +202,9 @@ impl Shipment {
 
     /// Runs `work` in one transaction there.
     fn connected(&self, work: impl FnOnce(&Remote) -> Result<()>) -> Result<()> {
-        remote::with(&self.environment, |remote| {
-            remote.execute("BEGIN ISOLATION LEVEL READ COMMITTED")?;
+        remote::with(&self.environment, Access::Write, |remote| {
             // A large partition takes its time.
-            remote.set_local(&LIMITS)?;
+            remote.set_local(&LIMITS);
             work(remote)?;
             remote.execute("COMMIT").map(drop)
         })
