@@ -1,12 +1,12 @@
 -- What facts of tables and columns do not say, and sending rows needs to know: what stands behind the name of a type,
--- and what a table's triggers and children do. Runs here and on any server; /*tables*/ lists (schema, name).
+-- and what a table's triggers and children do. Runs here and on any server; /*tables*/ selects schemas and names.
 WITH relation AS (
     SELECT c.oid, c.relkind, n.nspname::text AS schema, c.relname::text AS name
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p') AND (n.nspname, c.relname) IN (/*tables*/)
+    WHERE c.relkind IN ('r', 'p') AND (n.nspname::text, c.relname::text) IN (/*tables*/)
 )
-SELECT 'table', r.schema, r.name, r.name,
+SELECT 'table', r.schema, r.name, r.name, NULL,
        pg_catalog.json_build_object(
            -- An event table keeps its source_id unique by triggers and a key table.
            'unique_by_trigger', (SELECT '["source_id"]'::pg_catalog.json FROM pg_catalog.pg_trigger t
@@ -16,9 +16,8 @@ SELECT 'table', r.schema, r.name, r.name,
                            AND EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = r.oid))::text
 FROM relation r
 UNION ALL
-SELECT 'column', r.schema, r.name, a.attname::text,
+SELECT 'column', r.schema, r.name, a.attname::text, a.attnum::text,
        pg_catalog.json_build_object(
-           'position', a.attnum,
            'type_kind', e.typtype,
            -- What stands behind the name of a type that a user made, or behind the elements of an array of it.
            'labels', (SELECT pg_catalog.json_agg(l.enumlabel ORDER BY l.enumsortorder)

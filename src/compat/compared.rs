@@ -1,12 +1,15 @@
 //! Tables on both sides, described and compared.
 
 use std::collections::HashMap;
+use std::iter;
+use std::rc::Rc;
 
 use opdb_core::compat::Verdict;
 use opdb_core::compat::evidence::misfit;
-use opdb_core::compat::table::{Finding, Pair, column_type, is_sent};
+use opdb_core::compat::table::{Finding, Pair, column_type, is_sent, of_table};
 use opdb_core::compat::types;
-use opdb_core::schema::{Facets, Fact, Key, Kind, label};
+use opdb_core::schema::statement::{SETTINGS, table_names};
+use opdb_core::schema::{Facets, Fact, Key, Kind, RawFact, label};
 
 use super::error::CompatError;
 use crate::ingest::EventTable;
@@ -43,17 +46,25 @@ impl LocalTable {
 
     /// Every table of the database, but for partitions, opdb's own and the key tables of event tables.
     pub fn all() -> Result<Vec<Self>> {
-        let relations = spi::read(
-            "SELECT c.oid::regclass FROM pg_catalog.pg_class c
+        let tables = spi::read(
+            "SELECT c.oid::regclass, n.nspname::text, c.relname::text,
+                    EXISTS (SELECT FROM opdb.event_table e WHERE e.table_name = c.oid)
+             FROM pg_catalog.pg_class c
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
              WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
                AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'opdb')
                AND NOT EXISTS (SELECT FROM opdb.event_table e WHERE e.key_table = c.oid)
              ORDER BY n.nspname, c.relname",
             &[],
-            |row| row.get::<Regclass>(1),
+            |row| {
+                Ok(Self {
+                    relation: spi::known(&row, 1)?,
+                    name: Qualified { schema: spi::known(&row, 2)?, name: spi::known(&row, 3)? },
+                    is_event_table: spi::known(&row, 4)?,
+                })
+            },
         )?;
-        relations.into_iter().flatten().map(Self::of).collect()
+        Ok(tables)
     }
 
     /// What the other side decides for itself: an event's surrogate id, when the row was made there, and
@@ -66,10 +77,15 @@ impl LocalTable {
     }
 }
 
-/// The facts of some tables on both sides.
+/// Columns of the query that reads details.
+const DETAILS: usize = 6;
+/// What messages call this database.
+const HERE: &str = "this database";
+
+/// The facts of some tables on both sides, in the order of the tables.
 pub struct Compared {
-    pub local: Vec<Fact>,
-    pub remote: Vec<Fact>,
+    pub local: Vec<Rc<Fact>>,
+    pub remote: Vec<Rc<Fact>>,
 }
 
 impl Compared {
@@ -79,13 +95,28 @@ impl Compared {
         session::pinned(|| {
             let scope = Scope::Tables(&names);
             let details = details(&names);
-            let here =
-                spi::read(&details, &[], |row| (1..=5).map(|column| row.get::<String>(column)).collect())?;
-            let there = remote.query(&details, 5)?;
-            Ok(Self {
-                local: with_details(extract::local_tables(scope)?, here)?,
-                remote: with_details(extract::remote_tables(remote, scope)?, there)?,
-            })
+            let queries = extract::queries(scope);
+            let queries: Vec<(&str, usize)> = iter::once((details.as_str(), DETAILS))
+                .chain(queries.iter().map(|(sql, columns)| (sql.as_str(), *columns)))
+                .collect();
+            remote.set_local(&SETTINGS);
+            let asked = remote.ask(&queries)?;
+            let here = session::pinned_with(&SETTINGS, || {
+                spi::read(&details, &[], |row| (1..=DETAILS).map(|column| row.get(column)).collect())
+            })?;
+            let here = Described::all(HERE, extract::local_tables(scope)?, here)?;
+            let local = here.iter().map(|fact| fact.parsed(HERE)).collect::<Result<Vec<_>>>()?;
+            let mut answers = asked.answers()?.into_iter();
+            let (there, place) = (answers.next().unwrap_or_default(), remote.place());
+            let there = Described::all(&place, extract::remote_facts(&place, answers.flatten())?, there)?;
+            let known: HashMap<&Key, usize> =
+                here.iter().enumerate().map(|(place, it)| (&it.fact.key, place)).collect();
+            let same = |it: &Described| {
+                let place = *known.get(&it.fact.key)?;
+                here.get(place)?.is_same(it).then(|| local.get(place).cloned()).flatten()
+            };
+            let remote = there.iter().map(|it| same(it).map_or_else(|| it.parsed(&place), Ok));
+            Ok(Self { remote: remote.collect::<Result<Vec<_>>>()?, local })
         })
     }
 
@@ -126,41 +157,62 @@ impl Compared {
 }
 
 fn details(tables: &[(String, String)]) -> String {
-    let pairs: Vec<String> = tables
-        .iter()
-        .map(|(schema, table)| format!("({}, {})", name::literal(schema), name::literal(table)))
-        .collect();
-    include_str!("../../sql/compat/details.sql").replace("/*tables*/", &pairs.join(", "))
+    include_str!("../../sql/compat/details.sql").replace("/*tables*/", &table_names(tables))
 }
 
-/// Adds to each fact what `rows` say about it, and puts columns in their order.
-fn with_details(mut facts: Vec<Fact>, rows: Vec<Row>) -> Result<Vec<Fact>> {
-    let mut details: HashMap<Key, Facets> = HashMap::new();
-    for row in rows {
-        let mut parts = row.into_iter().map(Option::unwrap_or_default);
-        let mut next = || parts.next().unwrap_or_default();
-        let (kind, schema, relation, name, facets) = (next(), next(), next(), next(), next());
-        let Some(kind) = Kind::find(&kind) else { continue };
-        let relation = label(&schema, &relation);
-        let facets = serde_json::from_str(&facets).map_err(|error| extract::unreadable("a table", &error))?;
-        details.insert(Key { kind, schema, relation, name }, facets);
+/// A fact as it was read, with what details say about it.
+struct Described {
+    fact: RawFact,
+    /// Where a column stands.
+    position: Option<i64>,
+    details: Option<String>,
+}
+
+impl Described {
+    /// In the order of tables, of kinds, and of columns as they stand.
+    fn all(place: &str, facts: Vec<RawFact>, details: Vec<Row>) -> Result<Vec<Self>> {
+        let mut known: HashMap<Key, (Option<i64>, String)> = HashMap::new();
+        for row in details {
+            let [kind, schema, relation, name, position, details] =
+                <[Option<String>; DETAILS]>::try_from(row)
+                    .map_err(|row| extract::unreadable(place, &format!("{} columns", row.len())))?
+                    .map(Option::unwrap_or_default);
+            let Some(kind) = Kind::find(&kind) else { continue };
+            let relation = label(&schema, &relation);
+            known.insert(Key { kind, schema, relation, name }, (position.parse().ok(), details));
+        }
+        let with_details = |fact: RawFact| match known.remove(&fact.key) {
+            Some((position, details)) => Self { fact, position, details: Some(details) },
+            None => Self { fact, position: None, details: None },
+        };
+        let mut all: Vec<Self> = facts.into_iter().map(with_details).collect();
+        all.sort_by(|a, b| a.place().cmp(&b.place()));
+        Ok(all)
     }
-    for fact in &mut facts {
-        fact.facets.extend(details.remove(&fact.key).unwrap_or_default());
+
+    fn place(&self) -> (&str, Kind, Option<i64>, &str) {
+        let key = &self.fact.key;
+        (&key.relation, key.kind, self.position, &key.name)
     }
-    facts.sort_by(|a, b| {
-        (a.kind(), a.relation(), position(a), a.name()).cmp(&(b.kind(), b.relation(), position(b), b.name()))
-    });
-    Ok(facts)
+
+    fn parsed(&self, place: &str) -> Result<Rc<Fact>> {
+        let mut fact = extract::parsed(place, self.fact.clone())?;
+        if let Some(details) = &self.details {
+            let details: Facets =
+                serde_json::from_str(details).map_err(|error| extract::unreadable(place, &error))?;
+            fact.facets.extend(details);
+        }
+        Ok(Rc::new(fact))
+    }
+
+    /// Whether there is nothing to be found out by reading both.
+    fn is_same(&self, other: &Self) -> bool {
+        self.fact == other.fact && self.details == other.details
+    }
 }
 
-pub fn columns<'f>(facts: &'f [Fact], table: &str) -> impl Iterator<Item = &'f Fact> {
-    let table = table.to_owned();
-    facts.iter().filter(move |fact| fact.kind() == Kind::Column && fact.relation() == table)
-}
-
-fn position(column: &Fact) -> Option<i64> {
-    column.facets.get("position").and_then(serde_json::Value::as_i64)
+pub fn columns<'f>(facts: &'f [Rc<Fact>], table: &str) -> impl Iterator<Item = &'f Fact> {
+    of_table(facts, table).iter().map(Rc::as_ref).filter(|fact| fact.kind() == Kind::Column)
 }
 
 /// A column here and the one it goes to.

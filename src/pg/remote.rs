@@ -139,6 +139,30 @@ pub struct Remote {
     ahead: RefCell<(String, usize)>,
 }
 
+/// Queries that the other server works on. Nothing else can be asked there before they are answered.
+pub struct Asked<'a> {
+    remote: &'a Remote,
+    ahead: usize,
+    columns: Vec<usize>,
+}
+
+impl Asked<'_> {
+    /// Waits for the answers and returns the rows of each query.
+    pub fn answers(self) -> Result<Vec<Vec<Row>>> {
+        let Self { remote, ahead, columns } = self;
+        remote.wait_for_answer()?;
+        let answers = (0..ahead)
+            .try_for_each(|_| remote.fetch(1).map(drop))
+            .and_then(|()| columns.iter().map(|columns| remote.fetch(*columns)).collect());
+        // One more call takes the end of the answer, also of one that is an error; only then is the connection free
+        // again.
+        let end = remote.fetch(1);
+        let answers = answers?;
+        end?;
+        Ok(answers)
+    }
+}
+
 /// A row of a remote query: every value as text.
 pub type Row = Vec<Option<String>>;
 
@@ -251,18 +275,15 @@ impl Remote {
 
     /// Runs several queries in one message, each with the number of columns that it returns.
     pub fn queries(&self, queries: &[(&str, usize)]) -> Result<Vec<Vec<Row>>> {
+        self.ask(queries)?.answers()
+    }
+
+    /// Begins what `queries` does, so that both servers work at the same time.
+    pub fn ask(&self, queries: &[(&str, usize)]) -> Result<Asked<'_>> {
         let texts: Vec<&str> = queries.iter().map(|(sql, _)| *sql).collect();
         let ahead = self.send(&texts.join(";\n"))?;
-        self.wait_for_answer()?;
-        let answers = (0..ahead)
-            .try_for_each(|_| self.fetch(1).map(drop))
-            .and_then(|()| queries.iter().map(|(_, columns)| self.fetch(*columns)).collect());
-        // One more call takes the end of the answer, also of one that is an error; only then is the connection free
-        // again.
-        let end = self.fetch(1);
-        let answers = answers?;
-        end?;
-        Ok(answers)
+        let columns = queries.iter().map(|(_, columns)| *columns).collect();
+        Ok(Asked { remote: self, ahead, columns })
     }
 
     /// `query` for one row.

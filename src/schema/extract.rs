@@ -166,26 +166,22 @@ fn has_opdb(remote: &Remote) -> Result<bool> {
 }
 
 /// Facts of a few tables here, as of now.
-pub fn local_tables(scope: Scope) -> Result<Vec<Fact>> {
+pub fn local_tables(scope: Scope) -> Result<Vec<RawFact>> {
     let mut facts = Vec::new();
     for statement in scope.statements() {
-        for fact in local_statement(&scope, statement)? {
-            facts.push(parsed("this database", fact)?);
-        }
+        facts.extend(local_statement(&scope, statement)?);
     }
     Ok(facts)
 }
 
-/// Facts of a few tables there, in whatever transaction is open.
-pub fn remote_tables(remote: &Remote, scope: Scope) -> Result<Vec<Fact>> {
-    let place = remote.place();
-    let mut facts = Vec::new();
-    for statement in scope.statements() {
-        for row in remote.query(&scope.sql(statement, false), COLUMNS)? {
-            facts.extend(raw_fact(&place, row)?.map(|fact| parsed(&place, fact)).transpose()?);
-        }
-    }
-    Ok(facts)
+/// The queries that read facts of a few tables elsewhere, each with the number of its columns.
+pub fn queries(scope: Scope) -> Vec<(String, usize)> {
+    scope.statements().into_iter().map(|statement| (scope.sql(statement, false), COLUMNS)).collect()
+}
+
+/// What such queries answered.
+pub fn remote_facts(place: &str, answers: impl IntoIterator<Item = Row>) -> Result<Vec<RawFact>> {
+    answers.into_iter().filter_map(|row| raw_fact(place, row).transpose()).collect()
 }
 
 /// Runs `read` again while it fails because of what others are changing: what is dropped while it is described makes
@@ -241,6 +237,6 @@ pub fn hashed(fact: &RawFact) -> Result<Hash> {
     fact.hash().map_err(|error| unreadable("the schema", &error))
 }
 
-pub fn unreadable(place: &str, error: &serde_json::Error) -> Failure {
+pub fn unreadable(place: &str, error: &impl ToString) -> Failure {
     SchemaError::Unreadable { place: place.to_owned(), reason: error.to_string() }.into()
 }

@@ -1,5 +1,7 @@
 //! Comparing a table here with the one of the same name there.
 
+use std::rc::Rc;
+
 use super::Verdict;
 use super::types::{ColumnType, verdict};
 use crate::schema::{Fact, Key, Kind, canonical};
@@ -37,11 +39,19 @@ pub struct Finding {
     pub blocking: bool,
 }
 
+/// Of facts that are in the order of their tables, those of one table.
+pub fn of_table<'f>(facts: &'f [Rc<Fact>], table: &str) -> &'f [Rc<Fact>] {
+    let start = facts.partition_point(|fact| fact.relation() < table);
+    let end = facts.partition_point(|fact| fact.relation() <= table);
+    facts.get(start..end).unwrap_or_default()
+}
+
 /// A table and everything about it on both sides.
 pub struct Pair<'a> {
     pub table: &'a str,
-    pub local: &'a [Fact],
-    pub remote: &'a [Fact],
+    pub local: &'a [Rc<Fact>],
+    /// A fact that is the same on both sides may be one and the same here.
+    pub remote: &'a [Rc<Fact>],
     /// Columns whose values stay here: the other side gives its own.
     pub kept_here: &'a [String],
 }
@@ -76,9 +86,8 @@ impl Pair<'_> {
         }
     }
 
-    fn of<'f>(&self, facts: &'f [Fact], kind: Kind) -> impl Iterator<Item = &'f Fact> {
-        let table = self.table.to_owned();
-        facts.iter().filter(move |fact| fact.kind() == kind && fact.relation() == table)
+    fn of<'f>(&self, facts: &'f [Rc<Fact>], kind: Kind) -> impl Iterator<Item = &'f Rc<Fact>> {
+        of_table(facts, self.table).iter().filter(move |fact| fact.kind() == kind)
     }
 
     fn finding(&self, aspect: Aspect, object: &str, verdict: Verdict, detail: &str) -> Finding {
@@ -98,9 +107,9 @@ impl Pair<'_> {
         self.kept_here.iter().any(|name| name == column.name())
     }
 
-    fn column(&self, local: &Fact) -> Finding {
+    fn column(&self, local: &Rc<Fact>) -> Finding {
         let there = self.of(self.remote, Kind::Column).find(|column| column.name() == local.name());
-        let sent = is_sent(local, there, self.kept_here);
+        let sent = is_sent(local, there.map(Rc::as_ref), self.kept_here);
         let Some(remote) = there else {
             let detail = if sent { "the column does not exist there" } else { "the column is not sent" };
             return Finding {
@@ -109,7 +118,10 @@ impl Pair<'_> {
                 ..self.finding(Aspect::TableStructure, local.name(), Verdict::Missing, detail)
             };
         };
-        let mut verdict = verdict(&column_type(local), &column_type(remote));
+        let mut verdict = match Rc::ptr_eq(local, remote) {
+            true => Verdict::Identical,
+            false => verdict(&column_type(local), &column_type(remote)),
+        };
         let mut details = Vec::new();
         if remote.flag("not_null") && !local.flag("not_null") {
             verdict = verdict.max(Verdict::Narrowing);
@@ -160,7 +172,7 @@ impl Pair<'_> {
     }
 
     fn indexes(&self) -> Vec<Finding> {
-        let remote: Vec<&Fact> = self.of(self.remote, Kind::Index).collect();
+        let remote: Vec<&Rc<Fact>> = self.of(self.remote, Kind::Index).collect();
         self.of(self.local, Kind::Index)
             .map(|index| {
                 let same = remote.iter().find(|other| {
@@ -189,14 +201,17 @@ impl Pair<'_> {
     }
 
     /// The table's constraints, and what its triggers guarantee like one.
-    fn guarantees(&self, facts: &[Fact]) -> Vec<Fact> {
-        let by_trigger = self.of(facts, Kind::Table).filter_map(unique_by_trigger);
+    fn guarantees(&self, facts: &[Rc<Fact>]) -> Vec<Rc<Fact>> {
+        let by_trigger =
+            self.of(facts, Kind::Table).filter_map(|table| unique_by_trigger(table).map(Rc::new));
         self.of(facts, Kind::Constraint).cloned().chain(by_trigger).collect()
     }
 
     fn constraints(&self) -> Vec<Finding> {
-        let definition = |fact: &Fact| fact.text("definition").map(str::to_owned);
-        let same = |a: &Fact, b: &Fact| a.text("type") == b.text("type") && meaning(a) == meaning(b);
+        let definition = |fact: &Rc<Fact>| fact.text("definition").map(str::to_owned);
+        let same = |a: &Rc<Fact>, b: &Rc<Fact>| {
+            Rc::ptr_eq(a, b) || a.text("type") == b.text("type") && meaning(a) == meaning(b)
+        };
         let (local, remote) = (self.guarantees(self.local), self.guarantees(self.remote));
         let here = local.iter().map(|constraint| {
             let there = remote.iter().find(|other| same(constraint, other));
@@ -250,14 +265,14 @@ fn unique_by_trigger(table: &Fact) -> Option<Fact> {
 }
 
 /// Whether the table there holds every value of these columns at most once, by whatever means.
-pub fn is_unique(facts: &[Fact], table: &str, columns: &[String]) -> bool {
+pub fn is_unique(facts: &[Rc<Fact>], table: &str, columns: &[String]) -> bool {
     let mut wanted: Vec<&str> = columns.iter().map(String::as_str).collect();
     wanted.sort_unstable();
     let same = |mut found: Vec<&str>| {
         found.sort_unstable();
         found == wanted
     };
-    facts.iter().filter(|fact| fact.relation() == table).any(|fact| match fact.kind() {
+    of_table(facts, table).iter().any(|fact| match fact.kind() {
         Kind::Constraint => matches!(fact.text("type"), Some("p" | "u")) && same(fact.list("columns")),
         Kind::Index => {
             fact.flag("unique") && fact.flag("valid") && !fact.flag("partial") && same(fact.list("columns"))
@@ -279,7 +294,10 @@ fn meaning(constraint: &Fact) -> String {
     }
 }
 
-fn same_definition(one: &Fact, other: &Fact) -> bool {
+fn same_definition(one: &Rc<Fact>, other: &Rc<Fact>) -> bool {
+    if Rc::ptr_eq(one, other) {
+        return true;
+    }
     let meaning = |fact: &Fact| fact.text("definition").map(canonical);
     meaning(one) == meaning(other)
 }
@@ -311,13 +329,13 @@ mod tests {
     use crate::schema::Facets;
     use serde_json::json;
 
-    fn fact(kind: Kind, name: &str, facets: serde_json::Value) -> Fact {
+    fn fact(kind: Kind, name: &str, facets: serde_json::Value) -> Rc<Fact> {
         let facets = facets.as_object().unwrap().clone().into_iter().collect();
         let key = Key { kind, schema: "s".into(), relation: "s.t".into(), name: name.into() };
-        Fact { key, extension: None, facets, sql: Vec::new(), unknown: Facets::new() }
+        Rc::new(Fact { key, extension: None, facets, sql: Vec::new(), unknown: Facets::new() })
     }
 
-    fn table(columns: &[(&str, &str, bool)]) -> Vec<Fact> {
+    fn table(columns: &[(&str, &str, bool)]) -> Vec<Rc<Fact>> {
         let mut facts = vec![fact(Kind::Table, "t", json!({}))];
         facts.extend(columns.iter().map(|(name, data_type, not_null)| {
             fact(Kind::Column, name, json!({"type": data_type, "type_kind": "b", "not_null": not_null}))
@@ -325,7 +343,7 @@ mod tests {
         facts
     }
 
-    fn blocking(local: &[Fact], remote: &[Fact], kept_here: &[String]) -> Vec<(String, Verdict)> {
+    fn blocking(local: &[Rc<Fact>], remote: &[Rc<Fact>], kept_here: &[String]) -> Vec<(String, Verdict)> {
         let pair = Pair { table: "s.t", local, remote, kept_here };
         pair.findings()
             .into_iter()

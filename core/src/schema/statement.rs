@@ -1,5 +1,7 @@
 //! The SQL that reads facts: one statement per kind of object, the same here and on every other server.
 
+use std::collections::BTreeSet;
+
 /// What of a database is looked at.
 #[derive(Debug, Clone, Copy)]
 pub enum Scope<'a> {
@@ -143,18 +145,26 @@ impl<'a> Scope<'a> {
             }
             Scope::Schemas(schemas) => (format!("n.nspname IN ({})", literals(*schemas)), everything),
             Scope::Tables(tables) => {
-                let pairs: Vec<String> = tables
-                    .iter()
-                    .map(|(schema, name)| format!("({}, {})", literal(schema), literal(name)))
-                    .collect();
-                let schemas = tables.iter().map(|(schema, _)| schema);
+                let schemas: BTreeSet<&String> = tables.iter().map(|(schema, _)| schema).collect();
                 (
                     format!("n.nspname IN ({})", literals(schemas)),
-                    format!("(n.name, c.relname) IN ({})", pairs.join(", ")),
+                    format!("(n.name, c.relname::pg_catalog.text) IN ({})", table_names(tables)),
                 )
             }
         }
     }
+}
+
+/// A query for schemas and names; a list of values would be compared one by one with every relation.
+pub fn table_names(tables: &[(String, String)]) -> String {
+    let array = |part: fn(&(String, String)) -> &String| {
+        format!("pg_catalog.unnest(ARRAY[{}]::pg_catalog.text[])", literals(tables.iter().map(part)))
+    };
+    format!(
+        "SELECT w.schema, w.name FROM ROWS FROM ({}, {}) w (schema, name)",
+        array(|t| &t.0),
+        array(|t| &t.1)
+    )
 }
 
 /// As the server's own quote_literal.
