@@ -9,7 +9,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA opdb FROM PUBLIC;
 -- opdb_reader looks.
 GRANT USAGE ON SCHEMA opdb TO opdb_reader;
 GRANT SELECT ON
-    opdb.own_environment, opdb.environment, opdb.environments,
+    opdb.own_environment, opdb.environment, opdb.environments, opdb.compare_progress,
     opdb.event_table, opdb.dead_letters,
     opdb.schema_snapshot, opdb.schema_fact, opdb.schema_snapshots,
     opdb.quality_rule, opdb.quality_run, opdb.quality_scan, opdb.quality_run_scan,
@@ -40,7 +40,7 @@ GRANT EXECUTE ON FUNCTION
     opdb.create_event_table, opdb.ingest, opdb.create_event_partitions, opdb.event_records, opdb.iso8601_timestamp,
     opdb.capture_schema, opdb.drop_schema_snapshot, opdb.diff_schema,
     opdb.add_quality_rule, opdb.quality_score, opdb.quarantine_failures, opdb.suggest_quality_rules,
-    opdb.check_compatibility, opdb.verify_column_mapping,
+    opdb.check_compatibility, opdb.verify_column_mapping, opdb.compare_data, opdb.compare_summary,
     opdb.pre_deployment_check, opdb.deploy,
     opdb.add_job, opdb.drop_job, opdb.enable_job, opdb.disable_job, opdb.run_job,
     opdb.schedule_with_pg_cron, opdb.unschedule_from_pg_cron, opdb.add_maintenance_jobs,
@@ -155,6 +155,28 @@ read_only (new transactions there cannot write), database and role as that serve
 detail (why it is not reachable, or what is unusual). An environment that cannot be reached is a row,
 not an error.
 Errors: 22004 for NULL, 42704 for an unknown environment.';
+
+COMMENT ON FUNCTION opdb.compare_data IS 'Finds the rows of a table that are not the same on an environment.
+
+One row for each row that differs: key (as JSON; NULL where the table has none), difference (missing: not there;
+extra: only there; changed), columns (those that differ, of a changed row), local and remote (the values of these
+columns, or the whole row of one that is missing or extra). Both servers hash their rows at the same time, in
+buckets by the hash of the key; only keys of buckets that differ are sent, and only columns that differ.
+Options: key, columns, exclude_columns, where, as_written, recheck_after, connections, statement_timeout.
+Both sides are read as of now; rows that differ are looked at again, recheck_after later.
+Errors: 22004 for NULL, 22023 for an unknown option, 42704 for an unknown environment, 08001 or 28P01 if it cannot
+be reached, 42P01 for a table that is not on both sides, 42809 for something that is no table, 42703 without a
+column in common, 42501 where a policy hides rows, 21000 for a key option that is not unique.
+Source: digests by hash buckets, as in the Merkle trees of Dynamo (DeCandia et al., 2007), flattened to two levels.';
+
+COMMENT ON FUNCTION opdb.compare_summary IS 'Says of each table whether its rows are the same on an environment, by one digest of each side.
+
+`tables` are names as in SQL; NULL means every table of this database. state is equal, different (also where a
+column is on one side only), or unknown, with the reason in detail: a table that cannot be compared does not keep the
+others from being compared. local_rows and remote_rows are counts; digests are 48 hexadecimal digits (rows, and the
+sum of the rows'' hashes), which mean something only beside each other. Options as in compare_data.
+Errors: 22004 for a NULL environment or table, 22023 for an unknown option, 42704 for an unknown environment, 08001 or
+28P01 if it cannot be reached, 42P01 for an unknown table here, 42809 for something that is no table.';
 
 COMMENT ON FUNCTION opdb.continue_partition_table IS 'Does the next step of a conversion. For partition_table, which commits each.
 

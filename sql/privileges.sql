@@ -6,7 +6,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA opdb FROM PUBLIC;
 -- opdb_reader looks.
 GRANT USAGE ON SCHEMA opdb TO opdb_reader;
 GRANT SELECT ON
-    opdb.own_environment, opdb.environment, opdb.environments,
+    opdb.own_environment, opdb.environment, opdb.environments, opdb.compare_progress,
     opdb.event_table, opdb.dead_letters,
     opdb.schema_snapshot, opdb.schema_fact, opdb.schema_snapshots,
     opdb.quality_rule, opdb.quality_run, opdb.quality_scan, opdb.quality_run_scan,
@@ -37,7 +37,7 @@ GRANT EXECUTE ON FUNCTION
     opdb.create_event_table, opdb.ingest, opdb.create_event_partitions, opdb.event_records, opdb.iso8601_timestamp,
     opdb.capture_schema, opdb.drop_schema_snapshot, opdb.diff_schema,
     opdb.add_quality_rule, opdb.quality_score, opdb.quarantine_failures, opdb.suggest_quality_rules,
-    opdb.check_compatibility, opdb.verify_column_mapping,
+    opdb.check_compatibility, opdb.verify_column_mapping, opdb.compare_data, opdb.compare_summary,
     opdb.pre_deployment_check, opdb.deploy,
     opdb.add_job, opdb.drop_job, opdb.enable_job, opdb.disable_job, opdb.run_job,
     opdb.schedule_with_pg_cron, opdb.unschedule_from_pg_cron, opdb.add_maintenance_jobs,

@@ -17,6 +17,7 @@ mod worker;
 ::pgrx::pg_module_magic!(name, version);
 
 extension_sql_file!("../sql/roles.sql", name = "roles", bootstrap);
+extension_sql_file!("../sql/compat/views.sql", name = "compat_views");
 extension_sql_file!("../sql/deploy/tables.sql", name = "deploy_tables");
 extension_sql_file!("../sql/environment/tables.sql", name = "environment_tables");
 extension_sql_file!("../sql/ingest/tables.sql", name = "ingest_tables");

@@ -215,6 +215,13 @@ pub fn columns<'f>(facts: &'f [Rc<Fact>], table: &str) -> impl Iterator<Item = &
     of_table(facts, table).iter().map(Rc::as_ref).filter(|fact| fact.kind() == Kind::Column)
 }
 
+/// The columns of a table's primary key, if it has one.
+pub fn primary_key(facts: &[Rc<Fact>], table: &str) -> Option<Vec<String>> {
+    let is_primary = |fact: &&Rc<Fact>| fact.kind() == Kind::Constraint && fact.text("type") == Some("p");
+    let key = of_table(facts, table).iter().find(is_primary)?;
+    Some(key.list("columns").into_iter().map(str::to_owned).collect())
+}
+
 /// A column here and the one it goes to.
 pub struct Mapping {
     pub local_column: String,

@@ -1,5 +1,6 @@
 use pgrx::PgSqlErrorCode;
 
+use super::data::Options;
 use crate::pg::error::Report;
 
 #[derive(Debug, thiserror::Error)]
@@ -8,13 +9,41 @@ pub enum CompatError {
     MissingThere { table: String, environment: String },
     #[error("the list of tables is empty")]
     NoTables,
+    #[error("unknown option \"{0}\"")]
+    UnknownOption(String),
+    #[error("option \"{option}\" must be {needs}")]
+    InvalidOption { option: String, needs: &'static str },
+    #[error("column \"{column}\" of table {table} is not on both sides")]
+    UnknownColumn { table: String, column: String },
+    #[error("table {table} and the one on environment \"{environment}\" have no column in common")]
+    NoCommonColumns { table: String, environment: String },
+    #[error("column \"{column}\" of table {table} is no part of a key: it may be NULL")]
+    KeyMayBeNull { table: String, column: String },
+    #[error("more than one row of table {table} has the same {key}")]
+    KeyNotUnique { table: String, key: String },
+    #[error("rows of table {0} go away as fast as they are compared")]
+    KeepsChanging(String),
+    #[error("the other server hashes text otherwise: table {0} cannot be compared")]
+    HashesUnlike(String),
+    #[error("the other server answered with something unexpected: {0}")]
+    Unreadable(String),
 }
 
 impl Report for CompatError {
     fn sqlstate(&self) -> PgSqlErrorCode {
         match self {
             Self::MissingThere { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
-            Self::NoTables => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::NoTables | Self::UnknownOption(_) | Self::InvalidOption { .. } => {
+                PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
+            }
+            Self::UnknownColumn { .. } | Self::NoCommonColumns { .. } => {
+                PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN
+            }
+            Self::KeyMayBeNull { .. } => PgSqlErrorCode::ERRCODE_INVALID_TABLE_DEFINITION,
+            Self::KeyNotUnique { .. } => PgSqlErrorCode::ERRCODE_CARDINALITY_VIOLATION,
+            Self::KeepsChanging(_) => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+            Self::HashesUnlike(_) => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            Self::Unreadable(_) => PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION,
         }
     }
 
@@ -25,6 +54,26 @@ impl Report for CompatError {
                     .into()
             }
             Self::NoTables => "Name at least one table, for example '{raw_events}'.".into(),
+            Self::UnknownOption(_) | Self::InvalidOption { .. } => format!("Options: {}.", Options::HELP),
+            Self::UnknownColumn { .. } => "Name columns that the table has here and there.".into(),
+            Self::NoCommonColumns { .. } => {
+                "Compare their columns with opdb.check_compatibility(); columns go by their names.".into()
+            }
+            Self::KeyMayBeNull { .. } => {
+                "Name columns that are NOT NULL on both sides, or leave the option \"key\" out: rows are then \
+                 compared as a whole."
+                    .into()
+            }
+            Self::KeyNotUnique { .. } => {
+                "Name columns that tell rows apart on both sides in the option \"key\", or leave it out: rows are \
+                 then compared as a whole."
+                    .into()
+            }
+            Self::KeepsChanging(_) => "Compare again when less is deleted there.".into(),
+            Self::HashesUnlike(_) => {
+                "The two machines may differ in byte order. Compare schemas and counts instead.".into()
+            }
+            Self::Unreadable(_) => "The other server may be of an unsupported version.".into(),
         })
     }
 }

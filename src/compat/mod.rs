@@ -1,15 +1,19 @@
 //! Whether tables here fit those of another environment.
 
 mod compared;
+mod data;
 mod error;
 
+use pgrx::JsonB;
+use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::pg::error::{Result, required};
 use crate::pg::remote::{self, Access};
 use crate::pg::session;
-pub use compared::{Compared, LocalTable, columns};
+pub use compared::{Compared, LocalTable, columns, primary_key};
+use data::Options;
 use error::CompatError;
 
 /// Compares tables with those of the same name on a registered environment.
@@ -109,6 +113,83 @@ fn verify_column_mapping(
             column.remote_type,
             column.verdict.as_str().to_owned(),
             column.evidence,
+        )
+    })))
+}
+
+/// Finds the rows of a table that are not the same on an environment.
+///
+/// One row for each row that differs: key (as JSON; NULL where the table has none), difference (missing: not there;
+/// extra: only there; changed), columns (those that differ, of a changed row), local and remote (the values of these
+/// columns, or the whole row of one that is missing or extra). Both servers hash their rows at the same time, in
+/// buckets by the hash of the key; only keys of buckets that differ are sent, and only columns that differ.
+/// Options: key, columns, exclude_columns, where, as_written, recheck_after, connections, statement_timeout.
+/// Both sides are read as of now; rows that differ are looked at again, recheck_after later.
+/// Errors: 22004 for NULL, 22023 for an unknown option, 42704 for an unknown environment, 08001 or 28P01 if it cannot
+/// be reached, 42P01 for a table that is not on both sides, 42809 for something that is no table, 42703 without a
+/// column in common, 42501 where a policy hides rows, 21000 for a key option that is not unique.
+/// Source: digests by hash buckets, as in the Merkle trees of Dynamo (DeCandia et al., 2007), flattened to two levels.
+#[pg_extern(
+    requires = ["environment_tables", "ingest_tables"],
+    sql = "CREATE FUNCTION compare_data(environment text, \"table\" text, options jsonb DEFAULT '{}')
+           RETURNS TABLE (key jsonb, difference text, columns text[], local jsonb, remote jsonb)
+           VOLATILE PARALLEL UNSAFE LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';"
+)]
+fn compare_data(
+    environment: Option<&str>,
+    table: Option<&str>,
+    options: default!(Option<JsonB>, "'{}'"),
+    call: pg_sys::FunctionCallInfo,
+) -> std::result::Result<(), ErrorReport> {
+    let (environment, table) = (required("environment", environment)?, required("table", table)?);
+    let table = LocalTable::named(table)?;
+    let options = Options::read(&required("options", options)?.0)?;
+    Ok(data::answer(call, environment, &table, &options)?)
+}
+
+/// Says of each table whether its rows are the same on an environment, by one digest of each side.
+///
+/// `tables` are names as in SQL; NULL means every table of this database. state is equal, different (also where a
+/// column is on one side only), or unknown, with the reason in detail: a table that cannot be compared does not keep the
+/// others from being compared. local_rows and remote_rows are counts; digests are 48 hexadecimal digits (rows, and the
+/// sum of the rows' hashes), which mean something only beside each other. Options as in compare_data.
+/// Errors: 22004 for a NULL environment or table, 22023 for an unknown option, 42704 for an unknown environment, 08001 or
+/// 28P01 if it cannot be reached, 42P01 for an unknown table here, 42809 for something that is no table.
+#[pg_extern(requires = ["environment_tables", "ingest_tables"])]
+#[allow(clippy::type_complexity)]
+fn compare_summary(
+    environment: Option<&str>,
+    tables: default!(Option<Vec<Option<String>>>, "NULL"),
+    options: default!(Option<JsonB>, "'{}'"),
+) -> std::result::Result<
+    TableIterator<
+        'static,
+        (
+            name!(table_name, String),
+            name!(state, String),
+            name!(local_rows, Option<i64>),
+            name!(remote_rows, Option<i64>),
+            name!(local_digest, Option<String>),
+            name!(remote_digest, Option<String>),
+            name!(detail, String),
+        ),
+    >,
+    ErrorReport,
+> {
+    let environment = required("environment", environment)?;
+    let tables = tables.map(local_tables).transpose()?.map_or_else(LocalTable::all, Ok)?;
+    let options = Options::read(&required("options", options)?.0)?;
+    let summaries = data::summary(environment, &tables, &options)?;
+    Ok(TableIterator::new(summaries.into_iter().map(|summary| {
+        let (here, there) = summary.digests.unzip();
+        (
+            summary.table,
+            summary.state.to_owned(),
+            here.map(|digest| digest.rows),
+            there.map(|digest| digest.rows),
+            here.map(|digest| digest.hex()),
+            there.map(|digest| digest.hex()),
+            summary.detail,
         )
     })))
 }

@@ -7,7 +7,7 @@ use opdb_core::schema::{Fact, Kind, label};
 use super::column::Column;
 use super::error::DeployError;
 use super::options::Options;
-use crate::compat::{Compared, LocalTable, columns};
+use crate::compat::{Compared, LocalTable, columns, primary_key};
 use crate::pg::error::Result;
 use crate::pg::name::{Qualified, identifier, literal};
 
@@ -256,13 +256,7 @@ fn key(table: &LocalTable, label: &str, compared: &Compared, options: &Options) 
     if table.is_event_table {
         return Ok(vec!["source_id".to_owned()]);
     }
-    let primary = compared.local.iter().find(|fact| {
-        fact.kind() == Kind::Constraint && fact.relation() == label && fact.text("type") == Some("p")
-    });
-    match primary {
-        Some(primary) => Ok(primary.list("columns").into_iter().map(str::to_owned).collect()),
-        None => Err(DeployError::NoKey(label.to_owned()).into()),
-    }
+    primary_key(&compared.local, label).ok_or_else(|| DeployError::NoKey(label.to_owned()).into())
 }
 
 /// Shipments with referenced tables before those that reference them, by the foreign keys there.

@@ -15,6 +15,7 @@ pub mod pages;
 pub mod partition;
 pub mod planning;
 pub mod process;
+pub mod progress;
 pub mod relation;
 pub mod remote;
 pub mod role;

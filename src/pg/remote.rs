@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use pgrx::PgSqlErrorCode;
 
 use super::error::{Failure, Report, Result};
+use super::spool::Spool;
 use super::{name, session, spi, subtransaction};
 
 /// How long a statement on another server may run, and wait for a lock, before that server ends it.
@@ -22,6 +23,11 @@ const CHECK_CONNECTION: &str = "pg_catalog.set_config('client_connection_check_i
 const COMMIT_TO_DISK: &str = "pg_catalog.set_config('synchronous_commit',
     CASE WHEN pg_catalog.current_setting('synchronous_commit') IN ('off', 'local') THEN 'on'
          ELSE pg_catalog.current_setting('synchronous_commit') END, false)";
+
+/// How often what has arrived is taken in between two pauses, and how long they may be: together they let through 50
+/// megabytes a second.
+const BUFFERS: usize = 32;
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
@@ -147,6 +153,27 @@ pub struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// Waits for the answer of a single query and adds its rows, whose columns are of the given names and types, to
+    /// `spool`. Returns how many there are.
+    pub fn store(self, spool: &mut Option<Spool>, columns: &str) -> Result<i64> {
+        let Self { remote, ahead, .. } = self;
+        remote.wait_for_answer()?;
+        let sql = format!(
+            "SELECT * FROM {}.dblink_get_result({}) AS answer ({columns})",
+            remote.dblink,
+            name::literal(&remote.connection)
+        );
+        let before = spool.as_ref().map_or(0, Spool::count);
+        let stored = (0..ahead).try_for_each(|_| remote.fetch(1).map(drop)).and_then(|()| match spool.as_mut() {
+            Some(spool) => spool.append(&sql),
+            None => Spool::fill(&sql).map(|filled| *spool = Some(filled)),
+        });
+        let end = remote.fetch(1);
+        stored.map_err(|failure| failure.on_environment(&remote.environment))?;
+        end?;
+        Ok(spool.as_ref().map_or(0, Spool::count) - before)
+    }
+
     /// Waits for the answers and returns the rows of each query.
     pub fn answers(self) -> Result<Vec<Vec<Row>>> {
         let Self { remote, ahead, columns } = self;
@@ -181,6 +208,36 @@ pub fn with<T>(environment: &str, access: Access, work: impl FnOnce(&Remote) -> 
     let closed = remote.close(result.is_ok());
     let value = result?;
     closed?;
+    Ok(value)
+}
+
+/// `with` for several sessions of one environment, at least one and at most `wanted`: as many as that server lets in.
+pub fn with_several<T>(
+    environment: &str,
+    access: Access,
+    wanted: usize,
+    work: impl FnOnce(&[Remote]) -> Result<T>,
+) -> Result<T> {
+    let mut remotes = vec![Remote::open(environment, access)?];
+    let mut refused = None;
+    while remotes.len() < wanted && refused.is_none() {
+        match Remote::open(environment, access) {
+            Ok(remote) => remotes.push(remote),
+            Err(failure) => refused = Some(failure),
+        }
+    }
+    let result = match refused {
+        Some(failure) if failure.is_interrupt => Err(failure),
+        refused => {
+            if let Some(failure) = refused {
+                pgrx::notice!("goes on with {} of {wanted} connections: {}", remotes.len(), failure.told());
+            }
+            subtransaction::run(|| work(&remotes))
+        }
+    };
+    let closed: Vec<Result<()>> = remotes.iter().map(|remote| remote.close(result.is_ok())).collect();
+    let value = result?;
+    closed.into_iter().collect::<Result<()>>()?;
     Ok(value)
 }
 
@@ -252,8 +309,14 @@ impl Remote {
     /// Settings for the transaction, sent with the next statement.
     pub fn set_local(&self, settings: &[(&str, &str)]) {
         let calls: Vec<String> = settings.iter().map(set_config).collect();
+        self.precede(&format!("SELECT pg_catalog.concat({})", calls.join(", ")));
+    }
+
+    /// Sends a statement in the same message as the next one. It returns one column, or nothing.
+    pub fn precede(&self, sql: &str) {
         let mut ahead = self.ahead.borrow_mut();
-        ahead.0.push_str(&format!("SELECT pg_catalog.concat({}); ", calls.join(", ")));
+        ahead.0.push_str(sql);
+        ahead.0.push_str("; ");
         ahead.1 += 1;
     }
 
@@ -340,14 +403,19 @@ impl Remote {
     /// Waits without blocking this backend: it can be cancelled and stopped while the other server works
     /// (dblink's own call cannot, before PostgreSQL 17).
     fn wait_for_answer(&self) -> Result<()> {
+        // Asking takes in no more than a buffer of what has arrived, so it is asked as often as an answer may have buffers.
+        let sql = format!(
+            "SELECT pg_catalog.min({}.dblink_is_busy($1)) FROM pg_catalog.generate_series(1, {BUFFERS})",
+            self.dblink
+        );
         let mut pause = Duration::from_micros(50);
-        while self.call("dblink_is_busy", "", None)? == Some(1) {
+        while spi::read_value::<i32>(&sql, &[self.connection.as_str().into()])? == Some(1) {
             if pause < Duration::from_millis(1) {
                 std::thread::sleep(pause);
             } else {
                 session::wait(pause);
             }
-            pause = (pause * 2).min(Duration::from_millis(20));
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
         Ok(())
     }

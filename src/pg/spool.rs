@@ -12,8 +12,11 @@ use super::session::{c_string, check_writable};
 use super::spi::read_rows;
 use super::subtransaction;
 
-/// What the rows are called in the queries that read them.
+/// What the rows are called in the queries that read one spool.
 const NAME: &CStr = c"spool";
+
+/// A spool, and what its rows are called in a query that reads several.
+pub type Source<'a> = (&'static CStr, &'a Spool);
 
 /// Rows that a query returned. They take no more memory than `work_mem`. What is made in a subtransaction must not leave
 /// it: its files are gone with it.
@@ -27,28 +30,39 @@ impl Spool {
     /// planner wants them: a cursor, which needs no memory either, never gets any. What the query raises comes back as
     /// a failure.
     pub fn fill(sql: &str) -> Result<Self> {
-        Self::filled(sql, None, false)
+        Self::filled(sql, &[], false)
+    }
+
+    /// `fill` that also reads other spools.
+    pub fn fill_from(sources: &[Source], sql: &str) -> Result<Self> {
+        Self::filled(sql, sources, false)
+    }
+
+    /// Adds the rows of another query with the same columns.
+    pub fn append(&mut self, sql: &str) -> Result<()> {
+        let mut receiver = Receiver::new(self.store, false);
+        subtransaction::run(|| receiver.receive_from(sql, &[]))
     }
 
     /// `fill` with those rows only that have the same number, a bigint, in the first column as the one before or after
     /// them, or none.
     pub fn fill_with_repeated(sql: &str) -> Result<Self> {
-        Self::filled(sql, None, true)
+        Self::filled(sql, &[], true)
     }
 
     /// `fill` by a query on these rows, which it calls `spool`.
     pub fn select(&self, sql: &str) -> Result<Self> {
-        Self::filled(sql, Some(self), false)
+        Self::filled(sql, &[(NAME, self)], false)
     }
 
     #[allow(unsafe_code)]
-    fn filled(sql: &str, from: Option<&Self>, only_repeated: bool) -> Result<Self> {
+    fn filled(sql: &str, sources: &[Source], only_repeated: bool) -> Result<Self> {
         // SAFETY: it outlives the subtransaction below, because it belongs to the caller's memory and resources.
         let store = unsafe { pg_sys::tuplestore_begin_heap(false, false, pg_sys::work_mem) };
         // From here on whatever happens frees the store.
         let mut spool = Self { store, columns: std::ptr::null_mut() };
         let mut receiver = Receiver::new(store, only_repeated);
-        subtransaction::run(|| receiver.receive_from(sql, from))?;
+        subtransaction::run(|| receiver.receive_from(sql, sources))?;
         spool.columns = receiver.columns;
         Ok(spool)
     }
@@ -80,7 +94,16 @@ impl Spool {
         args: &[DatumWithOid<'a>],
         row: impl FnMut(SpiHeapTupleData) -> spi::Result<T>,
     ) -> Result<Vec<T>> {
-        self.run(sql, args, true, row)
+        run(&[(NAME, self)], sql, args, true, row)
+    }
+
+    /// `read` of several spools.
+    pub fn read_from<T>(
+        sources: &[Source],
+        sql: &str,
+        row: impl FnMut(SpiHeapTupleData) -> spi::Result<T>,
+    ) -> Result<Vec<T>> {
+        run(sources, sql, &[], true, row)
     }
 
     /// Runs a statement that writes what it takes from the rows, which it calls `spool`, and maps each row that it
@@ -92,32 +115,17 @@ impl Spool {
         row: impl FnMut(SpiHeapTupleData) -> spi::Result<T>,
     ) -> Result<Vec<T>> {
         check_writable()?;
-        self.run(sql, args, false, row)
-    }
-
-    fn run<'a, T>(
-        &self,
-        sql: &str,
-        args: &[DatumWithOid<'a>],
-        on_statement_snapshot: bool,
-        mut row: impl FnMut(SpiHeapTupleData) -> spi::Result<T>,
-    ) -> Result<Vec<T>> {
-        let sql = c_string(sql)?;
-        let mut relation = self.relation();
-        Ok(Spi::connect(|_| {
-            register(&mut relation)?;
-            read_rows(&sql, args, on_statement_snapshot, &mut row)
-        })?)
+        run(&[(NAME, self)], sql, args, false, row)
     }
 
     /// What SPI must know of the rows.
-    fn relation(&self) -> pg_sys::EphemeralNamedRelationData {
+    fn relation(&self, name: &'static CStr) -> pg_sys::EphemeralNamedRelationData {
         // For the planner.
         #[allow(clippy::cast_precision_loss)]
         let rows = self.count() as f64;
         pg_sys::EphemeralNamedRelationData {
             md: pg_sys::EphemeralNamedRelationMetadataData {
-                name: NAME.as_ptr().cast_mut(),
+                name: name.as_ptr().cast_mut(),
                 reliddesc: pg_sys::InvalidOid,
                 tupdesc: self.columns,
                 enrtype: pg_sys::EphemeralNameRelationType::ENR_NAMED_TUPLESTORE,
@@ -126,6 +134,21 @@ impl Spool {
             reldata: self.store.cast(),
         }
     }
+}
+
+fn run<'a, T>(
+    sources: &[Source],
+    sql: &str,
+    args: &[DatumWithOid<'a>],
+    on_statement_snapshot: bool,
+    mut row: impl FnMut(SpiHeapTupleData) -> spi::Result<T>,
+) -> Result<Vec<T>> {
+    let sql = c_string(sql)?;
+    let mut relations: Vec<_> = sources.iter().map(|(name, spool)| spool.relation(name)).collect();
+    Ok(Spi::connect(|_| {
+        relations.iter_mut().try_for_each(register)?;
+        read_rows(&sql, args, on_statement_snapshot, &mut row)
+    })?)
 }
 
 impl Drop for Spool {
@@ -141,14 +164,27 @@ impl Drop for Spool {
 /// return. They take no more memory than `work_mem`, however many they are.
 ///
 /// Errors: 0A000 where the caller takes no set of rows.
-#[allow(unsafe_code)]
 pub fn answer(call: pg_sys::FunctionCallInfo, sql: &str) -> Result<()> {
-    // SAFETY: the call is the one that is going on; that its caller takes rows is checked before they are looked at.
-    let store = unsafe {
-        pg_sys::InitMaterializedSRF(call, 0);
-        (*(*call).resultinfo.cast::<pg_sys::ReturnSetInfo>()).setResult
-    };
-    Receiver::new(store, false).receive_from(sql, None)
+    Answer::new(call).add(&[], sql)
+}
+
+/// What the function that is being called returns, as [`answer`] does, by as many queries as it takes.
+pub struct Answer(*mut pg_sys::Tuplestorestate);
+
+impl Answer {
+    #[allow(unsafe_code)]
+    pub fn new(call: pg_sys::FunctionCallInfo) -> Self {
+        // SAFETY: the call is the one that is going on; that its caller takes rows is checked before they are looked at.
+        Self(unsafe {
+            pg_sys::InitMaterializedSRF(call, 0);
+            (*(*call).resultinfo.cast::<pg_sys::ReturnSetInfo>()).setResult
+        })
+    }
+
+    /// The rows of a query on spools.
+    pub fn add(&self, sources: &[Source], sql: &str) -> Result<()> {
+        Receiver::new(self.0, false).receive_from(sql, sources)
+    }
 }
 
 #[allow(unsafe_code)]
@@ -254,16 +290,16 @@ impl Receiver {
     }
 
     #[allow(unsafe_code)]
-    fn receive_from(&mut self, sql: &str, from: Option<&Spool>) -> Result<()> {
+    fn receive_from(&mut self, sql: &str, sources: &[Source]) -> Result<()> {
         let sql = c_string(sql)?;
-        let mut relation = from.map(Spool::relation);
+        let mut relations: Vec<_> = sources.iter().map(|(name, spool)| spool.relation(name)).collect();
         let options = pg_sys::SPIExecuteOptions {
             read_only: true,
             dest: std::ptr::from_mut(self).cast(),
             ..Default::default()
         };
         Ok(Spi::connect(|_| {
-            relation.as_mut().map_or(Ok(()), register)?;
+            relations.iter_mut().try_for_each(register)?;
             // SAFETY: SPI is connected; the receiver lives through the call; there are no parameters.
             let status = unsafe { pg_sys::SPI_execute_extended(sql.as_ptr(), &raw const options) };
             Spi::check_status(status).map(drop)

@@ -1,6 +1,8 @@
 //! Whether the rows of a table here fit a table there.
 
+pub mod digest;
 pub mod evidence;
+pub mod form;
 pub mod table;
 pub mod types;
 

@@ -1,0 +1,392 @@
+//! How a column is hashed, shown and compared, so that two servers agree on what is the same value.
+//!
+//! A hash decides only that values are the same, so it must never be the same for values that differ; whether values
+//! of different hashes differ is decided by the type's own equality once they are both here.
+
+use super::types::ColumnType;
+
+/// The columns of one name on both sides, as values of one type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Form {
+    local: ColumnType,
+    remote: ColumnType,
+    common: Common,
+    /// The hash of the type is not the same on both servers.
+    is_hash_unlike: bool,
+}
+
+/// On which server an expression is to be evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Local,
+    Remote,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Common {
+    /// Values of this type of the system's.
+    Type(String),
+    /// Whatever the type's output function writes, byte for byte.
+    Text,
+}
+
+/// What of a value goes into a row's hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hashed {
+    /// The value: its type's hash is made of all of it, and is the same on every server.
+    Value,
+    /// The value, by its bytes whatever its collation.
+    Bytes,
+    /// The hash of a numeric is made of neither its sign nor of which of NaN and the infinities it is.
+    Numeric,
+    /// The text. Parts of a jsonb cancel each other out in its hash; the hash of an enum is made of its OID; others have
+    /// none.
+    Text,
+}
+
+/// Types whose hash function takes all of a value, in an order that counts, and that have had the same one since
+/// PostgreSQL 15 (hash partitions stand on it), each with a value to try it with. Arrays are not among them: their hash
+/// does not know their dimensions.
+const HASHED_BY_VALUE: [(&str, &str); 30] = [
+    ("bigint", "-81985529216486896"),
+    ("boolean", "true"),
+    ("bytea", r"\x0123456789abcdef"),
+    ("cidr", "10.1.0.0/16"),
+    ("date", "2024-02-29"),
+    ("datemultirange", "{[2024-01-01,2024-02-29)}"),
+    ("daterange", "[2024-01-01,2024-02-29)"),
+    ("double precision", "-1234.5678"),
+    ("inet", "2001:db8::1/64"),
+    ("int4multirange", "{[1,5),[7,9)}"),
+    ("int4range", "[1,5)"),
+    ("int8multirange", "{[1,5),[7,9)}"),
+    ("int8range", "[1,5)"),
+    ("integer", "-1234567"),
+    ("interval", "1 year 2 days 03:04:05.678"),
+    ("macaddr", "08:00:2b:01:02:03"),
+    ("macaddr8", "08:00:2b:01:02:03:04:05"),
+    ("numeric", "-123456789.00012345"),
+    ("oid", "4000000000"),
+    ("pg_lsn", "16/B374D848"),
+    ("real", "-12.5"),
+    ("smallint", "-12345"),
+    ("time with time zone", "04:05:06.789+02"),
+    ("time without time zone", "04:05:06.789"),
+    ("timestamp with time zone", "2024-02-29 12:34:56.789+00"),
+    ("timestamp without time zone", "2024-02-29 12:34:56.789"),
+    ("tsmultirange", "{[2024-01-01,2024-02-29)}"),
+    ("tsrange", "[2024-01-01,2024-02-29)"),
+    ("tstzmultirange", "{[2024-01-01 00:00+00,2024-02-29 00:00+00)}"),
+    ("uuid", "01234567-89ab-cdef-0123-456789abcdef"),
+];
+
+/// The hash that everything else falls back to.
+pub const TEXT_SAMPLE: &str = "pg_catalog.hash_record_extended(ROW('Zürich 東京'::text COLLATE \"C\"), 0)";
+
+/// Types that take the same value in more than one way, and whose equality knows it.
+const WRITTEN_IN_MORE_THAN_ONE_WAY: [&str; 8] =
+    ["bpchar", "double precision", "interval", "jsonb", "numeric", "nummultirange", "numrange", "real"];
+
+/// Types whose values are never longer than a hash with what tells it from a value.
+const SHORT: [&str; 22] = [
+    "bigint",
+    "boolean",
+    "cidr",
+    "date",
+    "double precision",
+    "inet",
+    "integer",
+    "interval",
+    "macaddr",
+    "macaddr8",
+    "money",
+    "name",
+    "numeric",
+    "oid",
+    "pg_lsn",
+    "real",
+    "smallint",
+    "time with time zone",
+    "time without time zone",
+    "timestamp with time zone",
+    "timestamp without time zone",
+    "uuid",
+];
+
+/// Values of a long type up to this many bytes are sent at once, longer ones only if their hashes differ.
+const SHORT_BYTES: usize = 64;
+
+impl Form {
+    pub fn new(local: &ColumnType, remote: &ColumnType) -> Self {
+        Self {
+            local: local.clone(),
+            remote: remote.clone(),
+            common: common(local, remote),
+            is_hash_unlike: false,
+        }
+    }
+
+    /// The same by what is written, not by what it means: 1.0 is not 1.00.
+    pub fn as_written(local: &ColumnType, remote: &ColumnType) -> Self {
+        Self { common: Common::Text, ..Self::new(local, remote) }
+    }
+
+    /// From now on by its text.
+    pub fn distrust_hash(&mut self) {
+        self.is_hash_unlike = true;
+    }
+
+    /// `column` (an SQL expression) as a value of the common type.
+    fn value(&self, side: Side, column: &str) -> String {
+        let own = self.own(side);
+        let Common::Type(common) = &self.common else { return text(column, own) };
+        let from = base(own);
+        if from == *common {
+            return if own.kind == "d" { format!("{column}::{common}") } else { column.to_owned() };
+        }
+        match (from.as_str(), common.as_str()) {
+            // The shortest digits that give the same float: its cast to numeric gives fewer.
+            ("real" | "double precision", "numeric") => format!("{column}::text::numeric"),
+            _ => format!("{column}::{common}"),
+        }
+    }
+
+    fn own(&self, side: Side) -> &ColumnType {
+        match side {
+            Side::Local => &self.local,
+            Side::Remote => &self.remote,
+        }
+    }
+
+    fn hashed(&self) -> Hashed {
+        match &self.common {
+            Common::Type(common) if is_text(common) => Hashed::Bytes,
+            Common::Type(common) if self.is_hash_unlike || sample(common).is_none() => Hashed::Text,
+            Common::Type(common) if common == "numeric" => Hashed::Numeric,
+            Common::Type(_) => Hashed::Value,
+            Common::Text => Hashed::Text,
+        }
+    }
+
+    /// The expressions that stand for the column in the record that is hashed.
+    pub fn hash_parts(&self, side: Side, column: &str) -> Vec<String> {
+        let value = self.value(side, column);
+        match self.hashed() {
+            Hashed::Value => vec![value],
+            Hashed::Bytes => vec![format!("{value} COLLATE \"C\"")],
+            Hashed::Numeric => {
+                vec![value.clone(), format!("{value} < 0"), format!("{value} = 'NaN'::numeric")]
+            }
+            Hashed::Text => vec![format!("{} COLLATE \"C\"", self.text(side, column))],
+        }
+    }
+
+    /// The hash of a value of the type whose hash the column relies on, if that is not text's: it must be the same on both
+    /// servers.
+    pub fn hash_sample(&self) -> Option<String> {
+        match (&self.common, self.hashed()) {
+            (Common::Type(common), Hashed::Value | Hashed::Numeric) => {
+                Some(format!("pg_catalog.hash_record_extended(ROW('{}'::{common}), 0)", sample(common)?))
+            }
+            _ => None,
+        }
+    }
+
+    /// The value as text.
+    pub fn text(&self, side: Side, column: &str) -> String {
+        match &self.common {
+            Common::Type(_) => format!("({})::text", self.value(side, column)),
+            Common::Text => text(column, self.own(side)),
+        }
+    }
+
+    /// The value as a text that is the same for the same value, as far as there is one.
+    pub fn key_text(&self, side: Side, column: &str) -> String {
+        let value = self.value(side, column);
+        match &self.common {
+            Common::Type(common) if common == "numeric" => format!("pg_catalog.trim_scale({value})::text"),
+            // Minus zero is zero.
+            Common::Type(common) if is_float(common) => {
+                format!("({value} + 0::{common})::text")
+            }
+            Common::Type(common) if common == "interval" => {
+                format!("pg_catalog.justify_interval({value})::text")
+            }
+            _ => self.text(side, column),
+        }
+    }
+
+    /// What is sent of a value before it is known to differ: itself, or its hash if that is shorter. The first letter
+    /// tells which; see [`Form::is_hash`].
+    pub fn sketch(&self, side: Side, column: &str) -> String {
+        let text = self.text(side, column);
+        if !self.may_be_long() {
+            return text;
+        }
+        format!(
+            "CASE WHEN pg_catalog.octet_length({text}) <= {SHORT_BYTES} THEN '=' || {text} \
+             ELSE '#' || pg_catalog.hashtextextended({text} COLLATE \"C\", 0) END"
+        )
+    }
+
+    /// Whether a sketch is a hash.
+    pub fn is_hash(&self, sketch: &str) -> String {
+        if self.may_be_long() { format!("coalesce({sketch} LIKE '#%', false)") } else { "false".to_owned() }
+    }
+
+    /// The text in a sketch that is none.
+    pub fn unwrapped(&self, sketch: &str) -> String {
+        if self.may_be_long() { format!("pg_catalog.substr({sketch}, 2)") } else { sketch.to_owned() }
+    }
+
+    pub fn may_be_long(&self) -> bool {
+        match &self.common {
+            Common::Type(common) => !SHORT.contains(&common.as_str()),
+            Common::Text => self.local.kind != "e",
+        }
+    }
+
+    /// Whether two texts of the column are of the same value.
+    pub fn is_same(&self, one: &str, other: &str) -> String {
+        let by_text = format!("{one} IS NOT DISTINCT FROM {other} COLLATE \"C\"");
+        match &self.common {
+            Common::Type(common) if WRITTEN_IN_MORE_THAN_ONE_WAY.contains(&element(common)) => {
+                format!(
+                    "CASE WHEN {by_text} THEN true WHEN {one} IS NULL OR {other} IS NULL THEN false \
+                     ELSE {one}::{common} OPERATOR(pg_catalog.=) {other}::{common} END"
+                )
+            }
+            _ => by_text,
+        }
+    }
+
+    /// A text of the column as what it is grouped by: the same for the same value.
+    pub fn group(&self, text: &str) -> String {
+        match &self.common {
+            Common::Type(common) if WRITTEN_IN_MORE_THAN_ONE_WAY.contains(&element(common)) => {
+                format!("{text}::{common}")
+            }
+            _ => format!("{text} COLLATE \"C\""),
+        }
+    }
+
+    /// A text of the column as JSON.
+    pub fn json(&self, text: &str) -> String {
+        match &self.common {
+            // Where its subscripts begin is not in a JSON array.
+            Common::Type(common) if common.ends_with("[]") => format!(
+                "CASE WHEN {text} LIKE '[%' THEN pg_catalog.to_jsonb({text}) ELSE pg_catalog.to_jsonb({text}::{common}) END"
+            ),
+            Common::Type(common) => format!("pg_catalog.to_jsonb({text}::{common})"),
+            Common::Text => format!("pg_catalog.to_jsonb({text})"),
+        }
+    }
+
+    /// The type that the text of a key is cast to, and what is compared with it.
+    pub fn lookup(&self, side: Side, column: &str) -> (String, String) {
+        let own = self.own(side);
+        match &self.common {
+            // The column itself, so that its index can be used.
+            Common::Type(common) if own.kind != "d" && is_family(&base(own), common) => {
+                (common.clone(), column.to_owned())
+            }
+            Common::Type(common) => (common.clone(), self.value(side, column)),
+            Common::Text => ("text".to_owned(), format!("({}) COLLATE \"C\"", text(column, own))),
+        }
+    }
+}
+
+/// Whether the operators of `common` take a column of `own` as it is, with its index.
+fn is_family(own: &str, common: &str) -> bool {
+    own == common
+        || (is_integer(own) && is_integer(common))
+        || (is_text(own) && is_text(common) && own != "bpchar")
+}
+
+fn is_integer(name: &str) -> bool {
+    matches!(name, "smallint" | "integer" | "bigint")
+}
+
+fn is_text(name: &str) -> bool {
+    matches!(name, "text" | "character varying" | "bpchar")
+}
+
+fn is_float(name: &str) -> bool {
+    matches!(name, "real" | "double precision")
+}
+
+fn common(local: &ColumnType, remote: &ColumnType) -> Common {
+    let (one, other) = (base(local), base(remote));
+    if !is_builtin(&one) || !is_builtin(&other) {
+        return Common::Text;
+    }
+    let is_number = |name: &str| is_integer(name) || is_float(name) || name == "numeric";
+    let is_moment =
+        |name: &str| matches!(name, "date" | "timestamp without time zone" | "timestamp with time zone");
+    let (a, b) = (one.as_str(), other.as_str());
+    let name = if a == b {
+        a
+    } else if is_integer(a) && is_integer(b) {
+        "bigint"
+    } else if is_float(a) && is_float(b) {
+        "double precision"
+    } else if is_number(a) && is_number(b) {
+        "numeric"
+    } else if is_text(a) && is_text(b) {
+        "text"
+    } else if is_moment(a) && is_moment(b) {
+        "timestamp with time zone"
+    } else if matches!((a, b), ("json", "jsonb") | ("jsonb", "json")) {
+        "jsonb"
+    } else {
+        return Common::Text;
+    };
+    match element(name) {
+        "json" | "xml" => Common::Text,
+        // What they name has another number elsewhere.
+        element if element.starts_with("reg") => Common::Text,
+        _ => Common::Type(name.to_owned()),
+    }
+}
+
+/// The type without modifiers, as a cast to it takes it (char alone is char(1)); of a domain, the type that it is made of.
+fn base(of: &ColumnType) -> String {
+    let text = match (&of.definition, of.kind.as_str()) {
+        (Some(definition), "d") if !of.text.ends_with("[]") => {
+            definition.strip_suffix(" NOT NULL").unwrap_or(definition)
+        }
+        _ => &of.text,
+    };
+    let name = match (text.split_once('('), text.rsplit_once(')')) {
+        (Some((before, _)), Some((_, after))) => format!("{before}{after}"),
+        _ => text.to_owned(),
+    };
+    let array = if name.ends_with("[]") { "[]" } else { "" };
+    match element(&name) {
+        "character" => format!("bpchar{array}"),
+        "bit" => format!("bit varying{array}"),
+        _ => name,
+    }
+}
+
+fn element(name: &str) -> &str {
+    name.strip_suffix("[]").unwrap_or(name)
+}
+
+fn sample(name: &str) -> Option<&'static str> {
+    HASHED_BY_VALUE.iter().find(|(known, _)| *known == name).map(|(_, sample)| *sample)
+}
+
+/// With the search_path pinned, only types outside of pg_catalog are printed with their schema.
+fn is_builtin(name: &str) -> bool {
+    !name.contains(['.', '"'])
+}
+
+/// A value as its type's output function writes it. For a type of the system's that is the cast to text; for one of a
+/// user's that cast may be a function of the user's, which must not run with the caller's rights.
+pub fn text(column: &str, of: &ColumnType) -> String {
+    if is_builtin(&of.text) {
+        return format!("{column}::text");
+    }
+    format!("CASE WHEN {column} IS DISTINCT FROM NULL THEN pg_catalog.format('%s', {column}) END")
+}

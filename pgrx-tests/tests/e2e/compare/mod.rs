@@ -1,0 +1,3 @@
+//! Comparing the rows of two servers.
+
+mod oracle;
