@@ -31,8 +31,32 @@ SELECT 'column', r.schema, r.name, a.attname::text, a.attnum::text,
                WHEN 'd' THEN pg_catalog.format_type(e.typbasetype, e.typtypmod)
                              || CASE WHEN e.typnotnull THEN ' NOT NULL' ELSE '' END
                WHEN 'r' THEN (SELECT pg_catalog.format_type(g.rngsubtype, NULL)
-                              FROM pg_catalog.pg_range g WHERE g.rngtypid = e.oid) END)::text
+                              FROM pg_catalog.pg_range g WHERE g.rngtypid = e.oid) END,
+           'base', d.base,
+           'checks', d.checks)::text
 FROM relation r
 JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 JOIN pg_catalog.pg_type e ON e.oid = CASE WHEN t.typcategory = 'A' AND t.typelem <> 0 THEN t.typelem ELSE t.oid END
+-- What a domain is over, and what it and the domains between demand.
+LEFT JOIN LATERAL (
+    WITH RECURSIVE domain AS (
+        SELECT e.oid, e.typbasetype, e.typtypmod, e.typnotnull, 1 AS depth WHERE e.typtype = 'd'
+        UNION ALL
+        SELECT b.oid, b.typbasetype, b.typtypmod, b.typnotnull, domain.depth + 1
+        FROM domain JOIN pg_catalog.pg_type b ON b.oid = domain.typbasetype WHERE b.typtype = 'd'
+    )
+    SELECT (SELECT pg_catalog.json_build_object(
+                       'type', pg_catalog.format_type(domain.typbasetype, domain.typtypmod),
+                       'type_kind', i.typtype,
+                       'labels', (SELECT pg_catalog.json_agg(l.enumlabel ORDER BY l.enumsortorder)
+                                  FROM pg_catalog.pg_enum l WHERE l.enumtypid = i.oid))
+            FROM domain
+            JOIN pg_catalog.pg_type b ON b.oid = domain.typbasetype AND b.typtype <> 'd'
+            JOIN pg_catalog.pg_type i
+                 ON i.oid = CASE WHEN b.typcategory = 'A' AND b.typelem <> 0 THEN b.typelem ELSE b.oid END) AS base,
+           (SELECT pg_catalog.json_agg(demand ORDER BY demand COLLATE "C")
+            FROM (SELECT pg_catalog.pg_get_constraintdef(c.oid) AS demand
+                  FROM domain JOIN pg_catalog.pg_constraint c ON c.contypid = domain.oid AND c.contype = 'c'
+                  UNION SELECT 'NOT NULL' FROM domain WHERE domain.typnotnull) demands) AS checks
+) d ON true

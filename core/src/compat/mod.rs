@@ -2,8 +2,12 @@
 
 pub mod digest;
 pub mod evidence;
+mod matrix;
+mod measure;
+mod readable;
 pub mod form;
 pub mod table;
+mod text_form;
 pub mod types;
 
 /// How values of one type fare in another, from best to worst. Implicit casts are no proof: PostgreSQL casts

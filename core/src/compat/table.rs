@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::Verdict;
 use super::types::{ColumnType, verdict};
 use crate::schema::{Fact, Key, Kind, canonical};
+use serde_json::Value;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Aspect {
@@ -310,11 +311,26 @@ fn needs_a_value(column: &Fact) -> bool {
 }
 
 pub fn column_type(column: &Fact) -> ColumnType {
+    let base = column.facets.get("base").filter(|base| base.is_object());
     ColumnType {
         text: column.text("type").unwrap_or_default().to_owned(),
         kind: column.text("type_kind").unwrap_or_default().to_owned(),
         labels: column.list("labels").into_iter().map(str::to_owned).collect(),
         definition: column.text("type_definition").map(str::to_owned),
+        base: base.map(|base| Box::new(base_type(base))),
+        checks: column.list("checks").into_iter().map(str::to_owned).collect(),
+    }
+}
+
+/// What a domain is over.
+fn base_type(base: &Value) -> ColumnType {
+    let text = |facet: &str| base[facet].as_str().unwrap_or_default().to_owned();
+    let labels = base["labels"].as_array().into_iter().flatten();
+    ColumnType {
+        text: text("type"),
+        kind: text("type_kind"),
+        labels: labels.filter_map(Value::as_str).map(str::to_owned).collect(),
+        ..ColumnType::default()
     }
 }
 
