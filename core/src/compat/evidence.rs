@@ -215,7 +215,11 @@ fn labels(column: &str, from: &ColumnType, to: &ColumnType) -> Option<String> {
     }
     let labels: Vec<String> = to.labels.iter().map(|label| quoted(label)).collect();
     let text = text_of(column, from);
-    Some(format!("({text} COLLATE \"C\") <> ALL (ARRAY[{}]::text[])", labels.join(", ")))
+    // NULL is formatted as an empty text.
+    Some(format!(
+        "{column} IS NOT NULL AND ({text} COLLATE \"C\") <> ALL (ARRAY[{}]::text[])",
+        labels.join(", ")
+    ))
 }
 
 fn quoted(text: &str) -> String {
@@ -282,7 +286,7 @@ mod tests {
             ColumnType { kind: "e".into(), labels: vec!["it's".into(), r"\".into()], ..of("app.mood") };
         assert_eq!(
             misfit("c", &of("text"), &mood).as_deref(),
-            Some(r#"(c::text COLLATE "C") <> ALL (ARRAY['it''s', E'\\']::text[])"#)
+            Some(r#"c IS NOT NULL AND (c::text COLLATE "C") <> ALL (ARRAY['it''s', E'\\']::text[])"#)
         );
     }
 }

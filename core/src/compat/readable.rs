@@ -30,7 +30,8 @@ pub(super) fn unreadable(text: &str, to: &Family) -> Option<String> {
         Time { precision, zone: false } => {
             format!("{text} <> '24:00:00' AND {}", unlike(&time(*precision)))
         }
-        Timestamp { precision, zone: false } => timestamp(text, *precision),
+        // The server prints UTC wherever values are compared.
+        Timestamp { precision, zone } => timestamp(text, *precision, if *zone { r"\+00" } else { "" }),
         _ => return None,
     })
 }
@@ -116,15 +117,13 @@ pub(super) fn time(precision: i32) -> String {
     format!("([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]{decimals}")
 }
 
-fn timestamp(text: &str, precision: i32) -> String {
-    let day = format!(
-        "pg_catalog.concat(pg_catalog.split_part({text}, ' ', 1), \
-         CASE WHEN {text} ~ 'BC$' THEN ' BC' END) COLLATE \"C\""
-    );
+fn timestamp(text: &str, precision: i32, zone: &str) -> String {
+    let day =
+        format!("(pg_catalog.split_part({text}, ' ', 1) || CASE WHEN {text} ~ 'BC$' THEN ' BC' ELSE '' END)");
     format!(
         "CASE WHEN {text} IN ('infinity', '-infinity') THEN false \
-         WHEN {text} !~ '^[-0-9]+ {}( BC)?$' THEN true ELSE {} END",
+         WHEN {text} !~ '^[-0-9]+ {}{zone}( BC)?$' THEN true ELSE {} END",
         time(precision),
-        date(&format!("({day})"), 294_276)
+        date(&day, 294_276)
     )
 }

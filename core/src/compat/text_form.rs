@@ -42,7 +42,7 @@ pub(super) fn longest(of: &ColumnType) -> Option<i32> {
         Range { of } => match of.as_str() {
             "integer" => 25,
             "bigint" => 43,
-            "date" => 29,
+            "date" => 33,
             _ => return None,
         },
         Enum => of

@@ -11,7 +11,7 @@ use std::fmt::Write;
 use catalogue::{TEXTS, TYPES, generated};
 use opdb_core::compat::Verdict;
 use opdb_core::compat::evidence::{measure, misfit};
-use opdb_core::compat::types::verdict;
+use opdb_core::compat::types::{ColumnType, verdict};
 use server::{Outcomes, Server};
 
 /// Pairs that are not what their values say, and why.
@@ -92,6 +92,14 @@ fn tried(server: &mut Server, from: usize, to: usize) -> Result<bool, String> {
     }
 }
 
+/// The least limit within which every value is said to fit as text.
+fn limit(server: &Server, number: usize) -> Option<i64> {
+    (1..=200).find(|limit| {
+        let text = ColumnType { text: format!("character varying({limit})"), ..ColumnType::default() };
+        verdict(server.column(number), &text) <= Verdict::Widening
+    })
+}
+
 #[test]
 fn verdicts_and_conditions_say_what_the_server_does() {
     let texts: Vec<String> = TEXTS.iter().map(|text| (*text).to_owned()).chain(generated()).collect();
@@ -107,6 +115,12 @@ fn verdicts_and_conditions_say_what_the_server_does() {
             Err(objection) => write!(wrong, "condition: {objection}").unwrap(),
         }
         server.forget();
+    }
+    for &number in &numbers {
+        let (limit, longest) = (limit(&server, number), server.longest(number));
+        if limit.is_some_and(|limit| limit < longest) {
+            writeln!(wrong, "{} may have {longest} characters, not {limit:?}", TYPES[number].0).unwrap();
+        }
     }
     assert!(wrong.is_empty(), "{} of {} pairs:\n{wrong}", wrong.lines().count(), numbers.len().pow(2));
     assert!(conditions >= 500, "only {conditions} conditions were tried");

@@ -88,27 +88,30 @@ impl Server {
             &format!(
                 "CREATE TEMP TABLE v{number} (id serial, v {name});
                  DO $fill$
-                 DECLARE candidate text; value {name};
+                 DECLARE candidate text;
                  BEGIN
-                     FOREACH candidate IN ARRAY ARRAY[{}] LOOP
+                     FOREACH candidate IN ARRAY ARRAY[NULL, {}] LOOP
                          BEGIN
-                             EXECUTE format('SELECT %L::{base}', candidate) INTO value;
-                             -- One that was rounded beyond the limits of its type is none.
-                             value := value::text::{base};
-                             IF NOT EXISTS (SELECT FROM v{number} WHERE v::text = value::text) THEN
-                                 INSERT INTO v{number} (v) VALUES (value);
-                             END IF;
+                             -- A value that was rounded beyond the limits of its type, and cannot be read, is none.
+                             EXECUTE format('INSERT INTO v{number} (v) SELECT %L::{base} RETURNING v::text::{base}',
+                                            candidate);
                          EXCEPTION WHEN others THEN NULL;
                          END;
                      END LOOP;
-                 END $fill$;",
+                 END $fill$;
+                 DELETE FROM v{number} a USING v{number} b WHERE a.v::text = b.v::text AND a.id > b.id",
                 literals.join(", ")
             ),
         );
     }
 
+    /// Characters of the longest text of a value.
+    pub fn longest(&mut self, number: usize) -> i64 {
+        rows(&mut self.client, &format!("SELECT max(length(v::text)) FROM v{number}"))[0][0].parse().unwrap()
+    }
+
     pub fn has_values(&mut self, number: usize) -> bool {
-        rows(&mut self.client, &format!("SELECT count(*) > 0 FROM v{number}"))[0][0] == "t"
+        rows(&mut self.client, &format!("SELECT count(v) > 0 FROM v{number}"))[0][0] == "t"
     }
 
     /// As INSERT would make of it: modifiers are assigned, and do not cut like an explicit cast.
@@ -130,7 +133,7 @@ impl Server {
     pub fn convert(&mut self, from: usize, to: usize) -> Outcomes {
         let same = match TYPES[from].1 {
             Sameness::Equal => "value.v IS NOT DISTINCT FROM back",
-            Sameness::Text => "value.v::text = back::text",
+            Sameness::Text => "value.v::text IS NOT DISTINCT FROM back::text",
         };
         let sql = include_str!("conversion.sql")
             .replace("/*to*/", TYPES[to].0)
