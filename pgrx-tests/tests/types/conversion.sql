@@ -20,7 +20,7 @@ BEGIN
                 outcome := 'altered';
             END;
         END IF;
-        INSERT INTO outcome VALUES (/*pair*/, value.id, outcome);
+        INSERT INTO outcome VALUES (value.id, outcome);
     END LOOP;
 END
 $conversion$

@@ -70,7 +70,7 @@ fn judged(server: &mut Server, from: usize, to: usize) -> Result<(), String> {
             TYPES[from].0,
             TYPES[to].0,
             verdict.as_str(),
-            server.examples(from, to)
+            server.examples(from)
         )),
         _ => Ok(()),
     }
@@ -86,7 +86,7 @@ fn tried(server: &mut Server, from: usize, to: usize) -> Result<bool, String> {
         server.measured(from, &measure.sql);
     }
     let Some(condition) = misfit("v", &here, &there) else { return Ok(false) };
-    match server.misjudged(from, to, &condition) {
+    match server.misjudged(from, &condition) {
         wrong if wrong == "NULL" => Ok(true),
         wrong => Err(format!("{} -> {}: {wrong}; {condition}\n", TYPES[from].0, TYPES[to].0)),
     }
@@ -114,7 +114,6 @@ fn verdicts_and_conditions_say_what_the_server_does() {
             Ok(tried) => conditions += usize::from(tried),
             Err(objection) => write!(wrong, "condition: {objection}").unwrap(),
         }
-        server.forget();
     }
     for &number in &numbers {
         let (limit, longest) = (limit(&server, number), server.longest(number));
