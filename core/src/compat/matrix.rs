@@ -40,12 +40,17 @@ fn is_padded(one: &ColumnType, other: &ColumnType) -> bool {
 }
 
 fn same_name(from: &ColumnType, to: &ColumnType) -> Verdict {
-    match from.kind.as_str() {
-        "e" => labels(from, to),
-        _ if from.definition != to.definition => Incompatible,
-        _ if only_there(from, to) => Narrowing,
-        _ if from.checks != to.checks => Widening,
-        _ => Identical,
+    if from.kind != to.kind || from.definition != to.definition {
+        return Incompatible;
+    }
+    let demanded = match only_there(from, to) {
+        true => Narrowing,
+        false if from.checks != to.checks => Widening,
+        false => Identical,
+    };
+    match (&from.base, &to.base) {
+        (Some(from), Some(to)) => verdict(from, to).max(demanded),
+        _ => labels(from, to).max(demanded),
     }
 }
 
@@ -338,6 +343,8 @@ mod tests {
         );
         assert_eq!(verdict(&here, &here), Identical);
         assert_eq!(verdict(&here, &there), Incompatible);
+        let of_another_kind = ColumnType { text: "app.mood".into(), ..here };
+        assert_eq!(verdict(&mood(&["a"]), &of_another_kind), Incompatible);
     }
 
     #[test]
@@ -359,6 +366,10 @@ mod tests {
             checks: checks.iter().map(|check| (*check).into()).collect(),
             ..of(text)
         };
+        let over = |base: &ColumnType| ColumnType {
+            base: Some(Box::new(base.clone())),
+            ..domain("app.feeling", "app.mood", &[])
+        };
         let code = domain("app.code", "character varying(8)", &[]);
         let quantity = domain("app.quantity", "integer", &["CHECK ((VALUE > 0))"]);
         let dozen = domain("app.dozen", "integer", &["CHECK ((VALUE > 0))", "CHECK (((VALUE % 12) = 0))"]);
@@ -374,6 +385,8 @@ mod tests {
             (&quantity, &quantity, Identical),
             (&quantity, &free, Widening),
             (&free, &quantity, Narrowing),
+            (&over(&mood(&["a"])), &over(&mood(&["a", "b"])), Widening),
+            (&over(&mood(&["a", "b"])), &over(&mood(&["a"])), Narrowing),
             (&domain("app.tags", "text[]", &[]), &of("text[]"), Widening),
             (&of("uuid"), &quantity, Incompatible),
         ] {

@@ -318,7 +318,7 @@ pub fn column_type(column: &Fact) -> ColumnType {
         labels: column.list("labels").into_iter().map(str::to_owned).collect(),
         definition: column.text("type_definition").map(str::to_owned),
         base: base.map(|base| Box::new(base_type(base))),
-        checks: column.list("checks").into_iter().map(str::to_owned).collect(),
+        checks: column.list("checks").into_iter().map(canonical).collect(),
     }
 }
 
