@@ -40,7 +40,7 @@ GRANT EXECUTE ON FUNCTION
     opdb.create_event_table, opdb.ingest, opdb.create_event_partitions, opdb.event_records, opdb.iso8601_timestamp,
     opdb.capture_schema, opdb.drop_schema_snapshot, opdb.diff_schema,
     opdb.add_quality_rule, opdb.quality_score, opdb.quarantine_failures, opdb.suggest_quality_rules,
-    opdb.check_compatibility, opdb.verify_column_mapping, opdb.compare_data, opdb.compare_summary,
+    opdb.check_compatibility, opdb.is_compatible, opdb.verify_column_mapping, opdb.compare_data, opdb.compare_summary,
     opdb.pre_deployment_check, opdb.deploy,
     opdb.add_job, opdb.drop_job, opdb.enable_job, opdb.disable_job, opdb.run_job,
     opdb.schedule_with_pg_cron, opdb.unschedule_from_pg_cron, opdb.add_maintenance_jobs,
@@ -140,13 +140,17 @@ may not see something.';
 
 COMMENT ON FUNCTION opdb.check_compatibility IS 'Compares tables with those of the same name on a registered environment.
 
-`tables` are names as in SQL; NULL means every table of this database. One row per table, column, index
-and constraint: aspect is table_structure, column_types, indexes or constraints; verdict is identical,
-widening (every value fits), narrowing (some are refused), lossy (some are altered), incompatible or
-missing; blocking means that rows cannot be sent unless their values turn out to fit, which
-verify_column_mapping tells. Only catalogs are read.
+`tables` are names as in SQL; NULL means every table of this database. `exclude_columns` are not sent. One row per
+table, column, index and constraint: aspect is table_structure, column_types, indexes or constraints; verdict is
+identical, widening (every value fits), narrowing (some are refused), lossy (some are altered), incompatible or
+missing; blocking means that rows cannot be sent unless their values turn out to fit. fix is what would have to be
+run there, fix_lock the strongest table lock that it takes, fix_cost what it does while it holds it: catalog only,
+scan, rebuilds indexes, builds an index, or rewrite. Only catalogs are read, unless `check_data`: then the values of
+each column whose verdict is narrowing or lossy are looked at, detail has what was found, and what is safe for this
+data does not block.
 Errors: 22004 for a NULL environment or table, 42704 for an unknown environment, 08001 or 28P01 if it
-cannot be reached, 42P01 for an unknown table here, 42809 for something that is no table.';
+cannot be reached, 42P01 for an unknown table here, 42809 for something that is no table, 42703 for an excluded column
+that no table has; with check_data 42501 without SELECT.';
 
 COMMENT ON FUNCTION opdb.check_environment IS 'Connects to a registered environment and says what is there.
 
@@ -312,6 +316,10 @@ large for it is no value of it. A domain''s constraints count. On PostgreSQL 15,
 value takes a subtransaction; later ones answer as pg_input_is_valid. Result: NULL for NULL.
 Errors: 42704 for an unknown type, 42601 for what is no type''s name, and what the input function raises for another
 reason than the value.';
+
+COMMENT ON FUNCTION opdb.is_compatible IS 'Whether rows of these tables can be sent to an environment: check_compatibility finds nothing that blocks.
+
+Arguments and errors as there.';
 
 COMMENT ON FUNCTION opdb.iso8601_timestamp IS 'The moment that an ISO 8601 text with a UTC offset names, or NULL if it is none.';
 
@@ -565,8 +573,11 @@ opdb of another format.';
 
 COMMENT ON FUNCTION opdb.verify_column_mapping IS 'Shows, column by column, where the values of a table would go on an environment, and whether they fit.
 
-Verdicts as in check_compatibility. Where a type is narrower there, the present values are tried in one
-scan and evidence says how many do not fit, with an example.
-Errors: as check_compatibility, and 42P01 if the table does not exist there.';
+`mapping` names columns there by columns here, where they are called otherwise. Verdicts as in check_compatibility;
+conversion is the cast that a value goes through. Where a type is narrower there or loses something, the present
+values are tried in one scan (unless `check_data` is false): evidence says how many do not fit, with an example and,
+where there is one, a figure beside its limit; fits is NULL where only the other server can tell.
+Errors: as check_compatibility, 42P01 if the table does not exist there, 22023, 42701 and 42703 for a mapping that
+cannot be.';
 
 COMMENT ON FUNCTION opdb.wake_launcher IS 'The trigger of opdb.job: tells the launcher, at commit, that jobs of this database changed.';

@@ -1,10 +1,39 @@
 -- What facts of tables and columns do not say, and sending rows needs to know: what stands behind the name of a type,
 -- and what a table's triggers and children do. Runs here and on any server; /*tables*/ selects schemas and names.
-WITH relation AS (
+WITH RECURSIVE relation AS (
     SELECT c.oid, c.relkind, n.nspname::text AS schema, c.relname::text AS name
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p') AND (n.nspname::text, c.relname::text) IN (/*tables*/)
+), domain (oid, step, base, typmod, is_not_null) AS (
+    -- Each domain with the domains that it is over.
+    SELECT t.oid, t.oid, t.typbasetype, t.typtypmod, t.typnotnull FROM pg_catalog.pg_type t WHERE t.typtype = 'd'
+    UNION ALL
+    SELECT d.oid, t.oid, t.typbasetype, t.typtypmod, t.typnotnull
+    FROM domain d JOIN pg_catalog.pg_type t ON t.oid = d.base AND t.typtype = 'd'
+), domains AS MATERIALIZED (
+    -- What a domain is over in the end, and what it and the domains between demand.
+    SELECT d.oid,
+           (SELECT pg_catalog.json_build_object(
+                       'type', pg_catalog.format_type(d.base, d.typmod),
+                       'type_kind', i.typtype,
+                       'labels', (SELECT pg_catalog.json_agg(l.enumlabel ORDER BY l.enumsortorder)
+                                  FROM pg_catalog.pg_enum l WHERE l.enumtypid = i.oid))
+            FROM pg_catalog.pg_type i
+            WHERE i.oid = CASE WHEN b.typcategory = 'A' AND b.typelem <> 0 THEN b.typelem ELSE b.oid END) AS base,
+           (SELECT pg_catalog.json_agg(demand ORDER BY demand COLLATE "C")
+            FROM (SELECT pg_catalog.pg_get_constraintdef(c.oid) AS demand
+                  FROM domain s JOIN pg_catalog.pg_constraint c ON c.contypid = s.step AND c.contype = 'c'
+                  WHERE s.oid = d.oid
+                  UNION SELECT 'NOT NULL' FROM domain s WHERE s.oid = d.oid AND s.is_not_null) demands) AS checks
+    FROM domain d
+    JOIN pg_catalog.pg_type b ON b.oid = d.base AND b.typtype <> 'd'
+), sorting AS MATERIALIZED (
+    -- How text is sorted where a column does not say. The name of the catalog's column is another one since 17.
+    SELECT pg_catalog.concat_ws(' ', j.d ->> 'datlocprovider',
+                                coalesce(j.d ->> 'datlocale', j.d ->> 'daticulocale', j.d ->> 'datcollate')) AS collation
+    FROM (SELECT pg_catalog.to_jsonb(d) AS d FROM pg_catalog.pg_database d
+          WHERE d.datname = pg_catalog.current_database()) j
 )
 SELECT 'table', r.schema, r.name, r.name, NULL,
        pg_catalog.json_build_object(
@@ -22,6 +51,8 @@ SELECT 'column', r.schema, r.name, a.attname::text, a.attnum::text,
            -- What stands behind the name of a type that a user made, or behind the elements of an array of it.
            'labels', (SELECT pg_catalog.json_agg(l.enumlabel ORDER BY l.enumsortorder)
                       FROM pg_catalog.pg_enum l WHERE l.enumtypid = e.oid),
+           'database_collation', CASE WHEN a.attcollation = 'pg_catalog."default"'::pg_catalog.regcollation
+                                      THEN (SELECT s.collation FROM sorting s) END,
            'type_definition', CASE e.typtype
                WHEN 'c' THEN (SELECT pg_catalog.string_agg(
                                          pg_catalog.format('%I %s', f.attname,
@@ -38,25 +69,4 @@ FROM relation r
 JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 JOIN pg_catalog.pg_type e ON e.oid = CASE WHEN t.typcategory = 'A' AND t.typelem <> 0 THEN t.typelem ELSE t.oid END
--- What a domain is over, and what it and the domains between demand.
-LEFT JOIN LATERAL (
-    WITH RECURSIVE domain AS (
-        SELECT e.oid, e.typbasetype, e.typtypmod, e.typnotnull, 1 AS depth WHERE e.typtype = 'd'
-        UNION ALL
-        SELECT b.oid, b.typbasetype, b.typtypmod, b.typnotnull, domain.depth + 1
-        FROM domain JOIN pg_catalog.pg_type b ON b.oid = domain.typbasetype WHERE b.typtype = 'd'
-    )
-    SELECT (SELECT pg_catalog.json_build_object(
-                       'type', pg_catalog.format_type(domain.typbasetype, domain.typtypmod),
-                       'type_kind', i.typtype,
-                       'labels', (SELECT pg_catalog.json_agg(l.enumlabel ORDER BY l.enumsortorder)
-                                  FROM pg_catalog.pg_enum l WHERE l.enumtypid = i.oid))
-            FROM domain
-            JOIN pg_catalog.pg_type b ON b.oid = domain.typbasetype AND b.typtype <> 'd'
-            JOIN pg_catalog.pg_type i
-                 ON i.oid = CASE WHEN b.typcategory = 'A' AND b.typelem <> 0 THEN b.typelem ELSE b.oid END) AS base,
-           (SELECT pg_catalog.json_agg(demand ORDER BY demand COLLATE "C")
-            FROM (SELECT pg_catalog.pg_get_constraintdef(c.oid) AS demand
-                  FROM domain JOIN pg_catalog.pg_constraint c ON c.contypid = domain.oid AND c.contype = 'c'
-                  UNION SELECT 'NOT NULL' FROM domain WHERE domain.typnotnull) demands) AS checks
-) d ON true
+LEFT JOIN domains d ON d.oid = e.oid

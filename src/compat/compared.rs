@@ -4,10 +4,7 @@ use std::collections::HashMap;
 use std::iter;
 use std::rc::Rc;
 
-use opdb_core::compat::Verdict;
-use opdb_core::compat::evidence::misfit;
-use opdb_core::compat::table::{Finding, Pair, column_type, is_sent, of_table};
-use opdb_core::compat::types;
+use opdb_core::compat::table::{Finding, Pair, of_table};
 use opdb_core::schema::statement::{SETTINGS, table_names};
 use opdb_core::schema::{Facets, Fact, Key, Kind, RawFact, label};
 
@@ -121,7 +118,15 @@ impl Compared {
     }
 
     pub fn findings(&self, table: &LocalTable, kept_here: &[String]) -> Vec<Finding> {
-        Pair { table: &table.name.label(), local: &self.local, remote: &self.remote, kept_here }.findings()
+        let pair = Pair {
+            table: &table.name.label(),
+            sql: table.name.sql(),
+            quote: |name| identifier(name),
+            local: &self.local,
+            remote: &self.remote,
+            kept_here,
+        };
+        pair.findings()
     }
 
     pub fn exists_there(&self, table: &LocalTable) -> bool {
@@ -134,25 +139,6 @@ impl Compared {
             return Ok(());
         }
         Err(CompatError::MissingThere { table: table.name.sql(), environment: environment.to_owned() }.into())
-    }
-
-    /// How each column of the table fares there, with what the data says where the types leave it open.
-    /// With a `condition` (in parentheses), of the rows for which it holds.
-    pub fn mapping(
-        &self,
-        table: &LocalTable,
-        kept_here: &[String],
-        condition: Option<&str>,
-    ) -> Result<Vec<Mapping>> {
-        let label = table.name.label();
-        let mut mapping: Vec<Mapping> = columns(&self.local, &label)
-            .map(|local| {
-                let there = columns(&self.remote, &label).find(|column| column.name() == local.name());
-                Mapping::new(local, there, kept_here)
-            })
-            .collect();
-        add_evidence(&table.name.sql(), condition, &mut mapping)?;
-        Ok(mapping)
     }
 }
 
@@ -220,97 +206,4 @@ pub fn primary_key(facts: &[Rc<Fact>], table: &str) -> Option<Vec<String>> {
     let is_primary = |fact: &&Rc<Fact>| fact.kind() == Kind::Constraint && fact.text("type") == Some("p");
     let key = of_table(facts, table).iter().find(is_primary)?;
     Some(key.list("columns").into_iter().map(str::to_owned).collect())
-}
-
-/// A column here and the one it goes to.
-pub struct Mapping {
-    pub local_column: String,
-    pub local_type: String,
-    pub remote_column: Option<String>,
-    pub remote_type: Option<String>,
-    pub verdict: Verdict,
-    pub evidence: String,
-    /// Whether every value that is there now fits; unknown where only the other server can tell.
-    pub fits: Option<bool>,
-    misfit: Option<String>,
-}
-
-impl Mapping {
-    fn new(local: &Fact, there: Option<&Fact>, kept_here: &[String]) -> Self {
-        let (from, to) = (column_type(local), there.map(column_type));
-        let sent = is_sent(local, there, kept_here);
-        let mut verdict = to.as_ref().map_or(Verdict::Missing, |to| types::verdict(&from, to));
-        let mut conditions = Vec::new();
-        let column = identifier(local.name());
-        if let (Some(to), Some(there)) = (&to, there) {
-            if verdict > Verdict::Widening {
-                conditions.extend(misfit(&column, &from, to));
-            }
-            if there.flag("not_null") && !local.flag("not_null") {
-                verdict = verdict.max(Verdict::Narrowing);
-                conditions.push(format!("{column} IS NULL"));
-            }
-        }
-        let (evidence, fits) = match (sent, verdict) {
-            (false, _) => ("not sent: the environment gives its own value", Some(true)),
-            (true, Verdict::Identical | Verdict::Widening) => ("every value fits by its type", Some(true)),
-            (true, Verdict::Missing) => ("the column does not exist there", Some(false)),
-            (true, Verdict::Incompatible) => {
-                ("no conversion is known, or the type is defined otherwise there", Some(false))
-            }
-            (true, Verdict::Lossy) => ("values may be altered, and nothing tells which", None),
-            _ => ("only the environment can tell: staging there tries every value", None),
-        };
-        Self {
-            local_column: local.name().to_owned(),
-            local_type: from.text,
-            remote_column: there.map(|there| there.name().to_owned()),
-            remote_type: to.map(|to| to.text),
-            verdict,
-            evidence: evidence.to_owned(),
-            fits,
-            misfit: (fits.is_none() && !conditions.is_empty())
-                .then(|| format!("({})", conditions.join(") OR ("))),
-        }
-    }
-}
-
-/// Counts, in one scan, the values that do not fit, and shows one of each column's.
-fn add_evidence(table: &str, condition: Option<&str>, mapping: &mut [Mapping]) -> Result<()> {
-    let mut open: Vec<&mut Mapping> = mapping.iter_mut().filter(|column| column.misfit.is_some()).collect();
-    if open.is_empty() {
-        return Ok(());
-    }
-    let counts: Vec<String> = open
-        .iter()
-        .map(|column| {
-            let (name, misfit) =
-                (identifier(&column.local_column), column.misfit.as_deref().unwrap_or("false"));
-            format!(
-                "pg_catalog.count(*) FILTER (WHERE {misfit}), \
-                 pg_catalog.left(pg_catalog.min(pg_catalog.format('%s', {name})) \
-                 FILTER (WHERE ({misfit}) AND {name} IS DISTINCT FROM NULL), 60)"
-            )
-        })
-        .collect();
-    let condition = condition.unwrap_or("true");
-    let sql = format!("SELECT pg_catalog.count(*), {} FROM {table} WHERE {condition}", counts.join(", "));
-    let found = spi::read_one(&sql, &[], |row| {
-        let columns = (0..open.len()).map(|place| {
-            Ok((row.get::<i64>(2 + 2 * place)?.unwrap_or(0), row.get::<String>(3 + 2 * place)?))
-        });
-        Ok((row.get::<i64>(1)?.unwrap_or(0), columns.collect::<pgrx::spi::Result<Vec<_>>>()?))
-    })?;
-    let Some((rows, columns)) = found else {
-        return Ok(());
-    };
-    for (column, (misfits, example)) in open.iter_mut().zip(columns) {
-        column.fits = Some(misfits == 0);
-        column.evidence = match (misfits, example) {
-            (0, _) => format!("safe for this data: all {rows} rows fit"),
-            (_, Some(example)) => format!("{misfits} of {rows} rows do not fit, for example {example}"),
-            (_, None) => format!("{misfits} of {rows} rows are NULL, which is refused there"),
-        };
-    }
-    Ok(())
 }

@@ -15,6 +15,14 @@ pub enum CompatError {
     InvalidOption { option: String, needs: &'static str },
     #[error("column \"{column}\" of table {table} is not on both sides")]
     UnknownColumn { table: String, column: String },
+    #[error("there is no column \"{column}\" in table {table} {place}")]
+    NoSuchColumn { table: String, column: String, place: &'static str },
+    #[error("two columns of table {table} would go to column \"{column}\"")]
+    MappedTwice { table: String, column: String },
+    #[error("no table has a column \"{0}\" to exclude")]
+    UnknownExcluded(String),
+    #[error("the mapping must be a JSON object of names there by names here")]
+    InvalidMapping,
     #[error("table {table} and the one on environment \"{environment}\" have no column in common")]
     NoCommonColumns { table: String, environment: String },
     #[error("column \"{column}\" of table {table} is no part of a key: it may be NULL")]
@@ -33,12 +41,14 @@ impl Report for CompatError {
     fn sqlstate(&self) -> PgSqlErrorCode {
         match self {
             Self::MissingThere { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
-            Self::NoTables | Self::UnknownOption(_) | Self::InvalidOption { .. } => {
+            Self::NoTables | Self::UnknownOption(_) | Self::InvalidOption { .. } | Self::InvalidMapping => {
                 PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
             }
-            Self::UnknownColumn { .. } | Self::NoCommonColumns { .. } => {
-                PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN
-            }
+            Self::UnknownColumn { .. }
+            | Self::UnknownExcluded(_)
+            | Self::NoSuchColumn { .. }
+            | Self::NoCommonColumns { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
+            Self::MappedTwice { .. } => PgSqlErrorCode::ERRCODE_DUPLICATE_COLUMN,
             Self::KeyMayBeNull { .. } => PgSqlErrorCode::ERRCODE_INVALID_TABLE_DEFINITION,
             Self::KeyNotUnique { .. } => PgSqlErrorCode::ERRCODE_CARDINALITY_VIOLATION,
             Self::KeepsChanging(_) => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
@@ -55,7 +65,11 @@ impl Report for CompatError {
             }
             Self::NoTables => "Name at least one table, for example '{raw_events}'.".into(),
             Self::UnknownOption(_) | Self::InvalidOption { .. } => format!("Options: {}.", Options::HELP),
+            Self::UnknownExcluded(_) => "Name columns as they are, without quotes.".into(),
             Self::UnknownColumn { .. } => "Name columns that the table has here and there.".into(),
+            Self::NoSuchColumn { .. } | Self::MappedTwice { .. } | Self::InvalidMapping => {
+                "For example '{\"name_here\": \"name_there\"}'; a column that is not named goes to the one of its name.".into()
+            }
             Self::NoCommonColumns { .. } => {
                 "Compare their columns with opdb.check_compatibility(); columns go by their names.".into()
             }

@@ -3,6 +3,7 @@
 mod compared;
 mod data;
 mod error;
+mod mapping;
 
 use pgrx::JsonB;
 use pgrx::pg_sys;
@@ -15,21 +16,31 @@ use crate::pg::session;
 pub use compared::{Compared, LocalTable, columns, primary_key};
 use data::Options;
 use error::CompatError;
+pub use mapping::{Data, Mapping, Renames};
+use opdb_core::compat::Verdict;
+use opdb_core::compat::table::{Aspect, Finding};
+use opdb_core::schema::{Fact, Kind};
 
 /// Compares tables with those of the same name on a registered environment.
 ///
-/// `tables` are names as in SQL; NULL means every table of this database. One row per table, column, index
-/// and constraint: aspect is table_structure, column_types, indexes or constraints; verdict is identical,
-/// widening (every value fits), narrowing (some are refused), lossy (some are altered), incompatible or
-/// missing; blocking means that rows cannot be sent unless their values turn out to fit, which
-/// verify_column_mapping tells. Only catalogs are read.
+/// `tables` are names as in SQL; NULL means every table of this database. `exclude_columns` are not sent. One row per
+/// table, column, index and constraint: aspect is table_structure, column_types, indexes or constraints; verdict is
+/// identical, widening (every value fits), narrowing (some are refused), lossy (some are altered), incompatible or
+/// missing; blocking means that rows cannot be sent unless their values turn out to fit. fix is what would have to be
+/// run there, fix_lock the strongest table lock that it takes, fix_cost what it does while it holds it: catalog only,
+/// scan, rebuilds indexes, builds an index, or rewrite. Only catalogs are read, unless `check_data`: then the values of
+/// each column whose verdict is narrowing or lossy are looked at, detail has what was found, and what is safe for this
+/// data does not block.
 /// Errors: 22004 for a NULL environment or table, 42704 for an unknown environment, 08001 or 28P01 if it
-/// cannot be reached, 42P01 for an unknown table here, 42809 for something that is no table.
+/// cannot be reached, 42P01 for an unknown table here, 42809 for something that is no table, 42703 for an excluded column
+/// that no table has; with check_data 42501 without SELECT.
 #[pg_extern(requires = ["environment_tables", "ingest_tables"])]
 #[allow(clippy::type_complexity)]
 fn check_compatibility(
     environment: Option<&str>,
     tables: default!(Option<Vec<Option<String>>>, "NULL"),
+    exclude_columns: default!(Option<Vec<Option<String>>>, "NULL"),
+    check_data: default!(Option<bool>, "false"),
 ) -> std::result::Result<
     TableIterator<
         'static,
@@ -42,23 +53,18 @@ fn check_compatibility(
             name!(remote, Option<String>),
             name!(detail, String),
             name!(blocking, bool),
+            name!(fix, Option<String>),
+            name!(fix_lock, Option<String>),
+            name!(fix_cost, Option<String>),
         ),
     >,
     ErrorReport,
 > {
-    let environment = required("environment", environment)?;
-    let tables = tables.map(local_tables).transpose()?;
-    let findings = session::pinned(|| {
-        let tables = tables.map_or_else(LocalTable::all, Ok)?;
-        remote::with(environment, Access::Snapshot, |remote| {
-            let compared = Compared::new(remote, &tables)?;
-            Ok(tables
-                .iter()
-                .flat_map(|table| compared.findings(table, &table.kept_here()))
-                .collect::<Vec<_>>())
-        })
-    })?;
+    let findings = findings(environment, tables, exclude_columns, check_data)?;
     Ok(TableIterator::new(findings.into_iter().map(|finding| {
+        let (fix, lock, cost) = finding.fix.map_or((None, None, None), |fix| {
+            (Some(fix.sql), Some(fix.lock.to_owned()), Some(fix.cost.as_str().to_owned()))
+        });
         (
             finding.table,
             finding.aspect.as_str().to_owned(),
@@ -68,20 +74,108 @@ fn check_compatibility(
             finding.remote,
             finding.detail,
             finding.blocking,
+            fix,
+            lock,
+            cost,
         )
     })))
 }
 
+/// Whether rows of these tables can be sent to an environment: check_compatibility finds nothing that blocks.
+///
+/// Arguments and errors as there.
+#[pg_extern(requires = ["environment_tables", "ingest_tables"])]
+fn is_compatible(
+    environment: Option<&str>,
+    tables: default!(Option<Vec<Option<String>>>, "NULL"),
+    exclude_columns: default!(Option<Vec<Option<String>>>, "NULL"),
+    check_data: default!(Option<bool>, "false"),
+) -> std::result::Result<bool, ErrorReport> {
+    let findings = findings(environment, tables, exclude_columns, check_data)?;
+    Ok(!findings.iter().any(|finding| finding.blocking))
+}
+
+fn findings(
+    environment: Option<&str>,
+    tables: Option<Vec<Option<String>>>,
+    exclude_columns: Option<Vec<Option<String>>>,
+    check_data: Option<bool>,
+) -> Result<Vec<Finding>> {
+    let environment = required("environment", environment)?;
+    let tables = tables.map(local_tables).transpose()?;
+    let excluded = exclude_columns.unwrap_or_default().into_iter();
+    let excluded = excluded.map(|column| required("exclude_columns", column)).collect::<Result<Vec<_>>>()?;
+    let check_data = required("check_data", check_data)?;
+    session::pinned(|| {
+        let tables = tables.map_or_else(LocalTable::all, Ok)?;
+        if check_data {
+            tables.iter().try_for_each(LocalTable::hold)?;
+        }
+        let compared = remote::with(environment, Access::Snapshot, |remote| Compared::new(remote, &tables))?;
+        check_excluded(&compared, &excluded)?;
+        let of_table = |table: &LocalTable| {
+            let kept_here = [table.kept_here(), excluded.clone()].concat();
+            let mut findings = compared.findings(table, &kept_here);
+            if check_data {
+                judge(&compared, table, &kept_here, &mut findings)?;
+            }
+            Ok(findings)
+        };
+        Ok(tables.iter().map(of_table).collect::<Result<Vec<_>>>()?.concat())
+    })
+}
+
+fn check_excluded(compared: &Compared, excluded: &[String]) -> Result<()> {
+    let is_known = |column: &&String| {
+        let is_it = |fact: &Fact| fact.kind() == Kind::Column && fact.name() == **column;
+        compared.local.iter().chain(&compared.remote).any(|fact| is_it(fact))
+    };
+    match excluded.iter().find(|column| !is_known(column)) {
+        Some(column) => Err(CompatError::UnknownExcluded(column.clone()).into()),
+        None => Ok(()),
+    }
+}
+
+/// Has the data say what the types leave open.
+fn judge(
+    compared: &Compared,
+    table: &LocalTable,
+    kept_here: &[String],
+    findings: &mut [Finding],
+) -> Result<()> {
+    let is_open = |finding: &Finding| {
+        finding.blocking
+            && finding.aspect == Aspect::ColumnTypes
+            && matches!(finding.verdict, Verdict::Narrowing | Verdict::Lossy)
+    };
+    if !findings.iter().any(is_open) {
+        return Ok(());
+    }
+    let mapping = compared.mapping(table, kept_here, &Renames::default(), Data::Asked(None))?;
+    for finding in findings.iter_mut().filter(|finding| is_open(finding)) {
+        if let Some(column) = mapping.iter().find(|column| column.local_column == finding.object) {
+            finding.detail.clone_from(&column.evidence);
+            finding.blocking = column.fits != Some(true);
+        }
+    }
+    Ok(())
+}
+
 /// Shows, column by column, where the values of a table would go on an environment, and whether they fit.
 ///
-/// Verdicts as in check_compatibility. Where a type is narrower there, the present values are tried in one
-/// scan and evidence says how many do not fit, with an example.
-/// Errors: as check_compatibility, and 42P01 if the table does not exist there.
+/// `mapping` names columns there by columns here, where they are called otherwise. Verdicts as in check_compatibility;
+/// conversion is the cast that a value goes through. Where a type is narrower there or loses something, the present
+/// values are tried in one scan (unless `check_data` is false): evidence says how many do not fit, with an example and,
+/// where there is one, a figure beside its limit; fits is NULL where only the other server can tell.
+/// Errors: as check_compatibility, 42P01 if the table does not exist there, 22023, 42701 and 42703 for a mapping that
+/// cannot be.
 #[pg_extern(requires = ["environment_tables", "ingest_tables"])]
 #[allow(clippy::type_complexity)]
 fn verify_column_mapping(
     environment: Option<&str>,
     table: Option<&str>,
+    mapping: default!(Option<JsonB>, "'{}'"),
+    check_data: default!(Option<bool>, "true"),
 ) -> std::result::Result<
     TableIterator<
         'static,
@@ -92,18 +186,22 @@ fn verify_column_mapping(
             name!(remote_type, Option<String>),
             name!(verdict, String),
             name!(evidence, String),
+            name!(conversion, Option<String>),
+            name!(fits, Option<bool>),
         ),
     >,
     ErrorReport,
 > {
     let (environment, table) = (required("environment", environment)?, required("table", table)?);
+    let renames = Renames::read(&required("mapping", mapping)?.0)?;
+    let data = if required("check_data", check_data)? { Data::Asked(None) } else { Data::NotAsked };
     let table = LocalTable::named(table)?;
     let mapping = session::pinned(|| {
         table.hold()?;
         let tables = std::slice::from_ref(&table);
         let compared = remote::with(environment, Access::Snapshot, |remote| Compared::new(remote, tables))?;
         compared.check_exists_there(&table, environment)?;
-        compared.mapping(&table, &table.kept_here(), None)
+        compared.mapping(&table, &table.kept_here(), &renames, data)
     })?;
     Ok(TableIterator::new(mapping.into_iter().map(|column| {
         (
@@ -113,6 +211,8 @@ fn verify_column_mapping(
             column.remote_type,
             column.verdict.as_str().to_owned(),
             column.evidence,
+            column.conversion,
+            column.fits,
         )
     })))
 }

@@ -5,7 +5,7 @@ use opdb_core::compat::table::is_unique;
 
 use super::checks::{Check, unless};
 use super::shipment::Shipment;
-use crate::compat::{Compared, LocalTable};
+use crate::compat::{Compared, Data, LocalTable, Mapping, Renames};
 use crate::pg::error::Result;
 use crate::pg::name::literal;
 use crate::pg::own;
@@ -58,7 +58,7 @@ fn compatible(tables: &[LocalTable], shipments: &[Shipment], compared: &Compared
 fn column_mapping(there: &There, mut wrong: Vec<String>, compared: &Compared) -> Result<Check> {
     let mut narrower = 0;
     for (table, shipment) in there {
-        for column in compared.mapping(table, &shipment.kept_here, shipment.condition.as_deref())? {
+        for column in mapping(compared, table, shipment)? {
             if column.verdict <= Verdict::Widening || shipment.kept_here.contains(&column.local_column) {
                 continue;
             }
@@ -84,6 +84,11 @@ fn column_mapping(there: &There, mut wrong: Vec<String>, compared: &Compared) ->
         _ => format!("{narrower} columns are narrower there, no value is known not to fit"),
     };
     Ok(unless("column_mapping", &wrong, fine))
+}
+
+fn mapping(compared: &Compared, table: &LocalTable, shipment: &Shipment) -> Result<Vec<Mapping>> {
+    let data = Data::Asked(shipment.condition.as_deref());
+    compared.mapping(table, &shipment.kept_here, &Renames::default(), data)
 }
 
 fn unique_there(there: &There, mut wrong: Vec<String>, compared: &Compared) -> Check {

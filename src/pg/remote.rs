@@ -164,10 +164,11 @@ impl Asked<'_> {
             name::literal(&remote.connection)
         );
         let before = spool.as_ref().map_or(0, Spool::count);
-        let stored = (0..ahead).try_for_each(|_| remote.fetch(1).map(drop)).and_then(|()| match spool.as_mut() {
-            Some(spool) => spool.append(&sql),
-            None => Spool::fill(&sql).map(|filled| *spool = Some(filled)),
-        });
+        let stored =
+            (0..ahead).try_for_each(|_| remote.fetch(1).map(drop)).and_then(|()| match spool.as_mut() {
+                Some(spool) => spool.append(&sql),
+                None => Spool::fill(&sql).map(|filled| *spool = Some(filled)),
+            });
         let end = remote.fetch(1);
         stored.map_err(|failure| failure.on_environment(&remote.environment))?;
         end?;

@@ -351,10 +351,8 @@ fn common(local: &ColumnType, remote: &ColumnType) -> Common {
 
 /// The type without modifiers, as a cast to it takes it (char alone is char(1)); of a domain, the type that it is made of.
 fn base(of: &ColumnType) -> String {
-    let text = match (&of.definition, of.kind.as_str()) {
-        (Some(definition), "d") if !of.text.ends_with("[]") => {
-            definition.strip_suffix(" NOT NULL").unwrap_or(definition)
-        }
+    let text = match &of.base {
+        Some(base) if !of.text.ends_with("[]") => &base.text,
         _ => &of.text,
     };
     let name = match (text.split_once('('), text.rsplit_once(')')) {

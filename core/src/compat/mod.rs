@@ -2,10 +2,11 @@
 
 pub mod digest;
 pub mod evidence;
+pub mod fix;
+pub mod form;
 mod matrix;
 mod measure;
 mod readable;
-pub mod form;
 pub mod table;
 mod text_form;
 pub mod types;

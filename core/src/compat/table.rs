@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::Verdict;
+use super::fix::{self, Fix, Misfit};
 use super::types::{ColumnType, verdict};
 use crate::schema::{Fact, Key, Kind, canonical};
 use serde_json::Value;
@@ -38,6 +39,8 @@ pub struct Finding {
     pub detail: String,
     /// Rows cannot be sent there as it stands, unless the data itself shows that they fit.
     pub blocking: bool,
+    /// What would make it the same there.
+    pub fix: Option<Fix>,
 }
 
 /// Of facts that are in the order of their tables, those of one table.
@@ -49,7 +52,12 @@ pub fn of_table<'f>(facts: &'f [Rc<Fact>], table: &str) -> &'f [Rc<Fact>] {
 
 /// A table and everything about it on both sides.
 pub struct Pair<'a> {
+    /// As facts call it.
     pub table: &'a str,
+    /// As SQL does.
+    pub sql: String,
+    /// Quotes an identifier.
+    pub quote: fn(&str) -> String,
     pub local: &'a [Rc<Fact>],
     /// A fact that is the same on both sides may be one and the same here.
     pub remote: &'a [Rc<Fact>],
@@ -101,7 +109,12 @@ impl Pair<'_> {
             remote: None,
             detail: detail.to_owned(),
             blocking: false,
+            fix: None,
         }
+    }
+
+    fn is_partitioned_there(&self) -> bool {
+        self.of(self.remote, Kind::Table).any(|table| table.flag("partitioned"))
     }
 
     fn is_kept_here(&self, column: &Fact) -> bool {
@@ -116,25 +129,40 @@ impl Pair<'_> {
             return Finding {
                 local: local.text("type").map(str::to_owned),
                 blocking: sent,
+                fix: sent.then(|| fix::add_column(&self.sql, local, self.quote)),
                 ..self.finding(Aspect::TableStructure, local.name(), Verdict::Missing, detail)
             };
         };
-        let mut verdict = match Rc::ptr_eq(local, remote) {
-            true => Verdict::Identical,
-            false => verdict(&column_type(local), &column_type(remote)),
+        if Rc::ptr_eq(local, remote) {
+            let detail = if sent { "" } else { "the column is not sent" };
+            return Finding {
+                local: Some(described(local)),
+                remote: Some(described(remote)),
+                ..self.finding(Aspect::ColumnTypes, local.name(), Verdict::Identical, detail)
+            };
+        }
+        let (from, to) = (column_type(local), column_type(remote));
+        let of_types = verdict(&from, &to);
+        let misfit = Misfit {
+            from: &from,
+            to: &to,
+            refuses_type: of_types > Verdict::Widening,
+            refuses_null: remote.flag("not_null") && !local.flag("not_null"),
+            is_generated_there: remote.text("generated").is_some() && sent,
         };
+        let mut verdict = of_types;
         let mut details = Vec::new();
-        if remote.flag("not_null") && !local.flag("not_null") {
+        if misfit.refuses_null {
             verdict = verdict.max(Verdict::Narrowing);
             details.push("NULL is refused there");
         }
-        if remote.text("generated").is_some() && sent {
+        if misfit.is_generated_there {
             verdict = Verdict::Incompatible;
             details.push("the column is generated there");
         }
-        if local.text("collation") != remote.text("collation") {
+        let unlike: Vec<&str> = unlike(local, remote).collect();
+        if !unlike.is_empty() {
             verdict = verdict.max(Verdict::Widening);
-            details.push("the collation differs");
         }
         match verdict {
             _ if !sent => details.push("the column is not sent"),
@@ -145,10 +173,17 @@ impl Pair<'_> {
             }
             _ => {}
         }
+        details.extend(&unlike);
+        let fix = fix::alter_column(&self.sql, local.name(), &misfit, self.quote).filter(|_| sent);
+        let has_other_collation = local.text("collation") != remote.text("collation");
         Finding {
             local: Some(described(local)),
             remote: Some(described(remote)),
             blocking: sent && verdict > Verdict::Widening,
+            fix: fix.or_else(|| {
+                (has_other_collation && from.text == to.text)
+                    .then(|| fix::change_collation(&self.sql, local, self.quote))
+            }),
             ..self.finding(Aspect::ColumnTypes, local.name(), verdict, &details.join("; "))
         }
     }
@@ -163,6 +198,7 @@ impl Pair<'_> {
             .map(|remote| Finding {
                 remote: Some(described(remote)),
                 blocking: true,
+                fix: Some(fix::allow_null(&self.sql, remote.name(), self.quote)),
                 ..self.finding(
                     Aspect::TableStructure,
                     remote.name(),
@@ -183,7 +219,9 @@ impl Pair<'_> {
                     Some(_) => (Verdict::Identical, ""),
                     None => (Verdict::Missing, "no such index there; queries may be slower"),
                 };
+                let fix = || fix::create_index(&self.sql, index, self.is_partitioned_there(), self.quote);
                 Finding {
+                    fix: if same.is_none() { fix() } else { None },
                     local: index.text("definition").map(str::to_owned),
                     remote: same.and_then(|other| other.text("definition")).map(str::to_owned),
                     ..self.finding(Aspect::Indexes, index.name(), verdict, detail)
@@ -220,7 +258,10 @@ impl Pair<'_> {
                 Some(_) => (Verdict::Identical, ""),
                 None => (Verdict::Missing, "not guaranteed there"),
             };
+            let fix = || fix::add_constraint(&self.sql, constraint, self.is_partitioned_there(), self.quote);
             Finding {
+                // What triggers do is no constraint.
+                fix: if there.is_none() && !constraint.flag("by_trigger") { fix() } else { None },
                 local: definition(constraint),
                 remote: there.and_then(definition),
                 ..self.finding(Aspect::Constraints, constraint.name(), verdict, detail)
@@ -259,6 +300,7 @@ fn unique_by_trigger(table: &Fact) -> Option<Fact> {
             ("type".to_owned(), "u".into()),
             ("definition".to_owned(), format!("UNIQUE ({})", columns.join(", ")).into()),
             ("columns".to_owned(), columns.into()),
+            ("by_trigger".to_owned(), true.into()),
         ]
         .into(),
         ..table.clone()
@@ -301,6 +343,26 @@ fn same_definition(one: &Rc<Fact>, other: &Rc<Fact>) -> bool {
     }
     let meaning = |fact: &Fact| fact.text("definition").map(canonical);
     meaning(one) == meaning(other)
+}
+
+/// What of two columns differs without keeping values from fitting.
+fn unlike(local: &Fact, remote: &Fact) -> impl Iterator<Item = &'static str> {
+    let differs = |facet: &str| local.text(facet).map(canonical) != remote.text(facet).map(canonical);
+    let is_generated = |column: &Fact| column.text("generated").is_some();
+    let has_default = is_generated(local) || is_generated(remote);
+    [
+        (differs("collation"), "the collation differs"),
+        (differs("database_collation"), "the databases sort text otherwise"),
+        (differs("default") && !has_default, "the default differs"),
+        (differs("identity"), "the identity differs"),
+        (
+            is_generated(local) && is_generated(remote) && differs("generated"),
+            "it is computed otherwise there",
+        ),
+        (is_generated(local) && !is_generated(remote), "it is computed here and sent as a value"),
+    ]
+    .into_iter()
+    .filter_map(|(is_unlike, what)| is_unlike.then_some(what))
 }
 
 fn needs_a_value(column: &Fact) -> bool {
@@ -360,7 +422,14 @@ mod tests {
     }
 
     fn blocking(local: &[Rc<Fact>], remote: &[Rc<Fact>], kept_here: &[String]) -> Vec<(String, Verdict)> {
-        let pair = Pair { table: "s.t", local, remote, kept_here };
+        let pair = Pair {
+            table: "s.t",
+            sql: "s.t".to_owned(),
+            quote: |name| name.to_owned(),
+            local,
+            remote,
+            kept_here,
+        };
         pair.findings()
             .into_iter()
             .filter(|finding| finding.blocking)

@@ -135,13 +135,18 @@ impl Keyed<'_> {
         let wanted = Spool::read_from(&sources, &sql, |row| row.get::<Vec<Option<String>>>(1))?;
         let wanted = wanted.into_iter().flatten().next().unwrap_or_default();
         let none = self.list(|place, _| format!("NULL::text AS x{place}"));
-        let rows: Vec<String> = wanted.iter().flatten().map(|list| format!("{}::bigint[]", literal(list))).collect();
+        let rows: Vec<String> =
+            wanted.iter().flatten().map(|list| format!("{}::bigint[]", literal(list))).collect();
         if rows.is_empty() {
             return Spool::fill(&format!("SELECT 0::bigint AS i, {none} WHERE false")).map(Some);
         }
         let values = self.list(|place, column| match wanted.get(place).cloned().flatten() {
             Some(rows) => {
-                format!("CASE WHEN k.i = ANY ({}::bigint[]) THEN {} END", literal(&rows), column.text(Side::Remote))
+                format!(
+                    "CASE WHEN k.i = ANY ({}::bigint[]) THEN {} END",
+                    literal(&rows),
+                    column.text(Side::Remote)
+                )
             }
             None => "NULL::text".to_owned(),
         });

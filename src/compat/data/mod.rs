@@ -10,8 +10,8 @@ mod summary;
 use std::time::Duration;
 
 pub use options::Options;
-pub use summary::summary;
 use pgrx::pg_sys;
+pub use summary::summary;
 
 use super::{Compared, LocalTable};
 use crate::pg::error::Result;
@@ -75,10 +75,7 @@ fn first(remotes: &[Remote]) -> Result<&Remote> {
 /// What a reader of the rows would not see.
 fn tell(plan: &Plan) {
     if let Some(reason) = &plan.without_key {
-        pgrx::notice!(
-            "table {} is compared without a key, each row as a whole: {reason}",
-            plan.table.sql()
-        );
+        pgrx::notice!("table {} is compared without a key, each row as a whole: {reason}", plan.table.sql());
     }
     if !plan.one_sided.is_empty() {
         pgrx::warning!("table {}: not compared: {}", plan.table.sql(), plan.one_sided.join(", "));

@@ -34,7 +34,8 @@ pub fn answer(
             plan.columns.iter().enumerate().map(|(place, column)| part(place, column)).collect();
         parts.join(", ")
     };
-    let declare = format!("DECLARE opdb_rows NO SCROLL CURSOR FOR {}", plan.whole_rows(Side::Remote, suspects));
+    let declare =
+        format!("DECLARE opdb_rows NO SCROLL CURSOR FOR {}", plan.whole_rows(Side::Remote, suspects));
     let there = fetched(remote, &declare, &list(&|place, _| format!("c{place} text")), fetch_size, progress)?;
     let texts = list(&|place, _| format!("pg_catalog.min(u.c{place}) AS c{place}"));
     let values = list(&|place, column| column.form.group(&format!("u.c{place}")));

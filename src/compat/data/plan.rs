@@ -58,7 +58,10 @@ impl Plan {
     ) -> Result<Self> {
         compared.check_exists_there(table, environment)?;
         let label = table.name.label();
-        let (here, there) = (Vec::from_iter(columns(&compared.local, &label)), Vec::from_iter(columns(&compared.remote, &label)));
+        let (here, there) = (
+            Vec::from_iter(columns(&compared.local, &label)),
+            Vec::from_iter(columns(&compared.remote, &label)),
+        );
         let in_both = |name: &String| find(&here, name).is_some() && find(&there, name).is_some();
         let named = options.key.iter().chain(&options.columns).flatten().chain(&options.exclude_columns);
         if let Some(column) = named.into_iter().find(|name| !in_both(name)) {
@@ -70,7 +73,9 @@ impl Plan {
         let is_wanted = |name: &str| {
             let is = |list: &Vec<String>| list.iter().any(|it| it == name);
             key.as_ref().is_some_and(is)
-                || (options.columns.as_ref().is_none_or(is) && !is(&options.exclude_columns) && !is(&kept_here))
+                || (options.columns.as_ref().is_none_or(is)
+                    && !is(&options.exclude_columns)
+                    && !is(&kept_here))
         };
         let columns: Vec<Column> = here
             .iter()
@@ -78,7 +83,8 @@ impl Plan {
             .filter_map(|local| Some((local, find(&there, local.name())?)))
             .map(|(local, remote)| {
                 let (from, to) = (column_type(local), column_type(remote));
-                let form = if options.as_written { Form::as_written(&from, &to) } else { Form::new(&from, &to) };
+                let form =
+                    if options.as_written { Form::as_written(&from, &to) } else { Form::new(&from, &to) };
                 Column { name: local.name().to_owned(), form }
             })
             .collect();
@@ -89,22 +95,28 @@ impl Plan {
             }
             .into());
         }
-        let one_sided = if options.columns.is_some() { Vec::new() } else { one_sided(&here, &there, &is_wanted) };
+        let one_sided =
+            if options.columns.is_some() { Vec::new() } else { one_sided(&here, &there, &is_wanted) };
         let place = |name: &String| columns.iter().position(|column| column.name == *name);
         let key = key.map(|key| key.iter().filter_map(place).collect());
         let condition = options.condition.clone().unwrap_or_else(|| "true".to_owned());
         let statement_timeout = options.statement_timeout.clone();
-        Ok(Self { table: table.name.clone(), columns, key, condition, one_sided, without_key, statement_timeout })
+        Ok(Self {
+            table: table.name.clone(),
+            columns,
+            key,
+            condition,
+            one_sided,
+            without_key,
+            statement_timeout,
+        })
     }
 
     /// The hashes that must be the same on both sides: of each column's type, and of text.
     pub fn hash_samples(&self) -> String {
         let samples = self.columns.iter().map(|column| column.form.hash_sample());
         let samples = samples.map(|sample| sample.unwrap_or_else(|| TEXT_SAMPLE.to_owned()));
-        format!(
-            "SELECT pg_catalog.concat_ws(',', {TEXT_SAMPLE}, {})",
-            samples.collect::<Vec<_>>().join(", ")
-        )
+        format!("SELECT pg_catalog.concat_ws(',', {TEXT_SAMPLE}, {})", samples.collect::<Vec<_>>().join(", "))
     }
 
     /// Takes columns by their text whose type is hashed otherwise there, by what `hash_samples` gives on both sides. Returns
@@ -177,7 +189,13 @@ impl Plan {
     }
 
     /// The same for each of so many buckets, of the rows of some pages or of all.
-    pub fn digests(&self, side: Side, of: i64, within: Option<&Suspects>, pages: Option<(i64, Option<i64>)>) -> String {
+    pub fn digests(
+        &self,
+        side: Side,
+        of: i64,
+        within: Option<&Suspects>,
+        pages: Option<(i64, Option<i64>)>,
+    ) -> String {
         let from = self.from(side, within);
         let pages = pages.map_or(String::new(), |(first, end)| {
             let end = end.map_or(String::new(), |end| format!(" AND t.ctid < '({end},0)'::tid"));
@@ -261,7 +279,13 @@ fn one_sided(here: &[&Fact], there: &[&Fact], is_wanted: &impl Fn(&str) -> bool)
 /// What tells rows apart on both sides, or why nothing does.
 type Key = (Option<Vec<String>>, Option<String>);
 
-fn key(table: &LocalTable, compared: &Compared, options: &Options, here: &[&Fact], there: &[&Fact]) -> Result<Key> {
+fn key(
+    table: &LocalTable,
+    compared: &Compared,
+    options: &Options,
+    here: &[&Fact],
+    there: &[&Fact],
+) -> Result<Key> {
     let label = table.name.label();
     let may_be_null = |name: &String| {
         let not_null = |columns: &[&Fact]| find(columns, name).is_some_and(|column| column.flag("not_null"));

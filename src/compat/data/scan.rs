@@ -114,7 +114,8 @@ impl Scan<'_> {
         let pages: i64 = row.into_iter().next().flatten().and_then(|pages| pages.parse().ok()).unwrap_or(0);
         let count = self.remotes.len() as i64;
         // Where the table has no pages of its own, as a partitioned one, the first session reads all and the others nothing.
-        let start = |part: i64| if pages == 0 && part > 0 { i64::from(u32::MAX) } else { pages * part / count };
+        let start =
+            |part: i64| if pages == 0 && part > 0 { i64::from(u32::MAX) } else { pages * part / count };
         Ok((0..count)
             .map(|part| (start(part), (pages > 0 && part + 1 < count).then(|| start(part + 1))))
             .collect())

@@ -31,7 +31,9 @@ pub fn summary(environment: &str, tables: &[LocalTable], options: &Options) -> R
                 progress.set(Number::Phase, Phase::Hashing as i64);
                 progress.set(Number::TablesDone, done.len() as i64);
                 progress.set(Number::Tables, tables.len() as i64);
-                let one = subtransaction::run(|| of_table(table, &compared, environment, options, remotes, &progress));
+                let one = subtransaction::run(|| {
+                    of_table(table, &compared, environment, options, remotes, &progress)
+                });
                 match one {
                     Ok(summary) => done.push(summary),
                     Err(failure) if failure.is_interrupt => return Err(failure),

@@ -11,11 +11,33 @@ const TYPES: &[(&str, &[&str])] = &[
     ("smallint", &["0", "-1", "32767", "-32768", "7"]),
     ("integer", &["0", "-1", "1", "2147483647", "-2147483648"]),
     ("bigint", &["0", "-1", "1", "9223372036854775807", "-9223372036854775808", "4294967296"]),
-    ("numeric", &["0", "1", "1.0", "1.00", "-1", "100", "10000", "NaN", "Infinity", "-Infinity", "12345678901234567890.5", "0.00001"]),
+    (
+        "numeric",
+        &[
+            "0",
+            "1",
+            "1.0",
+            "1.00",
+            "-1",
+            "100",
+            "10000",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "12345678901234567890.5",
+            "0.00001",
+        ],
+    ),
     ("numeric(10,2)", &["0", "-0.01", "0.01", "99999999.99", "5", "-5", "NaN"]),
     ("real", &["0", "-0", "1.1", "-1.1", "NaN", "Infinity", "-Infinity", "1e-40"]),
     ("double precision", &["0", "-0", "0.1", "-0.1", "0.30000000000000004", "NaN", "Infinity", "-Infinity"]),
-    ("text", &["", " ", "a", "A", "ä", "Ä", "a\u{308}", "ß", "ss", "NULL", "null", "{}", "\"", "\\", "a,b", "東京", "'", "#1", "=1", "a ", "%s"]),
+    (
+        "text",
+        &[
+            "", " ", "a", "A", "ä", "Ä", "a\u{308}", "ß", "ss", "NULL", "null", "{}", "\"", "\\", "a,b",
+            "東京", "'", "#1", "=1", "a ", "%s",
+        ],
+    ),
     ("varchar(20)", &["", "Straße", "STRASSE", "é", "e", "E", "z", "Z", "{a}", "\\N"]),
     ("char(5)", &["", "a", "a  ", "A", " a", "äöü"]),
     ("bytea", &["", "\\x00", "\\x0000", "\\xdeadbeef", "\\x5c"]),
@@ -24,13 +46,32 @@ const TYPES: &[(&str, &[&str])] = &[
     ("time", &["00:00", "24:00", "12:34:56.789"]),
     ("timetz", &["12:00+00", "13:00+01", "12:00+01"]),
     ("timestamp", &["2024-03-31 02:30", "infinity", "-infinity", "2024-03-31 02:30:00.000001"]),
-    ("timestamptz", &["2024-03-31 02:30+00", "2024-03-31 04:30+02", "infinity", "-infinity", "1900-01-01 00:00+00"]),
+    (
+        "timestamptz",
+        &["2024-03-31 02:30+00", "2024-03-31 04:30+02", "infinity", "-infinity", "1900-01-01 00:00+00"],
+    ),
     ("interval", &["1 day", "24:00:00", "1 mon", "30 days", "-1 day", "1 mon -30 days", "0", "1 year"]),
     ("uuid", &["00000000-0000-0000-0000-000000000000", "01234567-89ab-cdef-0123-456789abcdef"]),
     ("inet", &["10.0.0.1", "10.0.0.1/32", "10.0.0.1/24", "::1"]),
     ("cidr", &["10.0.0.0/24", "10.0.0.0/16"]),
     ("macaddr", &["08:00:2b:01:02:03", "08:00:2b:01:02:04"]),
-    ("jsonb", &["{}", "[]", "null", "\"\"", "{\"a\": 1, \"b\": 2}", "{\"b\": 2, \"a\": 1}", "{\"a\": -1, \"b\": 2}", "{\"a\": 1.0, \"b\": 2}", "{\"a\": 2, \"b\": 1}", "[1, 2]", "[2, 1]", "{\"a\": null}"]),
+    (
+        "jsonb",
+        &[
+            "{}",
+            "[]",
+            "null",
+            "\"\"",
+            "{\"a\": 1, \"b\": 2}",
+            "{\"b\": 2, \"a\": 1}",
+            "{\"a\": -1, \"b\": 2}",
+            "{\"a\": 1.0, \"b\": 2}",
+            "{\"a\": 2, \"b\": 1}",
+            "[1, 2]",
+            "[2, 1]",
+            "{\"a\": null}",
+        ],
+    ),
     ("json", &["{}", "{ }", "{\"a\": 1, \"a\": 2}", "{\"a\": 1}"]),
     ("integer[]", &["{}", "{1,2}", "{2,1}", "{{1},{2}}", "{{1,2}}", "[0:1]={1,2}", "{NULL}", "{1,NULL}"]),
     ("text[]", &["{}", "{a,b}", "{\"a,b\"}", "{NULL}", "{\"NULL\"}", "{\"\"}"]),
@@ -42,7 +83,14 @@ const TYPES: &[(&str, &[&str])] = &[
     ("pair", &["(1,a)", "(1,)", "(,a)", "(1,\"a,b\")"]),
     ("int4range", &["empty", "[1,5)", "[1,4]", "(0,5)", "(,)"]),
     ("numrange", &["empty", "[1,5)", "[1.0,5)", "[-1,5)", "[1,5]"]),
-    ("tstzrange", &["[2024-01-01 00:00+00,2024-01-02 00:00+00)", "[2024-01-01 01:00+01,2024-01-02 00:00+00)", "(,infinity)"]),
+    (
+        "tstzrange",
+        &[
+            "[2024-01-01 00:00+00,2024-01-02 00:00+00)",
+            "[2024-01-01 01:00+01,2024-01-02 00:00+00)",
+            "(,infinity)",
+        ],
+    ),
     ("nummultirange", &["{}", "{[1,5)}", "{[1.0,5.00)}", "{[-1,5)}"]),
     ("bit(4)", &["0000", "1010", "0101"]),
     ("varbit", &["", "0", "00", "1"]),
@@ -58,14 +106,40 @@ const TYPES: &[(&str, &[&str])] = &[
 
 /// Types that a key is made of.
 const KEYS: &[&str] = &[
-    "bigint", "integer", "text", "varchar(20)", "char(5)", "uuid", "timestamptz", "timestamp", "date", "numeric", "numeric(10,2)",
-    "double precision", "real", "interval", "bytea", "boolean", "inet", "integer[]", "text[]", "mood", "price", "numrange", "int4range",
-    "jsonb", "timetz", "numeric[]", "macaddr", "name",
+    "bigint",
+    "integer",
+    "text",
+    "varchar(20)",
+    "char(5)",
+    "uuid",
+    "timestamptz",
+    "timestamp",
+    "date",
+    "numeric",
+    "numeric(10,2)",
+    "double precision",
+    "real",
+    "interval",
+    "bytea",
+    "boolean",
+    "inet",
+    "integer[]",
+    "text[]",
+    "mood",
+    "price",
+    "numrange",
+    "int4range",
+    "jsonb",
+    "timetz",
+    "numeric[]",
+    "macaddr",
+    "name",
 ];
 
 const OTHER_ORDER: &str = "CREATE TYPE mood AS ENUM ('so, so', 'MiXed', 'sad', 'unknown here', 'happy')";
 const ORDER: &str = "CREATE TYPE mood AS ENUM ('happy', 'sad', 'MiXed', 'so, so')";
-const SHARED: &str = "CREATE DOMAIN price AS numeric CHECK (VALUE <> 13); CREATE TYPE pair AS (n int, t text)";
+const SHARED: &str =
+    "CREATE DOMAIN price AS numeric CHECK (VALUE <> 1300); CREATE TYPE pair AS (n int, t text)";
 
 /// The same numbers on every run: splitmix64.
 struct Numbers(u64);
@@ -139,7 +213,8 @@ impl Table {
             if place < self.key && numbers.below(3) > 0 {
                 let number = numbers.below(400);
                 match *of {
-                    "bigint" | "integer" | "numeric" | "numeric(10,2)" | "double precision" | "real" | "price" => return format!("'{number}'"),
+                    "bigint" | "integer" | "numeric" | "numeric(10,2)" | "double precision" | "real"
+                    | "price" => return format!("'{number}'"),
                     "text" | "varchar(20)" | "name" => return format!("'Key {number}'"),
                     "date" | "timestamp" | "timestamptz" => return format!("date '2020-01-01' + {number}"),
                     "interval" => return format!("'{number} hours'"),
@@ -213,7 +288,9 @@ fn found(here: &mut Client, table: &Table) -> BTreeSet<Vec<String>> {
 fn surplus(here: &mut Client, table: &Table) -> (String, String) {
     let columns = table.comparable();
     let count = |one: &str, other: &str| {
-        format!("SELECT count(*) FROM (SELECT {columns} FROM {one} EXCEPT ALL SELECT {columns} FROM {other}) x")
+        format!(
+            "SELECT count(*) FROM (SELECT {columns} FROM {one} EXCEPT ALL SELECT {columns} FROM {other}) x"
+        )
     };
     (text(here, &count("t", "copy")), text(here, &count("copy", "t")))
 }
@@ -235,7 +312,10 @@ fn copy_back(pair: &mut Pair, table: &Table) {
     )
     .replace("format('(' || ", "('(' || ")
     .replace(" || ')')", " || ')')");
-    execute(&mut pair.there, "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; SET lc_monetary = 'C'");
+    execute(
+        &mut pair.there,
+        "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; SET lc_monetary = 'C'",
+    );
     let there: Vec<String> = rows(&mut pair.there, &sql).concat();
     for chunk in there.chunks(200) {
         execute(&mut pair.here, &format!("INSERT INTO copy VALUES {}", chunk.join(", ")));
@@ -248,7 +328,9 @@ fn unlike() -> Pair {
     let name = format!("{}_icu", pair.there_name);
     execute(
         &mut on_production("postgres"),
-        &format!("CREATE DATABASE {name} TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'"),
+        &format!(
+            "CREATE DATABASE {name} TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'"
+        ),
     );
     execute(
         &mut on_production("postgres"),
@@ -310,7 +392,8 @@ fn check(pair: &mut Pair, seed: u64) {
     } else {
         assert_eq!(found(&mut pair.here, &table), expected(&mut pair.here, &table), "{context}");
     }
-    let is_equal = text(&mut pair.here, "SELECT state = 'equal' FROM opdb.compare_summary('production', '{t}')");
+    let is_equal =
+        text(&mut pair.here, "SELECT state = 'equal' FROM opdb.compare_summary('production', '{t}')");
     let rows = text(&mut pair.here, "SELECT count(*) FROM opdb.compare_data('production', 't')");
     // Values whose text alone tells them apart make a digest differ that nothing else differs by.
     if is_equal == "t" {
@@ -321,7 +404,7 @@ fn check(pair: &mut Pair, seed: u64) {
 #[test]
 fn nothing_is_found_that_is_not_there_and_nothing_is_missed() {
     let mut pair = unlike();
-    for seed in 0..(if let Ok(n) = std::env::var("N") { n.parse().unwrap() } else {120}) {
+    for seed in 0..(if let Ok(n) = std::env::var("N") { n.parse().unwrap() } else { 120 }) {
         check(&mut pair, seed);
     }
 }
