@@ -18,11 +18,11 @@ const IDLE_IN_TRANSACTION_TIMEOUT: &str = "15min";
 /// Makes the other server look every five seconds whether this one is still there while it works on a
 /// statement; only some systems can.
 const CHECK_CONNECTION: &str = "pg_catalog.set_config('client_connection_check_interval',
-    CASE WHEN pg_catalog.version() LIKE '%linux%' THEN '5s' ELSE '0' END, false)";
+    CASE WHEN pg_catalog.version() LIKE '%linux%' THEN '5s' ELSE '0' END, true)";
 /// What is committed there is to stay committed, whatever the role or the database was set to.
 const COMMIT_TO_DISK: &str = "pg_catalog.set_config('synchronous_commit',
     CASE WHEN pg_catalog.current_setting('synchronous_commit') IN ('off', 'local') THEN 'on'
-         ELSE pg_catalog.current_setting('synchronous_commit') END, false)";
+         ELSE pg_catalog.current_setting('synchronous_commit') END, true)";
 
 /// How often what has arrived is taken in between two pauses, and how long they may be: together they let through 50
 /// megabytes a second.
