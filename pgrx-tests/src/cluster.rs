@@ -4,12 +4,16 @@
 //! that owns it: see [`watchdog`].
 
 mod account;
+mod bouncer;
+mod certificate;
 mod client;
 pub(crate) mod command;
 mod installation;
 mod left_over;
 mod postmaster;
 mod setup;
+mod standby;
+mod suspended;
 mod watchdog;
 
 use std::fs;
@@ -25,8 +29,11 @@ use account::Account;
 use watchdog::Watchdog;
 
 pub use account::{is_reachable, is_root, temporary_directory};
+pub use bouncer::{Bouncer, PoolMode};
+pub use certificate::Certificate;
 pub use installation::Installation;
 pub use left_over::{remove_left_over, stop_left_over};
+pub use suspended::Suspended;
 
 const HOST: &str = "127.0.0.1";
 const SUPERUSER: &str = "postgres";
@@ -90,27 +97,28 @@ impl Cluster {
         settings: &[(&str, &str)],
         temporary: Option<TempDir>,
     ) -> anyhow::Result<Self> {
+        let mut cluster = Self::watched(installation, dir, setup::random_password()?, temporary)?;
+        setup::initialize(installation, &cluster.account, &cluster.dir, SUPERUSER, &cluster.password)?;
+        setup::configure(&cluster.data_dir(), settings)?;
+        cluster.start_on_a_free_port()?;
+        Ok(cluster)
+    }
+
+    /// A cluster whose directory is still empty, but watched over: a process that is killed while it is filled leaves
+    /// nothing behind either.
+    fn watched(
+        installation: &Installation,
+        dir: PathBuf,
+        password: String,
+        temporary: Option<TempDir>,
+    ) -> anyhow::Result<Self> {
         let account = Account::current()?;
         account.take_over(&dir)?;
-        // Before initdb, so that a process killed during initdb leaves no directory behind either.
         let mut stop = pg_ctl(&account, installation, &dir.join("data"), "stop");
         stop.args(["-m", "immediate"]);
         let watchdog = Watchdog::start(&stop, temporary.as_ref().map(|_| dir.as_path()))?;
-        let password = setup::random_password()?;
-        setup::initialize(installation, &account, &dir, SUPERUSER, &password)?;
-        setup::configure(&dir.join("data"), settings)?;
-        let mut cluster = Self {
-            installation: installation.clone(),
-            account,
-            dir,
-            port: 0,
-            password,
-            kept: false,
-            watchdog,
-            temporary,
-        };
-        cluster.start_on_a_free_port()?;
-        Ok(cluster)
+        let installation = installation.clone();
+        Ok(Self { installation, account, dir, port: 0, password, kept: false, watchdog, temporary })
     }
 
     fn start_on_a_free_port(&mut self) -> anyhow::Result<()> {

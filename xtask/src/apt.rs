@@ -22,6 +22,20 @@ mkdir -p "$directory"
 echo 'create_main_cluster = false' >"$file"
 "$@"
 "#;
+/// Debian's packages of services start them, now and with the machine, unless they are told not to.
+const INSTALL_WITHOUT_SERVICE: &str = r#"
+service=$1
+shift
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    trap 'exit 130' HUP INT TERM
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
+"$@"
+update-rc.d "$service" disable
+"#;
 
 /// Something that must be there.
 pub struct Need {
@@ -73,6 +87,19 @@ impl Apt {
             packages.join(", ")
         );
         self.install(&packages).with_context(|| format!("cannot install {}", packages.join(", ")))
+    }
+
+    /// Installs a package whose program is run by hand, and leaves its service, which has the same name, switched off.
+    pub fn ensure_without_service(&mut self, need: &Need) -> anyhow::Result<()> {
+        if need.present {
+            return Ok(());
+        }
+        println!("installing {}: {}", need.package, need.why);
+        self.update()?;
+        let mut guarded = as_root("sh")?;
+        guarded.args(["-ec", INSTALL_WITHOUT_SERVICE, "sh", &need.package, "env"]);
+        run(apt_get(guarded).args(INSTALL).arg(&need.package))
+            .with_context(|| format!("cannot install {}", need.package))
     }
 
     fn install(&mut self, packages: &[&str]) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
-use opdb_e2e::cluster::Installation;
+use opdb_e2e::cluster::{Bouncer, Installation};
 
 use crate::apt::{Apt, Need};
 use crate::cache::Cache;
@@ -105,6 +105,20 @@ impl Machine {
     pub fn label(&self) -> String {
         format!("pg{}", self.installation.major)
     }
+}
+
+/// Installs what the tests have stand between two servers, where there is apt-get: without it they say what did not run.
+pub fn ensure_connections() -> anyhow::Result<()> {
+    if !Apt::is_available() {
+        return Ok(());
+    }
+    let mut apt = Apt::default();
+    apt.ensure(&[Need::programs("openssl", "the tests make certificates with it", &["openssl"])])?;
+    apt.ensure_without_service(&Need::new(
+        "pgbouncer",
+        "environments are reached through it in the tests",
+        Bouncer::is_installed(),
+    ))
 }
 
 /// Adds the parts of the Rust toolchain that a minimal one lacks.

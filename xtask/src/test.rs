@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use anyhow::Context;
 use clap::ValueEnum;
-use opdb_e2e::cluster::{is_root, stop_left_over, temporary_directory};
+use opdb_e2e::cluster::{Bouncer, is_root, stop_left_over, temporary_directory};
 
-use crate::machine::{Machine, ensure_rust_components};
+use crate::machine::{Machine, ensure_connections, ensure_rust_components};
 use crate::process::{capture, cargo, command, run as run_command};
 use crate::{extension, generate};
 
@@ -138,6 +138,7 @@ fn own_name() -> anyhow::Result<String> {
 
 fn e2e(machine: &Machine) -> anyhow::Result<()> {
     machine.ensure_peers()?;
+    ensure_connections()?;
     extension::install(machine)?;
     let mut tests = machine.cargo();
     tests.args(["test", "-p", "opdb-e2e"]).env("PG_CONFIG", &machine.installation.pg_config);
@@ -161,6 +162,9 @@ fn e2e(machine: &Machine) -> anyhow::Result<()> {
         machine.older(),
         "without comparing major versions: no older PostgreSQL is installed",
     );
+    if !Bouncer::is_installed() {
+        println!("without PgBouncer: it is not installed");
+    }
     run_command(&mut tests)
 }
 
