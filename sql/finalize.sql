@@ -154,11 +154,15 @@ that no table has; with check_data 42501 without SELECT.';
 
 COMMENT ON FUNCTION opdb.check_environment IS 'Connects to a registered environment and says what is there.
 
+Connecting takes as long as the environment''s connect_timeout lets each of its hosts; everything after that,
+`timeout`.
 One row: reachable, latency_ms (the fastest of three round trips), server_version, in_recovery,
-read_only (new transactions there cannot write), database and role as that server sees them, tls, and
-detail (why it is not reachable, or what is unusual). An environment that cannot be reached is a row,
-not an error.
-Errors: 22004 for NULL, 42704 for an unknown environment.';
+read_only (new transactions there cannot write), database and role as that server sees them, tls,
+detail (why it is not reachable, or what is unusual), clock_skew_ms (by how much its clock is ahead of ours, give
+or take half of latency_ms), address (internal or external), host and port of the server that answered (NULL over a
+Unix socket), rights (what the role may do there), tls_version and tls_cipher. An environment that cannot be reached
+or does not answer in time is a row, not an error.
+Errors: 22004 for NULL, 22023 for a timeout that is not positive, 42704 for an unknown environment.';
 
 COMMENT ON FUNCTION opdb.compare_data IS 'Finds the rows of a table that are not the same on an environment.
 
@@ -244,9 +248,9 @@ Errors: 22004 for NULL, 22023 for an interval that is negative or longer than 10
 partitioned index, 55000 if the index is not advised to be dropped, 42501 unless the caller owns the table, 55P03 if
 the locks are not to be had, 25006 on a standby or in a read-only transaction.';
 
-COMMENT ON FUNCTION opdb.drop_environment IS 'Forgets an environment and drops its foreign server and user mappings.
+COMMENT ON FUNCTION opdb.drop_environment IS 'Forgets an environment and drops its foreign servers and user mappings.
 
-Errors: 22004 for NULL, 42704 for an unknown environment, 2BP01 while foreign tables use its server.';
+Errors: 22004 for NULL, 42704 for an unknown environment, 2BP01 while foreign tables use a server of it.';
 
 COMMENT ON FUNCTION opdb.drop_job IS 'Drops a job. A run that has begun goes on; the history of its runs stays.
 
@@ -472,11 +476,14 @@ calling role.
 
 `kind` as in set_environment. `options` are libpq and postgres_fdw server options (host, port, dbname,
 sslmode, …); connect_timeout is 10 seconds and TCP
-keepalives notice a vanished server after two minutes, unless given. `credentials` are the user mapping''s options
+keepalives notice a vanished server after two minutes, unless given. The option external, an object, holds those
+that are different for the environment''s external address: it gets a postgres_fdw server of its own, and the
+setting opdb.network says which of the two is used. `credentials` are the user mappings'' options
 (user, password); every role that is to reach the environment calls this for itself. Calling it again
-replaces kind and options, and the credentials if any are given; a role that does not own the server passes
-the kind and options it has, and only adds its credentials.
-Errors: 22004 for a NULL argument, 22023 for a wrong kind or shape, 42602 for an invalid name, HV00D for
+replaces kind and options, and the credentials if any are given; a role that does not own the servers passes
+the kind and options they have, and only adds its credentials.
+Errors: 22004 for a NULL argument, 22023 for a wrong kind or shape, 42602 for an invalid name, 42622 for one that
+is too long for an external address, HV00D for
 an option that postgres_fdw does not know, 42710 for a server of that name that opdb did not make,
 42501 without the right to create a server. No error repeats a credential.';
 

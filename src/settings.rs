@@ -2,12 +2,17 @@
 
 use std::ffi::CString;
 
+use crate::pg::address::{Address, Network};
 use crate::pg::shared::MAX_RUNS;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 /// The environment that this session means to write to. Any role may set it: naming a target only ever
 /// makes opdb stricter.
 pub static TARGET: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+
+/// Which address of an environment leads there depends on where this server is, and only who runs it knows. Any role may
+/// set it: both addresses were registered, and lead to the same environment.
+static NETWORK: GucSetting<Network> = GucSetting::<Network>::new(Network::Unsaid);
 
 /// Where jobs run. A copy of a production database on the same server should not do what production does.
 static DATABASES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
@@ -27,6 +32,14 @@ pub fn register() {
         c"The environment that this session means to write to.",
         c"opdb.current_environment() says what it resolves to; production is only ever a target by name.",
         &TARGET,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_enum_guc(
+        c"opdb.network",
+        c"Which address of an environment is used: internal or external.",
+        c"Empty for the internal one, and the external one if that cannot be reached.",
+        &NETWORK,
         GucContext::Userset,
         GucFlags::default(),
     );
@@ -78,6 +91,15 @@ fn register_worker() {
 pub fn target() -> Option<String> {
     let target = TARGET.get()?.into_string().ok()?;
     (!target.is_empty()).then_some(target)
+}
+
+/// The address that `opdb.network` chooses, if it does.
+pub fn network() -> Option<Address> {
+    match NETWORK.get() {
+        Network::Unsaid => None,
+        Network::Internal => Some(Address::Internal),
+        Network::External => Some(Address::External),
+    }
 }
 
 /// The names of `opdb.databases`; None for all databases. As in other lists of names, capitals need double quotes.

@@ -6,13 +6,15 @@ CREATE TABLE opdb.own_environment (
 );
 SELECT pg_catalog.pg_extension_config_dump('opdb.own_environment', '');
 
--- The other servers this database knows. Host, port and database live in the foreign server's options,
--- user and password in its user mappings: nothing is kept twice.
+-- The other servers this database knows. Host, port and database live in the foreign servers' options,
+-- user and password in their user mappings: nothing is kept twice.
 CREATE TABLE opdb.environment (
     name          text PRIMARY KEY,
     kind          text NOT NULL,
     server        name NOT NULL UNIQUE,
-    registered_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+    registered_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    -- The foreign server of the external address, where there is one.
+    external_server name UNIQUE
 );
 SELECT pg_catalog.pg_extension_config_dump('opdb.environment', '');
 
@@ -25,13 +27,21 @@ SELECT e.name,
             THEN (o.options ->> 'port')::integer END AS port,
        o.options ->> 'dbname'           AS dbname,
        e.kind = 'production'            AS is_production,
-       e.registered_at
+       e.registered_at,
+       x.options ->> 'host'             AS external_host,
+       CASE WHEN x.options ->> 'port' ~ '^[0-9]{1,5}$'
+            THEN (x.options ->> 'port')::integer END AS external_port
 FROM opdb.environment e
-LEFT JOIN pg_catalog.pg_foreign_server s ON s.srvname = e.server
 LEFT JOIN LATERAL (
     SELECT pg_catalog.jsonb_object_agg(option_name, option_value) AS options
-    FROM pg_catalog.pg_options_to_table(s.srvoptions)
-) o ON true;
+    FROM pg_catalog.pg_foreign_server s, pg_catalog.pg_options_to_table(s.srvoptions)
+    WHERE s.srvname = e.server
+) o ON true
+LEFT JOIN LATERAL (
+    SELECT pg_catalog.jsonb_object_agg(option_name, option_value) AS options
+    FROM pg_catalog.pg_foreign_server s, pg_catalog.pg_options_to_table(s.srvoptions)
+    WHERE s.srvname = e.external_server
+) x ON true;
 
 COMMENT ON VIEW opdb.environments IS
-'The registered environments and where they are. Credentials are in the user mappings of each server and are not shown.';
+'The registered environments and where they are. A port is NULL where there are several. Credentials are in the user mappings of the servers and are not shown.';

@@ -13,22 +13,31 @@ pub enum EnvironmentError {
     NotAnObject(&'static str),
     #[error("{argument}: the value of \"{option}\" must be a string, a number or a boolean")]
     NotAScalar { argument: &'static str, option: String },
+    #[error("the external address is the internal one")]
+    SameAddress,
+    #[error("the name \"{name}\" is too long for an environment with an external address: {} bytes, at most {longest} fit here", name.len())]
+    NameTooLong { name: String, longest: usize },
+    #[error("timeout must be longer than zero")]
+    NoTime,
     #[error("option \"{0}\" is a credential")]
     CredentialInOptions(String),
     #[error("permission denied to register environment \"{0}\"")]
     NotAdmin(String),
     #[error("must be owner of the server of environment \"{0}\" to change it")]
     NotOwner(String),
-    #[error("a foreign server \"{0}\" exists and belongs to no environment")]
+    #[error("a foreign server \"{0}\" exists and is not of this environment")]
     ServerExists(String),
 }
 
 impl Report for EnvironmentError {
     fn sqlstate(&self) -> PgSqlErrorCode {
         match self {
-            Self::UnknownKind(_) | Self::NotAnObject(_) | Self::NotAScalar { .. } => {
-                PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
-            }
+            Self::UnknownKind(_)
+            | Self::NotAnObject(_)
+            | Self::NotAScalar { .. }
+            | Self::SameAddress
+            | Self::NoTime => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::NameTooLong { .. } => PgSqlErrorCode::ERRCODE_NAME_TOO_LONG,
             Self::InvalidName(_) => PgSqlErrorCode::ERRCODE_INVALID_NAME,
             Self::CredentialInOptions(_) => PgSqlErrorCode::ERRCODE_FDW_INVALID_OPTION_NAME,
             Self::NotAdmin(_) | Self::NotOwner(_) => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
@@ -45,6 +54,11 @@ impl Report for EnvironmentError {
             Self::NotAnObject("credentials") | Self::NotAScalar { argument: "credentials", .. } => {
                 "For example '{\"user\": \"deployer\", \"password\": \"…\"}'.".into()
             }
+            Self::NotAnObject("external") | Self::NotAScalar { argument: "external", .. } | Self::SameAddress => {
+                "It holds what is different there, for example '{\"host\": \"db1\", \"external\": {\"host\": \"db.example.com\"}}'.".into()
+            }
+            Self::NameTooLong { .. } => "Choose a shorter one: the foreign server of that address is called after it.".into(),
+            Self::NoTime => "For example interval '5 seconds'.".into(),
             Self::NotAnObject(_) | Self::NotAScalar { .. } => {
                 "For example '{\"host\": \"db1\", \"port\": 5432, \"dbname\": \"events\"}'.".into()
             }

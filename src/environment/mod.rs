@@ -2,10 +2,15 @@
 
 mod check;
 mod error;
+mod options;
 mod registry;
+mod server;
+
+use std::time::Duration;
 
 use opdb_core::environment::{KINDS, resolve};
 use pgrx::JsonB;
+use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -38,11 +43,14 @@ fn set_environment(name: Option<&str>, kind: Option<&str>) -> std::result::Resul
 ///
 /// `kind` as in set_environment. `options` are libpq and postgres_fdw server options (host, port, dbname,
 /// sslmode, …); connect_timeout is 10 seconds and TCP
-/// keepalives notice a vanished server after two minutes, unless given. `credentials` are the user mapping's options
+/// keepalives notice a vanished server after two minutes, unless given. The option external, an object, holds those
+/// that are different for the environment's external address: it gets a postgres_fdw server of its own, and the
+/// setting opdb.network says which of the two is used. `credentials` are the user mappings' options
 /// (user, password); every role that is to reach the environment calls this for itself. Calling it again
-/// replaces kind and options, and the credentials if any are given; a role that does not own the server passes
-/// the kind and options it has, and only adds its credentials.
-/// Errors: 22004 for a NULL argument, 22023 for a wrong kind or shape, 42602 for an invalid name, HV00D for
+/// replaces kind and options, and the credentials if any are given; a role that does not own the servers passes
+/// the kind and options they have, and only adds its credentials.
+/// Errors: 22004 for a NULL argument, 22023 for a wrong kind or shape, 42602 for an invalid name, 42622 for one that
+/// is too long for an external address, HV00D for
 /// an option that postgres_fdw does not know, 42710 for a server of that name that opdb did not make,
 /// 42501 without the right to create a server. No error repeats a credential.
 #[pg_extern(requires = ["environment_tables"])]
@@ -62,9 +70,9 @@ fn register_environment(
     Ok(())
 }
 
-/// Forgets an environment and drops its foreign server and user mappings.
+/// Forgets an environment and drops its foreign servers and user mappings.
 ///
-/// Errors: 22004 for NULL, 42704 for an unknown environment, 2BP01 while foreign tables use its server.
+/// Errors: 22004 for NULL, 42704 for an unknown environment, 2BP01 while foreign tables use a server of it.
 #[pg_extern(requires = ["environment_tables"])]
 #[search_path(pg_catalog, pg_temp)]
 fn drop_environment(name: Option<&str>) -> std::result::Result<(), ErrorReport> {
@@ -103,16 +111,21 @@ fn current_environment() -> std::result::Result<
 
 /// Connects to a registered environment and says what is there.
 ///
+/// Connecting takes as long as the environment's connect_timeout lets each of its hosts; everything after that,
+/// `timeout`.
 /// One row: reachable, latency_ms (the fastest of three round trips), server_version, in_recovery,
-/// read_only (new transactions there cannot write), database and role as that server sees them, tls, and
-/// detail (why it is not reachable, or what is unusual). An environment that cannot be reached is a row,
-/// not an error.
-/// Errors: 22004 for NULL, 42704 for an unknown environment.
+/// read_only (new transactions there cannot write), database and role as that server sees them, tls,
+/// detail (why it is not reachable, or what is unusual), clock_skew_ms (by how much its clock is ahead of ours, give
+/// or take half of latency_ms), address (internal or external), host and port of the server that answered (NULL over a
+/// Unix socket), rights (what the role may do there), tls_version and tls_cipher. An environment that cannot be reached
+/// or does not answer in time is a row, not an error.
+/// Errors: 22004 for NULL, 22023 for a timeout that is not positive, 42704 for an unknown environment.
 #[pg_extern(requires = ["environment_tables"])]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 fn check_environment(
     name: Option<&str>,
+    timeout: default!(Option<Interval>, "'10 seconds'"),
 ) -> std::result::Result<
     TableIterator<
         'static,
@@ -127,16 +140,23 @@ fn check_environment(
             name!(role, Option<String>),
             name!(tls, Option<bool>),
             name!(detail, Option<String>),
+            name!(clock_skew_ms, Option<f64>),
+            name!(address, Option<String>),
+            name!(host, Option<String>),
+            name!(port, Option<i32>),
+            name!(rights, Option<Vec<String>>),
+            name!(tls_version, Option<String>),
+            name!(tls_cipher, Option<String>),
         ),
     >,
     ErrorReport,
 > {
     let name = required("name", name)?;
-    let found = check::check(name)?;
+    let found = check::check(name, positive(required("timeout", timeout)?)?)?;
     Ok(TableIterator::once((
         name.to_owned(),
         found.reachable,
-        found.latency_ms,
+        found.latency.map(|latency| check::milliseconds(latency.as_micros() as i64)),
         found.server_version,
         found.in_recovery,
         found.read_only,
@@ -144,7 +164,22 @@ fn check_environment(
         found.role,
         found.tls,
         found.detail,
+        found.clock_skew_ms,
+        found.address.map(|address| address.as_str().to_owned()),
+        found.host,
+        found.port,
+        found.rights,
+        found.tls_version,
+        found.tls_cipher,
     )))
+}
+
+fn positive(timeout: Interval) -> Result<Duration> {
+    let microseconds = timeout.as_micros();
+    if microseconds <= 0 {
+        return Err(EnvironmentError::NoTime.into());
+    }
+    Ok(Duration::from_micros(u64::try_from(microseconds).unwrap_or(u64::MAX)))
 }
 
 fn check_kind(kind: &str) -> Result<()> {

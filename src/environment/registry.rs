@@ -1,24 +1,15 @@
-//! Registered environments: a row, a foreign server and user mappings that stand and fall together.
+//! Registered environments: a row, foreign servers and user mappings that stand and fall together.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::pg::error::Result;
-use crate::pg::name::{MAX_IDENTIFIER_BYTES, identifier, literal};
+use crate::pg::name::MAX_IDENTIFIER_BYTES;
 use crate::pg::remote::RemoteError;
-use crate::pg::{own, spi, user_mapping};
+use crate::pg::{address, own, spi, user_mapping};
 
 use super::error::EnvironmentError;
-
-/// What is asked of libpq where the user's options do not say: to give up an attempt to connect after ten
-/// seconds, and a server that vanished without a word after two minutes.
-const DEFAULTS: [(&str, &str); 4] = [
-    ("connect_timeout", "10"),
-    ("keepalives_idle", "60"),
-    ("keepalives_interval", "10"),
-    ("keepalives_count", "6"),
-];
-
-type Options = Vec<(String, String)>;
+use super::options::{self, Addresses};
+use super::server::{self, Options};
 
 /// An environment's name is its server's name too.
 pub fn check_name(name: &str) -> Result<()> {
@@ -30,153 +21,115 @@ pub fn check_name(name: &str) -> Result<()> {
 
 pub fn register(name: &str, kind: &str, options: &Value, credentials: Option<&Value>) -> Result<()> {
     check_name(name)?;
-    let options = with_defaults(pairs("options", options)?)?;
-    let credentials = credentials.map(|credentials| pairs("credentials", credentials)).transpose()?;
+    let wanted = Addresses::read(options)?;
+    let external = wanted.external.is_some().then(|| server::external_name(name)).transpose()?;
+    let credentials = credentials.map(options::credentials).transpose()?;
     match registered(name)? {
-        None => create_server(name, kind, &options)?,
+        None => create(name, kind, &wanted, external.as_deref())?,
         // Somebody else gives the environment credentials of their own: there is nothing to change.
-        Some(known) if known.kind == kind && same_options(&known.options, &options) => {}
-        Some(known) => replace(name, kind, &known, &options)?,
+        Some(known) if known.kind == kind && known.is_at(&wanted) => {}
+        Some(known) => replace(name, kind, &known, &wanted, external.as_deref())?,
     }
-    match credentials {
-        Some(credentials) => user_mapping::replace(name, &credentials),
-        None => Ok(()),
-    }
+    let Some(credentials) = credentials else { return Ok(()) };
+    user_mapping::replace(name, &credentials)?;
+    external.map_or(Ok(()), |external| user_mapping::replace(&external, &credentials))
 }
 
 pub fn drop(name: &str) -> Result<()> {
-    let mapped = own::write_returning(
-        "DELETE FROM opdb.environment e WHERE e.name = $1
-         RETURNING ARRAY(SELECT CASE WHEN m.umuser = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(m.usename) END
-                         FROM pg_catalog.pg_user_mappings m WHERE m.srvname = e.server)",
+    let external = own::write_returning(
+        "DELETE FROM opdb.environment WHERE name = $1 RETURNING external_server::text",
         &[name.into()],
-        |row| row.get::<Vec<String>>(1),
+        |row| row.get::<String>(1),
     )?
     .pop()
-    .ok_or_else(|| RemoteError::UnknownEnvironment(name.to_owned()))?
-    .unwrap_or_default();
-    let server = identifier(name);
-    for role in mapped {
-        spi::write(&format!("DROP USER MAPPING IF EXISTS FOR {role} SERVER {server}"), &[])?;
-    }
-    spi::write(&format!("DROP SERVER IF EXISTS {server}"), &[])?;
-    Ok(())
+    .ok_or_else(|| RemoteError::UnknownEnvironment(name.to_owned()))?;
+    address::forget(name);
+    server::drop(name)?;
+    external.map_or(Ok(()), |external| server::drop(&external))
 }
 
 /// What is known of an environment that is registered.
 struct Registered {
     kind: String,
-    options: Options,
-    /// The caller owns its server.
+    internal: Options,
+    external: Option<(String, Options)>,
+    /// The caller owns its servers.
     is_own: bool,
 }
 
+impl Registered {
+    fn is_at(&self, wanted: &Addresses) -> bool {
+        let same_external = match (&self.external, &wanted.external) {
+            (Some((_, known)), Some(wanted)) => server::same(known, wanted),
+            (None, None) => true,
+            _ => false,
+        };
+        same_external && server::same(&self.internal, &wanted.internal)
+    }
+}
+
 fn registered(name: &str) -> Result<Option<Registered>> {
-    let row = spi::read_one(
-        "SELECT e.kind, pg_catalog.pg_has_role(s.srvowner, 'USAGE'),
+    spi::read_one(
+        "SELECT e.kind, e.external_server::text,
+                pg_catalog.pg_has_role(s.srvowner, 'USAGE')
+                AND (x.oid IS NULL OR pg_catalog.pg_has_role(x.srvowner, 'USAGE')),
                 ARRAY(SELECT o.option_name FROM pg_catalog.pg_options_to_table(s.srvoptions) o ORDER BY 1),
-                ARRAY(SELECT o.option_value FROM pg_catalog.pg_options_to_table(s.srvoptions) o ORDER BY o.option_name)
-         FROM opdb.environment e LEFT JOIN pg_catalog.pg_foreign_server s ON s.srvname = e.server
+                ARRAY(SELECT o.option_value FROM pg_catalog.pg_options_to_table(s.srvoptions) o ORDER BY o.option_name),
+                ARRAY(SELECT o.option_name FROM pg_catalog.pg_options_to_table(x.srvoptions) o ORDER BY 1),
+                ARRAY(SELECT o.option_value FROM pg_catalog.pg_options_to_table(x.srvoptions) o ORDER BY o.option_name)
+         FROM opdb.environment e
+         LEFT JOIN pg_catalog.pg_foreign_server s ON s.srvname = e.server
+         LEFT JOIN pg_catalog.pg_foreign_server x ON x.srvname = e.external_server
          WHERE e.name = $1",
         &[name.into()],
         |row| {
-            Ok((
-                row.get::<String>(1)?.unwrap_or_default(),
-                row.get::<bool>(2)?.unwrap_or(false),
-                row.get::<Vec<String>>(3)?.unwrap_or_default(),
-                row.get::<Vec<String>>(4)?.unwrap_or_default(),
-            ))
+            let list = |column| row.get::<Vec<String>>(column).map(Option::unwrap_or_default);
+            let external = row.get::<String>(2)?;
+            let internal = list(4)?.into_iter().zip(list(5)?).collect();
+            let external_options = list(6)?.into_iter().zip(list(7)?).collect();
+            Ok(Registered {
+                kind: row.get::<String>(1)?.unwrap_or_default(),
+                internal,
+                external: external.map(|server| (server, external_options)),
+                is_own: row.get::<bool>(3)?.unwrap_or(false),
+            })
         },
-    )?;
-    Ok(row.map(|(kind, is_own, names, values)| Registered {
-        kind,
-        options: names.into_iter().zip(values).collect(),
-        is_own,
-    }))
+    )
 }
 
-fn same_options(known: &Options, wanted: &Options) -> bool {
-    known.len() == wanted.len() && wanted.iter().all(|option| known.contains(option))
-}
-
-fn create_server(name: &str, kind: &str, options: &Options) -> Result<()> {
-    let may = spi::read_value::<bool>(
-        "SELECT pg_catalog.has_foreign_data_wrapper_privilege('postgres_fdw', 'USAGE')",
-        &[],
-    )?;
-    if may != Some(true) {
-        return Err(EnvironmentError::NotAdmin(name.to_owned()).into());
+fn create(name: &str, kind: &str, wanted: &Addresses, external: Option<&str>) -> Result<()> {
+    server::create(name, name, &wanted.internal)?;
+    if let (Some(server), Some(options)) = (external, &wanted.external) {
+        server::create(server, name, options)?;
     }
-    let foreign = spi::read_value::<bool>(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_foreign_server WHERE srvname = $1)",
-        &[name.into()],
-    )?;
-    if foreign == Some(true) {
-        return Err(EnvironmentError::ServerExists(name.to_owned()).into());
-    }
-    let list: Vec<String> =
-        options.iter().map(|(option, value)| format!("{} {}", identifier(option), literal(value))).collect();
-    let server = identifier(name);
-    spi::write(
-        &format!("CREATE SERVER {server} FOREIGN DATA WRAPPER postgres_fdw OPTIONS ({})", list.join(", ")),
-        &[],
-    )?;
     own::write(
-        "INSERT INTO opdb.environment (name, kind, server) VALUES ($1, $2, $1)",
-        &[name.into(), kind.into()],
+        "INSERT INTO opdb.environment (name, kind, server, external_server) VALUES ($1, $2, $1, $3)",
+        &[name.into(), kind.into(), external.into()],
     )?;
-    // Operators deploy; each of them still needs a user mapping of their own.
-    spi::write(&format!("GRANT USAGE ON FOREIGN SERVER {server} TO opdb_operator"), &[])?;
     Ok(())
 }
 
-/// Errors: 42501 unless the caller owns the server.
-fn replace(name: &str, kind: &str, known: &Registered, options: &Options) -> Result<()> {
+/// Errors: 42501 unless the caller owns the servers.
+fn replace(
+    name: &str,
+    kind: &str,
+    known: &Registered,
+    wanted: &Addresses,
+    external: Option<&str>,
+) -> Result<()> {
     if !known.is_own {
         return Err(EnvironmentError::NotOwner(name.to_owned()).into());
     }
-    own::write("UPDATE opdb.environment SET kind = $2 WHERE name = $1", &[name.into(), kind.into()])?;
-    let is_kept = |name: &String| options.iter().any(|(option, _)| option == name);
-    let is_known = |name: &String| known.options.iter().any(|(option, _)| option == name);
-    let dropped = known.options.iter().filter(|(option, _)| !is_kept(option));
-    let mut changes: Vec<String> =
-        dropped.map(|(option, _)| format!("DROP {}", identifier(option))).collect();
-    changes.extend(options.iter().map(|(option, value)| {
-        let verb = if is_known(option) { "SET" } else { "ADD" };
-        format!("{verb} {} {}", identifier(option), literal(value))
-    }));
-    spi::write(&format!("ALTER SERVER {} OPTIONS ({})", identifier(name), changes.join(", ")), &[])?;
-    Ok(())
-}
-
-fn with_defaults(mut options: Options) -> Result<Options> {
-    if let Some((credential, _)) = options.iter().find(|(name, _)| {
-        matches!(name.as_str(), "user" | "password" | "sslpassword" | "passfile" | "sslkey" | "sslcert")
-    }) {
-        return Err(EnvironmentError::CredentialInOptions(credential.clone()).into());
+    own::write(
+        "UPDATE opdb.environment SET kind = $2, external_server = $3 WHERE name = $1",
+        &[name.into(), kind.into(), external.into()],
+    )?;
+    address::forget(name);
+    server::alter(name, &known.internal, &wanted.internal)?;
+    match (&known.external, external.zip(wanted.external.as_ref())) {
+        (Some((server, known)), Some((_, options))) => server::alter(server, known, options),
+        (Some((server, _)), None) => server::drop(server),
+        (None, Some((server, options))) => server::create(server, name, options),
+        (None, None) => Ok(()),
     }
-    for (name, value) in DEFAULTS {
-        if !options.iter().any(|(given, _)| given == name) {
-            options.push((name.into(), value.into()));
-        }
-    }
-    Ok(options)
-}
-
-fn pairs(argument: &'static str, value: &Value) -> Result<Options> {
-    let object: &Map<String, Value> = value.as_object().ok_or(EnvironmentError::NotAnObject(argument))?;
-    object
-        .iter()
-        .map(|(option, value)| {
-            let text = match value {
-                Value::String(text) => text.clone(),
-                Value::Number(number) => number.to_string(),
-                Value::Bool(flag) => flag.to_string(),
-                _ => {
-                    return Err(EnvironmentError::NotAScalar { argument, option: option.clone() }.into());
-                }
-            };
-            Ok((option.clone(), text))
-        })
-        .collect()
 }

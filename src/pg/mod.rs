@@ -1,5 +1,6 @@
 //! The glue to the server. Nothing else in the crate may be `unsafe` or talk to SPI directly.
 
+pub mod address;
 pub mod databases;
 pub mod error;
 pub mod expression;

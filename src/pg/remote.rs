@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::PgSqlErrorCode;
 
+use super::address::{self, Address};
 use super::error::{Failure, Report, Result};
 use super::spool::Spool;
 use super::{name, session, spi, subtransaction};
@@ -16,9 +17,10 @@ const LOCK_TIMEOUT: &str = "10s";
 /// How long the other server keeps a transaction of a session that went away without a word.
 const IDLE_IN_TRANSACTION_TIMEOUT: &str = "15min";
 /// Makes the other server look every five seconds whether this one is still there while it works on a
-/// statement; only some systems can.
-const CHECK_CONNECTION: &str = "pg_catalog.set_config('client_connection_check_interval',
-    CASE WHEN pg_catalog.version() LIKE '%linux%' THEN '5s' ELSE '0' END, true)";
+/// statement; only some systems can, and no version before 14.
+const CHECK_CONNECTION: &str = "CASE WHEN pg_catalog.version() LIKE '%linux%'
+         AND pg_catalog.current_setting('client_connection_check_interval', true) IS NOT NULL
+    THEN pg_catalog.set_config('client_connection_check_interval', '5s', true) END";
 /// What is committed there is to stay committed, whatever the role or the database was set to.
 const COMMIT_TO_DISK: &str = "pg_catalog.set_config('synchronous_commit',
     CASE WHEN pg_catalog.current_setting('synchronous_commit') IN ('off', 'local') THEN 'on'
@@ -28,6 +30,11 @@ const COMMIT_TO_DISK: &str = "pg_catalog.set_config('synchronous_commit',
 /// megabytes a second.
 const BUFFERS: usize = 32;
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
+/// Fails on a server whose catalogs opdb does not know, without a question of its own: the error shows the text that is
+/// no number.
+const SUPPORTED: &str = "CASE WHEN pg_catalog.current_setting('server_version_num')::integer < 150000
+    THEN pg_catalog.concat('older than 15: ', pg_catalog.current_setting('server_version'))::integer END";
+const TOO_OLD: &str = "\"older than 15: ";
 
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
@@ -39,6 +46,14 @@ pub enum RemoteError {
     WrongPassword { environment: String, detail: String },
     #[error("environment \"{environment}\" has no credentials for role \"{role}\"")]
     NoCredentials { environment: String, role: String },
+    #[error("the connection to environment \"{environment}\" broke")]
+    ConnectionLost { environment: String, detail: String },
+    #[error("environment \"{environment}\" accepted the connection and did not answer in time")]
+    TimedOut { environment: String },
+    #[error("environment \"{0}\" is behind a pooler that pools statements, not transactions")]
+    StatementPooling(String),
+    #[error("environment \"{environment}\" is PostgreSQL {version}, which is older than 15")]
+    TooOld { environment: String, version: String },
     #[error("the foreign server of environment \"{0}\" is gone")]
     NoServer(String),
     #[error("extension \"dblink\" is not installed")]
@@ -54,6 +69,8 @@ impl Report for RemoteError {
             Self::Unreachable { .. } => PgSqlErrorCode::ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
             Self::WrongPassword { .. } => PgSqlErrorCode::ERRCODE_INVALID_PASSWORD,
             Self::NoCredentials { .. } => PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+            Self::ConnectionLost { .. } | Self::TimedOut { .. } => PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE,
+            Self::StatementPooling(_) | Self::TooOld { .. } => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::NoDblink | Self::NoServer(_) => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
             Self::UnexpectedAnswer { .. } => PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION,
         }
@@ -61,7 +78,13 @@ impl Report for RemoteError {
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Unreachable { detail, .. } | Self::WrongPassword { detail, .. } => Some(detail.clone()),
+            Self::Unreachable { detail, .. }
+            | Self::WrongPassword { detail, .. }
+            | Self::ConnectionLost { detail, .. } => Some(detail.clone()),
+            Self::StatementPooling(_) => Some(
+                "Everything that opdb does on another server is one transaction of several statements."
+                    .into(),
+            ),
             _ => None,
         }
     }
@@ -80,6 +103,17 @@ impl Report for RemoteError {
                 "Call opdb.register_environment({}, …) as this role, with credentials '{{\"user\": …, \"password\": …}}'.",
                 name::literal(environment)
             ),
+            Self::ConnectionLost { environment, .. } | Self::TimedOut { environment } => format!(
+                "What was not committed there is rolled back. Look at that server, and at \
+                 SELECT * FROM opdb.check_environment({}).",
+                name::literal(environment)
+            ),
+            Self::StatementPooling(_) => {
+                "Give that database pool_mode = transaction (or session) in pgbouncer.ini, or register the server's own address.".into()
+            }
+            Self::TooOld { .. } => {
+                "Its catalogs lack what opdb reads and compares: upgrade that server. check_environment works with it.".into()
+            }
             Self::NoServer(environment) => format!(
                 "It was dropped or renamed: SELECT opdb.drop_environment({}), then register it again.",
                 name::literal(environment)
@@ -100,6 +134,8 @@ fn set_config((name, value): &(&str, &str)) -> String {
 /// a pooler may give each transaction to another session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
+    /// Reads, and takes a server of any version.
+    Look,
     /// Reads; every statement sees what was committed before it. Works on a standby.
     Read,
     /// Reads; all statements see the same. Works on a standby.
@@ -112,7 +148,7 @@ pub enum Access {
 impl Access {
     const fn begin(self) -> &'static str {
         match self {
-            Self::Read => "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY",
+            Self::Look | Self::Read => "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY",
             Self::Snapshot => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
             Self::Write => "BEGIN ISOLATION LEVEL READ COMMITTED",
         }
@@ -127,8 +163,9 @@ impl Access {
             ("client_min_messages", "error"),
         ];
         let calls: Vec<String> = session::PINNED.iter().chain(&limits).map(set_config).collect();
+        let supported = if self == Self::Look { "NULL" } else { SUPPORTED };
         format!(
-            "{}; SELECT pg_catalog.concat({}, {CHECK_CONNECTION}, {COMMIT_TO_DISK}); ",
+            "{}; SELECT pg_catalog.concat({}, {CHECK_CONNECTION}, {COMMIT_TO_DISK}, {supported}); ",
             self.begin(),
             calls.join(", ")
         )
@@ -140,7 +177,10 @@ pub struct Remote {
     environment: String,
     connection: String,
     dblink: String,
+    address: Address,
     access: Access,
+    /// When to stop waiting for answers.
+    deadline: Cell<Option<Instant>>,
     /// What goes ahead of the next statement, in the same message, and how many answers it has.
     ahead: RefCell<(String, usize)>,
 }
@@ -244,14 +284,6 @@ pub fn with_several<T>(
 
 impl Remote {
     fn open(environment: &str, access: Access) -> Result<Self> {
-        let server = spi::read_one(
-            "SELECT s.srvname::text FROM opdb.environment e
-             LEFT JOIN pg_catalog.pg_foreign_server s ON s.srvname = e.server WHERE e.name = $1",
-            &[environment.into()],
-            |row| row.get::<String>(1),
-        )?
-        .ok_or_else(|| RemoteError::UnknownEnvironment(environment.to_owned()))?
-        .ok_or_else(|| RemoteError::NoServer(environment.to_owned()))?;
         let dblink = spi::read_value::<String>(
             "SELECT pg_catalog.quote_ident(n.nspname)
              FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
@@ -260,42 +292,33 @@ impl Remote {
         )?
         .ok_or(RemoteError::NoDblink)?;
         let number = CONNECTIONS.replace(CONNECTIONS.get() + 1);
-        let remote = Self {
+        let connection = format!("opdb {number}");
+        let sql = format!("SELECT {dblink}.dblink_connect($1, $2)");
+        let address = address::reach(environment, |server| {
+            subtransaction::run(|| {
+                spi::read_value::<String>(&sql, &[connection.as_str().into(), server.into()]).map(drop)
+            })
+            .map_err(|failure| explain_no_connection(environment, failure))
+        })?;
+        Ok(Self {
             environment: environment.to_owned(),
-            connection: format!("opdb {number}"),
+            connection,
             dblink,
+            address,
             access,
+            deadline: Cell::new(None),
             ahead: RefCell::new((access.statements(), 2)),
-        };
-        let sql = format!("SELECT {}.dblink_connect($1, $2)", remote.dblink);
-        subtransaction::run(|| {
-            spi::read_value::<String>(&sql, &[remote.connection.as_str().into(), server.as_str().into()])
         })
-        .map_err(|failure| remote.explain_no_connection(failure))?;
-        Ok(remote)
     }
 
-    /// dblink says 08001 for every reason; a wrong password and a missing mapping have better codes.
-    /// The reason stands only in libpq's text, so a server that does not speak English stays with 08001.
-    fn explain_no_connection(&self, failure: Failure) -> Failure {
-        let environment = self.environment.clone();
-        let detail = failure.detail.clone().unwrap_or_else(|| failure.message.clone());
-        let detail = detail.split_whitespace().collect::<Vec<_>>().join(" ");
-        match failure.sqlstate {
-            PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT if failure.message.contains("user mapping") => {
-                let role = spi::read_value::<String>("SELECT current_user::text", &[]);
-                let role = role.ok().flatten().unwrap_or_default();
-                RemoteError::NoCredentials { environment, role }.into()
-            }
-            PgSqlErrorCode::ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION => {
-                if detail.contains("password authentication failed") {
-                    RemoteError::WrongPassword { environment, detail }.into()
-                } else {
-                    RemoteError::Unreachable { environment, detail }.into()
-                }
-            }
-            _ => failure.on_environment(&environment),
-        }
+    /// The address that was reached.
+    pub const fn address(&self) -> Address {
+        self.address
+    }
+
+    /// From now on answers are waited for no longer than this, all together.
+    pub fn give_up_after(&self, time: Duration) {
+        self.deadline.set(Instant::now().checked_add(time));
     }
 
     /// Rolls back what was done, and begins anew.
@@ -369,13 +392,6 @@ impl Remote {
         Ok(count.unwrap_or(0))
     }
 
-    /// How long the other server takes to answer the smallest question.
-    pub fn round_trip(&self) -> Result<Duration> {
-        let start = Instant::now();
-        self.query("SELECT 1", 1)?;
-        Ok(start.elapsed())
-    }
-
     fn call(&self, function: &str, arguments: &str, sql: Option<&str>) -> Result<Option<i32>> {
         let statement = format!("SELECT {}.{function}($1{arguments})::int", self.dblink);
         let mut values = vec![self.connection.as_str().into()];
@@ -411,6 +427,9 @@ impl Remote {
         );
         let mut pause = Duration::from_micros(50);
         while spi::read_value::<i32>(&sql, &[self.connection.as_str().into()])? == Some(1) {
+            if self.deadline.get().is_some_and(|deadline| Instant::now() >= deadline) {
+                return Err(RemoteError::TimedOut { environment: self.environment.clone() }.into());
+            }
             if pause < Duration::from_millis(1) {
                 std::thread::sleep(pause);
             } else {
@@ -433,7 +452,7 @@ impl Remote {
                 (1..=columns).map(|column| row.get::<String>(column)).collect()
             })
         })
-        .map_err(|failure| failure.on_environment(&self.environment))
+        .map_err(|failure| explain_no_answer(&self.environment, failure))
     }
 
     /// Closes the connection. A statement that is still running there ends when that server next looks
@@ -453,4 +472,57 @@ impl Remote {
         // A connection that breaks now has done what it was for.
         rolled_back.or_else(|failure| if failure.is_interrupt { Err(failure) } else { Ok(()) })
     }
+}
+
+/// dblink says 08001 for every reason; a wrong password and a missing mapping have better codes.
+/// The reason stands only in libpq's text, so a server that does not speak English stays with 08001.
+fn explain_no_connection(environment: &str, failure: Failure) -> Failure {
+    let detail = failure.detail.clone().unwrap_or_else(|| failure.message.clone());
+    let detail = detail.split_whitespace().collect::<Vec<_>>().join(" ");
+    let name = environment.to_owned();
+    match failure.sqlstate {
+        PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT if failure.message.contains("user mapping") => {
+            let role = spi::read_value::<String>("SELECT current_user::text", &[]);
+            let role = role.ok().flatten().unwrap_or_default();
+            RemoteError::NoCredentials { environment: name, role }.into()
+        }
+        PgSqlErrorCode::ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION => {
+            // The latter is PgBouncer's.
+            let refusals = ["password authentication failed", "FATAL: SASL authentication failed"];
+            if refusals.iter().any(|refusal| detail.contains(refusal)) {
+                RemoteError::WrongPassword { environment: name, detail }.into()
+            } else {
+                RemoteError::Unreachable { environment: name, detail }.into()
+            }
+        }
+        _ => failure.on_environment(environment),
+    }
+}
+
+/// A statement's own error stays as it is. What ended the connection has other codes when it happens here, where they
+/// would say that this server goes down.
+fn explain_no_answer(environment: &str, failure: Failure) -> Failure {
+    let name = environment.to_owned();
+    let version = failure.message.split_once(TOO_OLD).and_then(|(_, rest)| rest.split('"').next());
+    let has_ended = matches!(
+        failure.sqlstate,
+        PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN
+            | PgSqlErrorCode::ERRCODE_CRASH_SHUTDOWN
+            | PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE
+    );
+    if failure.is_interrupt {
+        return failure;
+    }
+    if let Some(version) = version {
+        return RemoteError::TooOld { environment: name, version: version.to_owned() }.into();
+    }
+    if failure.message.contains("not allowed in statement pooling mode") {
+        return RemoteError::StatementPooling(name).into();
+    }
+    if has_ended {
+        let detail = failure.message.split_whitespace().collect::<Vec<_>>().join(" ");
+        let lost = RemoteError::ConnectionLost { environment: name, detail };
+        return Failure { is_remote: true, ..lost.into() };
+    }
+    failure.on_environment(environment)
 }

@@ -113,7 +113,10 @@ impl<'a> Scope<'a> {
     pub fn sql(&self, statement: &Statement, has_opdb: bool) -> String {
         let (namespaces, relations) = self.conditions();
         let environments = match has_opdb {
-            true => "SELECT e.server::text FROM opdb.environment e",
+            true => {
+                "SELECT e.server::text FROM opdb.environment e
+                 UNION ALL SELECT e.external_server::text FROM opdb.environment e WHERE e.external_server IS NOT NULL"
+            }
             false => "SELECT NULL WHERE false",
         };
         // In one pass, from the last step: a name that looks like a mark is a name.

@@ -94,6 +94,17 @@ const CASES: &[(&str, &str, &str)] = &[
     ("opdb.register_environment('x', 'test', '{}', '{\"pasword\": \"a\"}')", "HV00D", "\"pasword\""),
     ("opdb.register_environment('taken', 'test', '{}')", "42710", "\"taken\""),
     ("opdb.register_environment(repeat('x', 64), 'test', '{}')", "42602", "xxxx"),
+    ("opdb.register_environment('x', 'test', '{\"external\": 1}')", "22023", "external"),
+    ("opdb.register_environment('x', 'test', '{\"external\": {}}')", "22023", "external"),
+    ("opdb.register_environment('x', 'test', '{\"external\": {\"hots\": \"a\"}}')", "HV00D", "\"hots\""),
+    (
+        "opdb.register_environment(repeat('x', 53), 'test', '{\"external\": {\"host\": \"a\"}}')",
+        "42622",
+        "xxxx",
+    ),
+    ("opdb.check_environment('production', NULL)", "22004", "\"timeout\""),
+    ("opdb.check_environment('production', '0')", "22023", "timeout"),
+    ("opdb.check_compatibility('no_mapping')", "28000", "\"no_mapping\""),
     // Event tables and ingestion.
     ("opdb.create_event_table(NULL)", "22004", "\"name\""),
     ("opdb.create_event_table('e', NULL)", "22004", "\"every\""),

@@ -1,4 +1,50 @@
+mod address;
+mod check;
+mod failover;
+mod lost;
+mod pgbouncer;
+mod tls;
+
+use opdb_e2e::cluster::Cluster;
+use postgres::Client;
+use serde_json::{Value, json};
+
 use crate::fixture::{Pair, database, execute, on_test, refused, register, role, rows, servers, text};
+
+/// Registers whatever the options lead to, with the credentials of the superuser of `cluster`.
+fn register_at(client: &mut Client, name: &str, options: &Value, cluster: &Cluster) {
+    let credentials = json!({"user": cluster.superuser(), "password": cluster.password()});
+    client
+        .execute(
+            "SELECT opdb.register_environment($1, 'staging', $2::text::jsonb, $3::text::jsonb)",
+            &[&name, &options.to_string(), &credentials.to_string()],
+        )
+        .unwrap();
+}
+
+/// The options for a database of a cluster.
+fn at(cluster: &Cluster, dbname: &str) -> Value {
+    json!({"host": cluster.host(), "port": cluster.port(), "dbname": dbname})
+}
+
+/// The options of `base` with others in their place, or more.
+fn with(mut base: Value, more: Value) -> Value {
+    if let (Some(base), Value::Object(more)) = (base.as_object_mut(), more) {
+        base.extend(more);
+    }
+    base
+}
+
+/// Asks until the answer is the expected one. Whether it ever comes is what the test is about, and not when.
+fn until(client: &mut Client, sql: &str, expected: &str) {
+    for _ in 0..1200 {
+        if text(client, sql) == expected {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("{sql} is not {expected} but {}", text(client, sql));
+}
 
 #[test]
 fn a_reachable_environment_is_described_and_an_unreachable_one_is_a_row() {
@@ -9,7 +55,8 @@ fn a_reachable_environment_is_described_and_an_unreachable_one_is_a_row() {
          FROM opdb.check_environment('production')",
     );
     let database = pair.there_name.as_str();
-    assert_eq!(found, [["t", "t", "f", "f", database, "postgres", "f", "NULL"]]);
+    let superuser = "the role is a superuser there, which is more than opdb needs";
+    assert_eq!(found, [["t", "t", "f", "f", database, "postgres", "f", superuser]]);
 
     register(&mut pair.here, "wrong", "staging", database, "postgres", "not the password");
     let wrong =

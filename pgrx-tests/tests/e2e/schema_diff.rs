@@ -27,6 +27,9 @@ fn pair() -> Pair {
 #[test]
 fn another_server_is_compared_with_nothing_installed_there() {
     let mut pair = pair();
+    let two = r#"{"host": "a", "external": {"host": "b"}}"#;
+    let call = format!(r#"SELECT opdb.register_environment('two', 'test', '{two}', '{{"user": "u"}}')"#);
+    execute(&mut pair.here, &call);
     let others = "SELECT kind, object, change FROM opdb.diff_schema('env:production', 'live') ORDER BY 1, 2";
     let names: Vec<String> = rows(&mut pair.here, others).into_iter().map(|row| row.join(" ")).collect();
     assert_eq!(

@@ -14,6 +14,13 @@ fn no_error_view_or_log_shows_a_password() {
     };
     execute(&mut client, &call("fine", r#"{"host": "127.0.0.1", "port": 1}"#, &good));
     execute(&mut client, &call("fine", r#"{"host": "127.0.0.1", "port": 1}"#, &good));
+    let both = r#"{"host": "127.0.0.1", "port": 1, "external": {"port": 2}}"#;
+    execute(&mut client, &call("both", both, &good));
+    execute(&mut client, &call("both", both, &good));
+    execute(
+        &mut client,
+        &call("both", r#"{"host": "127.0.0.1", "port": 3, "external": {"port": 2}}"#, &good),
+    );
 
     let unknown_option = format!(r#"'{{"user": "u", "passwort": "{SECRET}"}}'"#);
     let in_function = format!(
@@ -24,9 +31,16 @@ fn no_error_view_or_log_shows_a_password() {
         call("x", r#"{"nope": 1}"#, &good),
         call("x", &format!(r#"{{"password": "{SECRET}"}}"#), "NULL"),
         call("", "{}", &good),
+        call("x", r#"{"host": "a", "external": {"nope": 1}}"#, &good),
+        call("x", r#"{"host": "a", "external": {"port": 2}}"#, &unknown_option),
+        call("x", r#"{"host": "a", "external": {}}"#, &good),
+        call("x", &format!(r#"{{"host": "a", "external": {{"password": "{SECRET}"}}}}"#), "NULL"),
+        call("x", &format!(r#"{{"host": "a", "external": "{SECRET}"}}"#), &good),
+        call(&"x".repeat(60), both, &good),
         format!("SELECT opdb.register_environment('x', 'nonsense', '{{}}', {good})"),
         in_function,
         "SELECT opdb.check_compatibility('fine')".to_owned(),
+        "SELECT opdb.check_compatibility('both')".to_owned(),
     ] {
         let refusal = refused(&mut client, &failing);
         assert!(!refusal.whole.contains(SECRET), "{refusal:?}");
@@ -37,6 +51,7 @@ fn no_error_view_or_log_shows_a_password() {
         "opdb.environments",
         "opdb.environment",
         "opdb.check_environment('fine')",
+        "opdb.check_environment('both')",
         "pg_foreign_server",
         "pg_stat_activity",
         "pg_stat_statements",
