@@ -11,6 +11,7 @@ pub(crate) mod command;
 mod installation;
 mod left_over;
 mod postmaster;
+mod proxy;
 mod setup;
 mod standby;
 mod suspended;
@@ -33,6 +34,7 @@ pub use bouncer::{Bouncer, PoolMode};
 pub use certificate::Certificate;
 pub use installation::Installation;
 pub use left_over::{remove_left_over, stop_left_over};
+pub use proxy::Proxy;
 pub use suspended::Suspended;
 
 const HOST: &str = "127.0.0.1";

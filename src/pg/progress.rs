@@ -1,6 +1,7 @@
 //! How far a call is, for others to see while it runs: in the numbers that the server keeps of each backend for its own
 //! commands. They are gone with the call, whatever becomes of it.
 
+use std::cell::Cell;
 use std::ffi::c_int;
 
 use pgrx::pg_sys;
@@ -29,36 +30,51 @@ pub enum Number {
     Tables,
 }
 
+const NUMBERS: usize = Number::Tables as usize + 1;
+
 /// Shows nothing where a command of the server's is going on around the call.
 pub struct Progress {
+    table: Regclass,
     is_shown: bool,
+    numbers: Cell<[i64; NUMBERS]>,
 }
 
 impl Progress {
-    #[allow(unsafe_code)]
     pub fn comparing(table: Regclass) -> Self {
-        // SAFETY: this backend's own entry, once there is one.
-        let is_shown = unsafe {
-            pg_sys::MyBEEntry.as_ref().is_some_and(|entry| {
-                entry.st_progress_command == pg_sys::ProgressCommandType::PROGRESS_COMMAND_INVALID
-            })
-        };
-        if is_shown {
-            // SAFETY: writes this backend's own entry.
-            unsafe {
-                pg_sys::pgstat_progress_start_command(COMMAND, table.0);
-                pg_sys::pgstat_progress_update_param(KIND, COMPARING);
-            }
-        }
-        Self { is_shown }
+        Self { table, is_shown: is_idle(), numbers: Cell::new([0; NUMBERS]) }
     }
 
     #[allow(unsafe_code)]
     pub fn set(&self, number: Number, value: i64) {
-        if self.is_shown {
-            // SAFETY: writes this backend's own entry; it has room for 20 numbers.
-            unsafe { pg_sys::pgstat_progress_update_param(FIRST + number as c_int, value) };
+        let mut numbers = self.numbers.get();
+        numbers[number as usize] = value;
+        self.numbers.set(numbers);
+        if !self.is_shown {
+            return;
         }
+        // Any subtransaction that is rolled back ends what the server takes for a command.
+        let is_lost = is_idle();
+        // SAFETY: writes this backend's own entry; it has room for 20 numbers.
+        unsafe {
+            if is_lost {
+                pg_sys::pgstat_progress_start_command(COMMAND, self.table.0);
+                pg_sys::pgstat_progress_update_param(KIND, COMPARING);
+            }
+            for (place, value) in (FIRST..).zip(numbers) {
+                pg_sys::pgstat_progress_update_param(place, value);
+            }
+        }
+    }
+}
+
+/// Whether no command tells how far it is.
+#[allow(unsafe_code)]
+fn is_idle() -> bool {
+    // SAFETY: this backend's own entry, once there is one.
+    unsafe {
+        pg_sys::MyBEEntry.as_ref().is_some_and(|entry| {
+            entry.st_progress_command == pg_sys::ProgressCommandType::PROGRESS_COMMAND_INVALID
+        })
     }
 }
 
@@ -66,7 +82,7 @@ impl Drop for Progress {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
         if self.is_shown {
-            // SAFETY: as in `comparing`. After an error the abort does it.
+            // SAFETY: writes this backend's own entry. After an error the abort does it.
             unsafe { pg_sys::pgstat_progress_end_command() };
         }
     }

@@ -203,14 +203,15 @@ impl Asked<'_> {
             remote.dblink,
             name::literal(&remote.connection)
         );
+        let told = |failure| explain_no_answer(&remote.environment, failure);
         let before = spool.as_ref().map_or(0, Spool::count);
         let stored =
             (0..ahead).try_for_each(|_| remote.fetch(1).map(drop)).and_then(|()| match spool.as_mut() {
-                Some(spool) => spool.append(&sql),
-                None => Spool::fill(&sql).map(|filled| *spool = Some(filled)),
+                Some(spool) => spool.append(&sql).map_err(told),
+                None => Spool::fill(&sql).map(|filled| *spool = Some(filled)).map_err(told),
             });
         let end = remote.fetch(1);
-        stored.map_err(|failure| failure.on_environment(&remote.environment))?;
+        stored?;
         end?;
         Ok(spool.as_ref().map_or(0, Spool::count) - before)
     }

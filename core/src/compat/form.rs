@@ -13,6 +13,8 @@ pub struct Form {
     common: Common,
     /// The hash of the type is not the same on both servers.
     is_hash_unlike: bool,
+    /// What is written counts, not what it means.
+    is_as_written: bool,
 }
 
 /// On which server an expression is to be evaluated.
@@ -123,12 +125,13 @@ impl Form {
             remote: remote.clone(),
             common: common(local, remote),
             is_hash_unlike: false,
+            is_as_written: false,
         }
     }
 
     /// The same by what is written, not by what it means: 1.0 is not 1.00.
     pub fn as_written(local: &ColumnType, remote: &ColumnType) -> Self {
-        Self { common: Common::Text, ..Self::new(local, remote) }
+        Self { is_as_written: true, ..Self::new(local, remote) }
     }
 
     /// From now on by its text.
@@ -161,7 +164,8 @@ impl Form {
     fn hashed(&self) -> Hashed {
         match &self.common {
             Common::Type(common) if is_text(common) => Hashed::Bytes,
-            Common::Type(common) if self.is_hash_unlike || sample(common).is_none() => Hashed::Text,
+            Common::Type(_) if self.is_as_written || self.is_hash_unlike => Hashed::Text,
+            Common::Type(common) if sample(common).is_none() => Hashed::Text,
             Common::Type(common) if common == "numeric" => Hashed::Numeric,
             Common::Type(_) => Hashed::Value,
             Common::Text => Hashed::Text,
@@ -204,6 +208,7 @@ impl Form {
     pub fn key_text(&self, side: Side, column: &str) -> String {
         let value = self.value(side, column);
         match &self.common {
+            Common::Type(_) if self.is_as_written => self.text(side, column),
             Common::Type(common) if common == "numeric" => format!("pg_catalog.trim_scale({value})::text"),
             // Minus zero is zero.
             Common::Type(common) if is_float(common) => {
@@ -250,7 +255,7 @@ impl Form {
     pub fn is_same(&self, one: &str, other: &str) -> String {
         let by_text = format!("{one} IS NOT DISTINCT FROM {other} COLLATE \"C\"");
         match &self.common {
-            Common::Type(common) if WRITTEN_IN_MORE_THAN_ONE_WAY.contains(&element(common)) => {
+            Common::Type(common) if !self.is_as_written && has_variants(common) => {
                 format!(
                     "CASE WHEN {by_text} THEN true WHEN {one} IS NULL OR {other} IS NULL THEN false \
                      ELSE {one}::{common} OPERATOR(pg_catalog.=) {other}::{common} END"
@@ -263,7 +268,7 @@ impl Form {
     /// A text of the column as what it is grouped by: the same for the same value.
     pub fn group(&self, text: &str) -> String {
         match &self.common {
-            Common::Type(common) if WRITTEN_IN_MORE_THAN_ONE_WAY.contains(&element(common)) => {
+            Common::Type(common) if !self.is_as_written && has_variants(common) => {
                 format!("{text}::{common}")
             }
             _ => format!("{text} COLLATE \"C\""),
@@ -369,6 +374,10 @@ fn base(of: &ColumnType) -> String {
 
 fn element(name: &str) -> &str {
     name.strip_suffix("[]").unwrap_or(name)
+}
+
+fn has_variants(name: &str) -> bool {
+    WRITTEN_IN_MORE_THAN_ONE_WAY.contains(&element(name))
 }
 
 fn sample(name: &str) -> Option<&'static str> {

@@ -65,11 +65,19 @@ fn the_data_decides_what_the_types_leave_open() {
     assert_eq!(
         evidence,
         [
-            ["short", "narrowing", "safe for this data: all 2 rows fit"],
-            ["long", "narrowing", "1 of 2 rows do not fit, for example abcd"],
-            ["small", "narrowing", "safe for this data: all 2 rows fit"],
-            ["big", "narrowing", "1 of 2 rows do not fit, for example 70000"],
-            ["money", "lossy", "1 of 2 rows do not fit, for example 1.255"],
+            ["short", "narrowing", "safe for this data: all 2 rows fit; max length 3, allowed 3"],
+            ["long", "narrowing", "1 of 2 rows do not fit, for example abcd; max length 4, allowed 3"],
+            [
+                "small",
+                "narrowing",
+                "safe for this data: all 2 rows fit; range 7 to 8, allowed -32768 to 32767"
+            ],
+            [
+                "big",
+                "narrowing",
+                "1 of 2 rows do not fit, for example 70000; range 8 to 70000, allowed -32768 to 32767"
+            ],
+            ["money", "lossy", "1 of 2 rows do not fit, for example 1.255; max decimals 3, allowed 2"],
             ["empty", "narrowing", "1 of 2 rows are NULL, which is refused there"],
         ]
     );

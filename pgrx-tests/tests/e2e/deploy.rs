@@ -127,7 +127,13 @@ fn a_value_that_would_change_on_its_way_stops_everything() {
         "CREATE TABLE t (id int PRIMARY KEY, a varchar(3)[])",
     );
     let [state, _, _, _, error] = deploy(&mut pair.here, "{t}", "{}");
-    assert_eq!(state, "failed", "{error}");
+    assert_eq!(state, "refused", "{error}");
+    assert!(error.contains("for example {abcdef}"), "{error}");
+    // What only the other server can tell is tried there.
+    execute(&mut pair.here, "ALTER TABLE t ADD at text; UPDATE t SET a = '{ab}', at = 'not an interval'");
+    execute(&mut pair.there, "ALTER TABLE t ADD at interval");
+    let [state, _, _, _, error] = deploy(&mut pair.here, "{t}", "{}");
+    assert_eq!(state, "refused", "{error}");
     assert_eq!(text(&mut pair.there, "SELECT count(*) FROM t"), "0");
 }
 

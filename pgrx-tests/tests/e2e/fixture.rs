@@ -1,7 +1,7 @@
 //! Two servers and as many databases as tests need.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use opdb_e2e::cluster::{Cluster, Installation};
 use opdb_e2e::psql::describe;
@@ -112,6 +112,30 @@ impl Pair {
         let pair = Self { here, there: on_production(&there_name), here_name, there_name };
         let production = &servers().production;
         pair.register("production", "production", production.superuser(), production.password())
+    }
+
+    /// What a statement says besides its result, in a session of its own.
+    pub fn notices(&self, sql: &str) -> String {
+        let heard = Arc::new(Mutex::new(String::new()));
+        let told = Arc::clone(&heard);
+        let test = &servers().test;
+        let mut client = postgres::Config::new()
+            .host(test.host())
+            .port(test.port())
+            .user(test.superuser())
+            .password(test.password())
+            .dbname(&self.here_name)
+            .notice_callback(move |notice| told.lock().unwrap().push_str(notice.message()))
+            .connect(postgres::NoTls)
+            .unwrap();
+        execute(&mut client, sql);
+        heard.lock().unwrap().clone()
+    }
+
+    /// New sessions on both databases, with nothing in their caches.
+    pub fn reconnect(&mut self) {
+        self.here = on_test(&self.here_name);
+        self.there = on_production(&self.there_name);
     }
 
     /// Registers the production database once more, under another name or role.

@@ -86,7 +86,12 @@ impl Keyed<'_> {
         let sql = format!("SELECT k.i, {sketches} {}", self.plan.lookup(Side::Remote, lists));
         let asked = self.remote.ask(&[(&sql, 1)])?;
         let texts = self.list(|place, column| {
-            format!("{} AS s{place}, {} AS t{place}", column.sketch(Side::Local), column.text(Side::Local))
+            let sketch = format!("{} AS s{place}", column.sketch(Side::Local));
+            // Of a short one the sketch is the text.
+            match column.form.may_be_long() {
+                true => format!("{sketch}, {} AS t{place}", column.text(Side::Local)),
+                false => sketch,
+            }
         });
         let sql = format!("SELECT k.i, {texts} {}", self.plan.lookup(Side::Local, lists));
         let here = locally(&SETTINGS, || Spool::fill(&sql))?;
@@ -162,6 +167,9 @@ impl Keyed<'_> {
     /// What differs, from the rows here, the sketches of those there and the whole values.
     fn differences(&self) -> String {
         let texts = self.list(|place, column| {
+            if !column.form.may_be_long() {
+                return format!("l.s{place} AS t{place}, r.s{place} AS u{place}");
+            }
             let sketch = format!("r.s{place}");
             format!(
                 "l.t{place}, CASE WHEN NOT {} THEN {} WHEN {sketch} = l.s{place} THEN l.t{place} ELSE w.x{place} END AS u{place}",

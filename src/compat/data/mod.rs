@@ -109,7 +109,7 @@ impl Plan {
 }
 
 fn pages(table: &Qualified) -> String {
-    let name = crate::pg::name::literal(&table.sql());
+    let name = crate::pg::name::literal(table.sql());
     format!(
         "SELECT CASE c.relkind WHEN 'r' THEN pg_catalog.pg_relation_size(c.oid)
                     / pg_catalog.current_setting('block_size')::int ELSE 0 END

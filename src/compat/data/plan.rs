@@ -11,6 +11,9 @@ use crate::compat::{Compared, LocalTable, columns, primary_key};
 use crate::pg::error::Result;
 use crate::pg::name::{Qualified, identifier, literal};
 
+/// Columns of a record that is hashed.
+const PARTS: usize = 1000;
+
 /// A column of both sides.
 pub struct Column {
     pub name: String,
@@ -116,7 +119,8 @@ impl Plan {
     pub fn hash_samples(&self) -> String {
         let samples = self.columns.iter().map(|column| column.form.hash_sample());
         let samples = samples.map(|sample| sample.unwrap_or_else(|| TEXT_SAMPLE.to_owned()));
-        format!("SELECT pg_catalog.concat_ws(',', {TEXT_SAMPLE}, {})", samples.collect::<Vec<_>>().join(", "))
+        let samples = samples.collect::<Vec<_>>().join(", ");
+        format!("SELECT pg_catalog.array_to_string(ARRAY[{TEXT_SAMPLE}, {samples}], ',')")
     }
 
     /// Takes columns by their text whose type is hashed otherwise there, by what `hash_samples` gives on both sides. Returns
@@ -147,7 +151,13 @@ impl Plan {
     fn record_hash<'a>(side: Side, columns: impl Iterator<Item = &'a Column>) -> String {
         let parts: Vec<String> =
             columns.flat_map(|column| column.form.hash_parts(side, &column.sql())).collect();
-        format!("pg_catalog.hash_record_extended(ROW({}), 0)", parts.join(", "))
+        // A record has 1,664 columns at most.
+        let records: Vec<String> =
+            parts.chunks(PARTS).map(|parts| format!("ROW({})", parts.join(", "))).collect();
+        match records.as_slice() {
+            [record] => format!("pg_catalog.hash_record_extended({record}, 0)"),
+            records => format!("pg_catalog.hash_record_extended(ROW({}), 0)", records.join(", ")),
+        }
     }
 
     fn row_hash(&self, side: Side) -> String {
