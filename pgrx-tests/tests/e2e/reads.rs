@@ -35,6 +35,11 @@ fn reading_functions_assign_no_transaction_id() {
         "opdb.check_compatibility('production', '{t}')",
         "opdb.check_compatibility('production')",
         "opdb.verify_column_mapping('production', 't')",
+        "opdb.is_compatible('production', check_data => true)",
+        "opdb.compare_data('production', 't')",
+        "opdb.compare_data('production', 't', '{\"connections\": 2, \"where\": \"id > 0\"}')",
+        "opdb.compare_summary('production')",
+        "(SELECT 1 UNION ALL SELECT 2 FROM opdb.compare_progress) x",
     ] {
         execute(&mut pair.here, "BEGIN READ ONLY");
         assert_ne!(text(&mut pair.here, &format!("SELECT count(*) FROM {call}")), "0", "{call}");
