@@ -13,6 +13,8 @@ pub enum CompatError {
     UnknownOption(String),
     #[error("option \"{option}\" must be {needs}")]
     InvalidOption { option: String, needs: &'static str },
+    #[error("the condition {0} is volatile")]
+    VolatileCondition(String),
     #[error("column \"{column}\" of table {table} is not on both sides")]
     UnknownColumn { table: String, column: String },
     #[error("there is no column \"{column}\" in table {table} {place}")]
@@ -41,9 +43,11 @@ impl Report for CompatError {
     fn sqlstate(&self) -> PgSqlErrorCode {
         match self {
             Self::MissingThere { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
-            Self::NoTables | Self::UnknownOption(_) | Self::InvalidOption { .. } | Self::InvalidMapping => {
-                PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
-            }
+            Self::NoTables
+            | Self::UnknownOption(_)
+            | Self::InvalidOption { .. }
+            | Self::VolatileCondition(_)
+            | Self::InvalidMapping => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::UnknownColumn { .. }
             | Self::UnknownExcluded(_)
             | Self::NoSuchColumn { .. }
@@ -65,6 +69,10 @@ impl Report for CompatError {
             }
             Self::NoTables => "Name at least one table, for example '{raw_events}'.".into(),
             Self::UnknownOption(_) | Self::InvalidOption { .. } => format!("Options: {}.", Options::HELP),
+            Self::VolatileCondition(_) => {
+                "It could choose other rows each time it is asked: use functions that are STABLE or IMMUTABLE."
+                    .into()
+            }
             Self::UnknownExcluded(_) => "Name columns as they are, without quotes.".into(),
             Self::UnknownColumn { .. } => "Name columns that the table has here and there.".into(),
             Self::NoSuchColumn { .. } | Self::MappedTwice { .. } | Self::InvalidMapping => {

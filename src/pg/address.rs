@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::error::{Failure, Result};
 use super::remote::RemoteError;
@@ -77,6 +78,21 @@ pub fn reach(environment: &str, connect: impl Fn(&str) -> Result<()>) -> Result<
             Ok(reached)
         }
     }
+}
+
+/// How long connecting to a foreign server may take: its `connect_timeout` for each of its hosts. From PostgreSQL 16 on
+/// dblink does not keep to it.
+pub fn time_to_connect(server: &str) -> Result<Option<Duration>> {
+    let seconds = spi::read_value::<i64>(
+        "SELECT pg_catalog.max(o.option_value::bigint) FILTER (WHERE o.option_name = 'connect_timeout'
+                                                             AND o.option_value ~ '^[0-9]{1,6}$')
+                * coalesce(pg_catalog.max(pg_catalog.cardinality(pg_catalog.string_to_array(o.option_value, ',')))
+                               FILTER (WHERE o.option_name IN ('host', 'hostaddr')), 1)
+         FROM pg_catalog.pg_foreign_server s
+         CROSS JOIN LATERAL pg_catalog.pg_options_to_table(s.srvoptions) o WHERE s.srvname = $1",
+        &[server.into()],
+    )?;
+    Ok(seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|it| *it > 0).map(Duration::from_secs))
 }
 
 fn either(first: Address, connect: impl Fn(Address) -> Result<()>) -> Result<Address> {

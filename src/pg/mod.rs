@@ -30,6 +30,7 @@ pub mod stack;
 pub mod statement;
 pub mod subtransaction;
 pub mod time;
+pub mod timeout;
 pub mod top_level;
 pub mod trusted;
 pub mod types;

@@ -9,7 +9,7 @@ use pgrx::PgSqlErrorCode;
 use super::address::{self, Address};
 use super::error::{Failure, Report, Result};
 use super::spool::Spool;
-use super::{name, session, spi, subtransaction};
+use super::{name, session, spi, subtransaction, timeout};
 
 /// How long a statement on another server may run, and wait for a lock, before that server ends it.
 const STATEMENT_TIMEOUT: &str = "15min";
@@ -296,10 +296,20 @@ impl Remote {
         let connection = format!("opdb {number}");
         let sql = format!("SELECT {dblink}.dblink_connect($1, $2)");
         let address = address::reach(environment, |server| {
-            subtransaction::run(|| {
-                spi::read_value::<String>(&sql, &[connection.as_str().into(), server.into()]).map(drop)
-            })
-            .map_err(|failure| explain_no_connection(environment, failure))
+            let connected = subtransaction::run(|| {
+                timeout::within(address::time_to_connect(server)?, || {
+                    spi::read_value::<String>(&sql, &[connection.as_str().into(), server.into()]).map(drop)
+                })
+            });
+            match connected {
+                Ok(Some(())) => Ok(()),
+                Ok(None) => Err(RemoteError::Unreachable {
+                    environment: environment.to_owned(),
+                    detail: "timeout expired".into(),
+                }
+                .into()),
+                Err(failure) => Err(explain_no_connection(environment, failure)),
+            }
         })?;
         Ok(Self {
             environment: environment.to_owned(),

@@ -15,6 +15,8 @@ pub struct Options {
     pub exclude_columns: Vec<String>,
     /// Which rows, on both sides: a condition in parentheses.
     pub condition: Option<String>,
+    /// The same as the caller wrote it.
+    condition_text: String,
     /// By what is written instead of by what it means.
     pub as_written: bool,
     /// Milliseconds between finding rows that may differ and looking at them again.
@@ -42,6 +44,7 @@ impl Options {
                 "where" => {
                     let text = value.as_str().ok_or_else(|| invalid(option, "a condition as text"))?;
                     read.condition = Some(expression::parenthesised(text)?);
+                    text.clone_into(&mut read.condition_text);
                 }
                 "as_written" => {
                     read.as_written = value.as_bool().ok_or_else(|| invalid(option, "true or false"))?;
@@ -61,6 +64,18 @@ impl Options {
             }
         }
         Ok(read)
+    }
+}
+
+impl Options {
+    /// Errors: 22023 if the condition could choose other rows of `table` each time it is asked; what is wrong with it.
+    pub fn check_condition(&self, table: &str) -> Result<()> {
+        match &self.condition {
+            Some(condition) if expression::is_volatile(condition, table)? => {
+                Err(CompatError::VolatileCondition(self.condition_text.clone()).into())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

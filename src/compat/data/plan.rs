@@ -60,6 +60,7 @@ impl Plan {
         options: &Options,
     ) -> Result<Self> {
         compared.check_exists_there(table, environment)?;
+        options.check_condition(&table.name.sql())?;
         let label = table.name.label();
         let (here, there) = (
             Vec::from_iter(columns(&compared.local, &label)),
