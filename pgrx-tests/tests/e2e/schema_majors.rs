@@ -13,7 +13,7 @@ use crate::fixture::{database, execute, on_test, plain_database, rows, servers};
 use crate::schema_round_trip::{OWNED, PRINTED, ROLES, differences, with_roles};
 
 /// The older server, if there is one here.
-fn older() -> Option<&'static Cluster> {
+pub fn older() -> Option<&'static Cluster> {
     static OLDER: OnceLock<Option<Cluster>> = OnceLock::new();
     let older = OLDER.get_or_init(|| {
         let installation =
