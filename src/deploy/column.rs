@@ -1,5 +1,6 @@
 //! A column on its way, and its text on both sides.
 
+use opdb_core::compat::form::{is_builtin, text};
 use opdb_core::compat::table::column_type;
 use opdb_core::compat::types::{ColumnType, Family};
 use opdb_core::schema::Fact;
@@ -32,7 +33,7 @@ impl Column {
         let column = identifier(&self.name);
         let is_base_type = self.to.kind == "b" && !self.to.text.ends_with("[]");
         let schema = match self.to.text.split_once('.') {
-            Some((schema, _)) if is_base_type && !is_builtin(&self.to) => schema,
+            Some((schema, _)) if is_base_type && !is_builtin(&self.to.text) => schema,
             _ => "pg_catalog",
         };
         format!("t.{column} OPERATOR({schema}.=) s.{column}")
@@ -49,7 +50,7 @@ impl Column {
         let column = identifier(&self.name);
         if self.changes_number_type() {
             number_text(&column)
-        } else if self.from.text != self.to.text && is_builtin(&self.from) && is_builtin(&self.to) {
+        } else if self.from.text != self.to.text && is_builtin(&self.from.text) && is_builtin(&self.to.text) {
             format!("{column}::{}::text", self.from.text)
         } else {
             text(&column, &self.to)
@@ -74,18 +75,4 @@ impl Column {
 
 fn number_text(column: &str) -> String {
     format!("pg_catalog.trim_scale({column}::numeric)::text")
-}
-
-/// A value as its type's output function writes it. For a type of the system's that is the cast to text; for
-/// one of a user's that cast may be a function of the user's, which must not run with the caller's rights.
-fn text(column: &str, of: &ColumnType) -> String {
-    if is_builtin(of) {
-        return format!("{column}::text");
-    }
-    format!("CASE WHEN {column} IS DISTINCT FROM NULL THEN pg_catalog.format('%s', {column}) END")
-}
-
-/// With the search_path pinned, only types outside of pg_catalog are printed with their schema.
-fn is_builtin(of: &ColumnType) -> bool {
-    !of.text.contains(['.', '"'])
 }

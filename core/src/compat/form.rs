@@ -385,7 +385,7 @@ fn sample(name: &str) -> Option<&'static str> {
 }
 
 /// With the search_path pinned, only types outside of pg_catalog are printed with their schema.
-fn is_builtin(name: &str) -> bool {
+pub fn is_builtin(name: &str) -> bool {
     !name.contains(['.', '"'])
 }
 
@@ -396,4 +396,90 @@ pub fn text(column: &str, of: &ColumnType) -> String {
         return format!("{column}::text");
     }
     format!("CASE WHEN {column} IS DISTINCT FROM NULL THEN pg_catalog.format('%s', {column}) END")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> ColumnType {
+        ColumnType { text: text.into(), kind: "b".into(), ..ColumnType::default() }
+    }
+
+    fn form(here: &str, there: &str) -> Form {
+        Form::new(&of(here), &of(there))
+    }
+
+    fn hashed(here: &str, there: &str) -> [String; 2] {
+        let form = form(here, there);
+        [Side::Local, Side::Remote].map(|side| form.hash_parts(side, "c").join(", "))
+    }
+
+    #[test]
+    fn what_a_hash_leaves_out_is_hashed_beside_it_or_as_text() {
+        for (of, expected) in [
+            ("bigint", "c"),
+            ("timestamp(3) with time zone", "c"),
+            ("character varying(20)", "c COLLATE \"C\""),
+            ("character(5)", "c COLLATE \"C\""),
+            ("numeric(10,2)", "c, c < 0, c = 'NaN'::numeric"),
+            ("jsonb", "(c)::text COLLATE \"C\""),
+            ("integer[]", "(c)::text COLLATE \"C\""),
+            ("numrange", "(c)::text COLLATE \"C\""),
+            ("json", "c::text COLLATE \"C\""),
+            ("regclass", "c::text COLLATE \"C\""),
+        ] {
+            assert_eq!(hashed(of, of), [expected, expected], "{of}");
+        }
+        let text = "CASE WHEN c IS DISTINCT FROM NULL THEN pg_catalog.format('%s', c) END COLLATE \"C\"";
+        assert_eq!(hashed("app.mood", "app.mood"), [text, text]);
+    }
+
+    #[test]
+    fn both_sides_are_brought_to_one_type() {
+        assert_eq!(hashed("integer", "bigint"), ["c::bigint", "c"]);
+        assert_eq!(hashed("real", "double precision"), ["c::double precision", "c"]);
+        assert_eq!(hashed("date", "timestamp without time zone")[0], "c::timestamp with time zone");
+        assert_eq!(
+            hashed("double precision", "integer")[0],
+            "c::text::numeric, c::text::numeric < 0, c::text::numeric = 'NaN'::numeric"
+        );
+        assert_eq!(hashed("uuid", "text"), ["c::text COLLATE \"C\"", "c::text COLLATE \"C\""]);
+        let domain = ColumnType {
+            text: "app.price".into(),
+            kind: "d".into(),
+            base: Some(Box::new(of("numeric(10,2)"))),
+            ..ColumnType::default()
+        };
+        let form = Form::new(&domain, &of("numeric"));
+        assert_eq!(form.hash_parts(Side::Local, "c")[0], "c::numeric");
+    }
+
+    #[test]
+    fn a_cast_to_a_type_without_its_length_does_not_cut() {
+        assert_eq!(form("bit(8)", "bit(8)").json("t"), "pg_catalog.to_jsonb(t::bit varying)");
+        assert_eq!(form("character(5)[]", "character(5)[]").group("t"), "t::bpchar[]");
+    }
+
+    #[test]
+    fn keys_are_looked_up_by_the_column_itself() {
+        assert_eq!(form("integer", "bigint").lookup(Side::Local, "c"), ("bigint".into(), "c".into()));
+        assert_eq!(
+            form("character varying(9)", "text").lookup(Side::Local, "c"),
+            ("text".into(), "c".into())
+        );
+        assert_eq!(
+            form("integer", "numeric").lookup(Side::Local, "c"),
+            ("numeric".into(), "c::numeric".into())
+        );
+    }
+
+    #[test]
+    fn a_hash_that_is_not_trusted_is_not_used() {
+        let mut form = form("uuid", "uuid");
+        assert!(form.hash_sample().is_some());
+        form.distrust_hash();
+        assert_eq!((form.hash_sample(), form.hash_parts(Side::Local, "c").len()), (None, 1));
+        assert!(form.hash_parts(Side::Local, "c")[0].contains("::text"));
+    }
 }
