@@ -46,44 +46,42 @@ enum Hashed {
     Text,
 }
 
-/// Types whose hash function takes all of a value, in an order that counts, and that have had the same one since
-/// PostgreSQL 15 (hash partitions stand on it), each with a value to try it with. Arrays are not among them: their hash
-/// does not know their dimensions.
-const HASHED_BY_VALUE: [(&str, &str); 30] = [
-    ("bigint", "-81985529216486896"),
-    ("boolean", "true"),
-    ("bytea", r"\x0123456789abcdef"),
-    ("cidr", "10.1.0.0/16"),
-    ("date", "2024-02-29"),
-    ("datemultirange", "{[2024-01-01,2024-02-29)}"),
-    ("daterange", "[2024-01-01,2024-02-29)"),
-    ("double precision", "-1234.5678"),
-    ("inet", "2001:db8::1/64"),
-    ("int4multirange", "{[1,5),[7,9)}"),
-    ("int4range", "[1,5)"),
-    ("int8multirange", "{[1,5),[7,9)}"),
-    ("int8range", "[1,5)"),
-    ("integer", "-1234567"),
-    ("interval", "1 year 2 days 03:04:05.678"),
-    ("macaddr", "08:00:2b:01:02:03"),
-    ("macaddr8", "08:00:2b:01:02:03:04:05"),
-    ("numeric", "-123456789.00012345"),
-    ("oid", "4000000000"),
-    ("pg_lsn", "16/B374D848"),
-    ("real", "-12.5"),
-    ("smallint", "-12345"),
-    ("time with time zone", "04:05:06.789+02"),
-    ("time without time zone", "04:05:06.789"),
-    ("timestamp with time zone", "2024-02-29 12:34:56.789+00"),
-    ("timestamp without time zone", "2024-02-29 12:34:56.789"),
-    ("tsmultirange", "{[2024-01-01,2024-02-29)}"),
-    ("tsrange", "[2024-01-01,2024-02-29)"),
-    ("tstzmultirange", "{[2024-01-01 00:00+00,2024-02-29 00:00+00)}"),
-    ("uuid", "01234567-89ab-cdef-0123-456789abcdef"),
+/// Types whose hash is made of all of a value, and has been the same since PostgreSQL 15 (hash partitions stand on it):
+/// each with what is hashed of a value, and a value to try it with. The hash of eight bytes as one number is made of the
+/// exclusive or of its halves, so 1 has that of 4294967296: what the type sends over the wire has another. Arrays are not
+/// among them: their hash does not know their dimensions.
+const HASHED_BY_VALUE: [(&str, &str, &str); 20] = [
+    ("bigint", "pg_catalog.int8send($)", "-81985529216486896"),
+    ("boolean", "$", "true"),
+    ("bytea", "$", r"\x0123456789abcdef"),
+    ("cidr", "$", "10.1.0.0/16"),
+    ("date", "$", "2024-02-29"),
+    ("double precision", "$", "-1234.5678"),
+    ("inet", "$", "2001:db8::1/64"),
+    ("integer", "$", "-1234567"),
+    ("macaddr", "$", "08:00:2b:01:02:03"),
+    ("macaddr8", "$", "08:00:2b:01:02:03:04:05"),
+    ("numeric", "$", "-123456789.00012345"),
+    ("oid", "$", "4000000000"),
+    ("pg_lsn", "pg_catalog.pg_lsn_send($)", "16/B374D848"),
+    ("real", "$", "-12.5"),
+    ("smallint", "$", "-12345"),
+    ("time with time zone", "pg_catalog.timetz_send($)", "04:05:06.789+02"),
+    ("time without time zone", "pg_catalog.time_send($)", "04:05:06.789"),
+    ("timestamp with time zone", "pg_catalog.timestamptz_send($)", "2024-02-29 12:34:56.789+00"),
+    ("timestamp without time zone", "pg_catalog.timestamp_send($)", "2024-02-29 12:34:56.789"),
+    ("uuid", "$", "01234567-89ab-cdef-0123-456789abcdef"),
 ];
 
-/// The hash that everything else falls back to.
-pub const TEXT_SAMPLE: &str = "pg_catalog.hash_record_extended(ROW('Zürich 東京'::text COLLATE \"C\"), 0)";
+/// The hash of a record in SQL. Without a seed, a float of zero has the hash that NULL has.
+pub fn record_hash(record: &str) -> String {
+    format!("pg_catalog.hash_record_extended({record}, 7046029254386353131)")
+}
+
+/// The hash that everything else falls back to, of a sample.
+pub fn text_sample() -> String {
+    record_hash("ROW('Zürich 東京'::text COLLATE \"C\")")
+}
 
 /// Types that take the same value in more than one way, and whose equality knows it.
 const WRITTEN_IN_MORE_THAN_ONE_WAY: [&str; 8] =
@@ -165,23 +163,34 @@ impl Form {
         match &self.common {
             Common::Type(common) if is_text(common) => Hashed::Bytes,
             Common::Type(_) if self.is_as_written || self.is_hash_unlike => Hashed::Text,
-            Common::Type(common) if sample(common).is_none() => Hashed::Text,
+            Common::Type(common) if hashed_by_value(common).is_none() => Hashed::Text,
             Common::Type(common) if common == "numeric" => Hashed::Numeric,
             Common::Type(_) => Hashed::Value,
             Common::Text => Hashed::Text,
         }
     }
 
-    /// The expressions that stand for the column in the record that is hashed.
+    /// The expressions that stand for the column in the record that is hashed: no two values have the same.
     pub fn hash_parts(&self, side: Side, column: &str) -> Vec<String> {
         let value = self.value(side, column);
-        match self.hashed() {
-            Hashed::Value => vec![value],
-            Hashed::Bytes => vec![format!("{value} COLLATE \"C\"")],
-            Hashed::Numeric => {
+        match (&self.common, self.hashed()) {
+            (Common::Type(common), Hashed::Value) => {
+                let hashed = hashed_by_value(common).map_or("$", |(hashed, _)| hashed);
+                vec![hashed.replace('$', &value)]
+            }
+            (_, Hashed::Numeric) => {
                 vec![value.clone(), format!("{value} < 0"), format!("{value} = 'NaN'::numeric")]
             }
-            Hashed::Text => vec![format!("{} COLLATE \"C\"", self.text(side, column))],
+            (_, Hashed::Bytes) => vec![format!("{value} COLLATE \"C\"")],
+            _ => vec![format!("{} COLLATE \"C\"", self.key_text(side, column))],
+        }
+    }
+
+    /// What the bucket of a key is told by: the same for the same value, and it may be the same for others.
+    pub fn bucket_part(&self, side: Side, column: &str) -> String {
+        match self.hashed() {
+            Hashed::Value | Hashed::Numeric => self.value(side, column),
+            _ => self.hash_parts(side, column).concat(),
         }
     }
 
@@ -190,7 +199,9 @@ impl Form {
     pub fn hash_sample(&self) -> Option<String> {
         match (&self.common, self.hashed()) {
             (Common::Type(common), Hashed::Value | Hashed::Numeric) => {
-                Some(format!("pg_catalog.hash_record_extended(ROW('{}'::{common}), 0)", sample(common)?))
+                let (hashed, sample) = hashed_by_value(common)?;
+                let value = format!("'{sample}'::{common}");
+                Some(record_hash(&format!("ROW({}, {value})", hashed.replace('$', &value))))
             }
             _ => None,
         }
@@ -380,8 +391,9 @@ fn has_variants(name: &str) -> bool {
     WRITTEN_IN_MORE_THAN_ONE_WAY.contains(&element(name))
 }
 
-fn sample(name: &str) -> Option<&'static str> {
-    HASHED_BY_VALUE.iter().find(|(known, _)| *known == name).map(|(_, sample)| *sample)
+/// What is hashed of a value of the type, and a value to try it with.
+fn hashed_by_value(name: &str) -> Option<(&'static str, &'static str)> {
+    HASHED_BY_VALUE.iter().find(|(known, ..)| *known == name).map(|(_, hashed, sample)| (*hashed, *sample))
 }
 
 /// With the search_path pinned, only types outside of pg_catalog are printed with their schema.
@@ -418,8 +430,10 @@ mod tests {
     #[test]
     fn what_a_hash_leaves_out_is_hashed_beside_it_or_as_text() {
         for (of, expected) in [
-            ("bigint", "c"),
-            ("timestamp(3) with time zone", "c"),
+            ("integer", "c"),
+            ("bigint", "pg_catalog.int8send(c)"),
+            ("timestamp(3) with time zone", "pg_catalog.timestamptz_send(c)"),
+            ("interval", "pg_catalog.justify_interval(c)::text COLLATE \"C\""),
             ("character varying(20)", "c COLLATE \"C\""),
             ("character(5)", "c COLLATE \"C\""),
             ("numeric(10,2)", "c, c < 0, c = 'NaN'::numeric"),
@@ -437,9 +451,12 @@ mod tests {
 
     #[test]
     fn both_sides_are_brought_to_one_type() {
-        assert_eq!(hashed("integer", "bigint"), ["c::bigint", "c"]);
+        assert_eq!(hashed("integer", "bigint"), ["pg_catalog.int8send(c::bigint)", "pg_catalog.int8send(c)"]);
         assert_eq!(hashed("real", "double precision"), ["c::double precision", "c"]);
-        assert_eq!(hashed("date", "timestamp without time zone")[0], "c::timestamp with time zone");
+        assert_eq!(
+            hashed("date", "timestamp without time zone")[0],
+            "pg_catalog.timestamptz_send(c::timestamp with time zone)"
+        );
         assert_eq!(
             hashed("double precision", "integer")[0],
             "c::text::numeric, c::text::numeric < 0, c::text::numeric = 'NaN'::numeric"

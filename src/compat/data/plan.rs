@@ -1,7 +1,7 @@
 //! What is compared of a table, and the SQL that each side runs for it.
 
 use opdb_core::compat::digest::Suspects;
-use opdb_core::compat::form::{Form, Side, TEXT_SAMPLE};
+use opdb_core::compat::form::{Form, Side, record_hash, text_sample};
 use opdb_core::compat::table::{column_type, is_unique};
 use opdb_core::schema::Fact;
 
@@ -119,9 +119,9 @@ impl Plan {
     /// The hashes that must be the same on both sides: of each column's type, and of text.
     pub fn hash_samples(&self) -> String {
         let samples = self.columns.iter().map(|column| column.form.hash_sample());
-        let samples = samples.map(|sample| sample.unwrap_or_else(|| TEXT_SAMPLE.to_owned()));
+        let samples = samples.map(|sample| sample.unwrap_or_else(text_sample));
         let samples = samples.collect::<Vec<_>>().join(", ");
-        format!("SELECT pg_catalog.array_to_string(ARRAY[{TEXT_SAMPLE}, {samples}], ',')")
+        format!("SELECT pg_catalog.array_to_string(ARRAY[{}, {samples}], ',')", text_sample())
     }
 
     /// Takes columns by their text whose type is hashed otherwise there, by what `hash_samples` gives on both sides. Returns
@@ -149,26 +149,18 @@ impl Plan {
         self.key_columns().map(|column| column.name.as_str()).collect()
     }
 
-    fn record_hash<'a>(side: Side, columns: impl Iterator<Item = &'a Column>) -> String {
-        let parts: Vec<String> =
-            columns.flat_map(|column| column.form.hash_parts(side, &column.sql())).collect();
-        // A record has 1,664 columns at most.
-        let records: Vec<String> =
-            parts.chunks(PARTS).map(|parts| format!("ROW({})", parts.join(", "))).collect();
-        match records.as_slice() {
-            [record] => format!("pg_catalog.hash_record_extended({record}, 0)"),
-            records => format!("pg_catalog.hash_record_extended(ROW({}), 0)", records.join(", ")),
-        }
-    }
-
+    /// The hash of a record is a sum, each column's hash times a factor: if two rows exchanged the values of a column, the
+    /// sum of their hashes would stay the same. So it is hashed once more.
     fn row_hash(&self, side: Side) -> String {
-        Self::record_hash(side, self.columns.iter())
+        let record =
+            hash_of(self.columns.iter().flat_map(|column| column.form.hash_parts(side, &column.sql())));
+        record_hash(&format!("ROW(pg_catalog.int8send({record}))"))
     }
 
     /// Of the key, or of the whole row where there is none.
     fn key_hash(&self, side: Side) -> String {
         match self.key {
-            Some(_) => Self::record_hash(side, self.key_columns()),
+            Some(_) => hash_of(self.key_columns().map(|column| column.form.bucket_part(side, &column.sql()))),
             None => self.row_hash(side),
         }
     }
@@ -269,6 +261,17 @@ impl Plan {
             _ => places.map(|place| format!("pg_catalog.array_agg((k::text[])[{place}])::text")).collect(),
         };
         format!("SELECT ARRAY[{}] FROM spool", lists.join(", "))
+    }
+}
+
+/// The hash of a record of these expressions. A record has 1,664 columns at most.
+fn hash_of(parts: impl Iterator<Item = String>) -> String {
+    let parts: Vec<String> = parts.collect();
+    let records: Vec<String> =
+        parts.chunks(PARTS).map(|parts| format!("ROW({})", parts.join(", "))).collect();
+    match records.as_slice() {
+        [record] => record_hash(record),
+        records => record_hash(&format!("ROW({})", records.join(", "))),
     }
 }
 

@@ -301,3 +301,20 @@ fn a_type_that_is_hashed_otherwise_there_is_compared_by_its_text() {
         "different"
     );
 }
+
+#[test]
+fn values_that_rows_exchange_are_differences() {
+    let mut pair = Pair::with_plain_production();
+    both(
+        &mut pair,
+        "CREATE TABLE t (id int PRIMARY KEY, a int, b float8); INSERT INTO t SELECT i, i, i FROM generate_series(1, 2000) i",
+    );
+    // So many of them that some are in one bucket.
+    execute(&mut pair.there, "UPDATE t SET a = CASE WHEN id % 2 = 0 THEN a - 1 ELSE a + 1 END WHERE id > 2");
+    let found = "SELECT count(*) FROM opdb.compare_data('production', 't') WHERE columns = '{a}'";
+    assert_eq!(text(&mut pair.here, found), "1998");
+    assert_eq!(
+        text(&mut pair.here, "SELECT state FROM opdb.compare_summary('production', '{t}')"),
+        "different"
+    );
+}

@@ -47,14 +47,46 @@ const TYPES: &[(&str, &[&str])] = &[
     ("bytea", &["", "\\x00", "\\x0000", "\\xdeadbeef", "\\x5c"]),
     ("boolean", &["t", "f"]),
     ("date", &["2024-02-29", "infinity", "-infinity", "0044-03-15 BC", "1970-01-01"]),
-    ("time", &["00:00", "24:00", "12:34:56.789"]),
-    ("timetz", &["12:00+00", "13:00+01", "12:00+01"]),
-    ("timestamp", &["2024-03-31 02:30", "infinity", "-infinity", "2024-03-31 02:30:00.000001"]),
+    ("time", &["00:00", "24:00", "12:34:56.789", "00:00:00.000001", "01:11:34.967296"]),
+    ("timetz", &["12:00+00", "13:00+01", "12:00+01", "00:00:00.000001+00", "01:11:34.967296+00"]),
+    (
+        "timestamp",
+        &[
+            "2024-03-31 02:30",
+            "infinity",
+            "-infinity",
+            "2024-03-31 02:30:00.000001",
+            "2000-01-01 00:00:00.000001",
+            "2000-01-01 01:11:34.967296",
+        ],
+    ),
     (
         "timestamptz",
-        &["2024-03-31 02:30+00", "2024-03-31 04:30+02", "infinity", "-infinity", "1900-01-01 00:00+00"],
+        &[
+            "2024-03-31 02:30+00",
+            "2024-03-31 04:30+02",
+            "infinity",
+            "-infinity",
+            "1900-01-01 00:00+00",
+            "2000-01-01 00:00:00.000001+00",
+            "2000-01-01 01:11:34.967296+00",
+        ],
     ),
-    ("interval", &["1 day", "24:00:00", "1 mon", "30 days", "-1 day", "1 mon -30 days", "0", "1 year"]),
+    (
+        "interval",
+        &[
+            "1 day",
+            "24:00:00",
+            "1 mon",
+            "30 days",
+            "-1 day",
+            "00:00:00.000001",
+            "01:11:34.967296",
+            "1 mon -30 days",
+            "0",
+            "1 year",
+        ],
+    ),
     ("uuid", &["00000000-0000-0000-0000-000000000000", "01234567-89ab-cdef-0123-456789abcdef"]),
     ("inet", &["10.0.0.1", "10.0.0.1/32", "10.0.0.1/24", "::1"]),
     ("cidr", &["10.0.0.0/24", "10.0.0.0/16"]),
@@ -86,6 +118,7 @@ const TYPES: &[(&str, &[&str])] = &[
     ("price", &["1", "1.0", "-1", "NaN"]),
     ("pair", &["(1,a)", "(1,)", "(,a)", "(1,\"a,b\")"]),
     ("int4range", &["empty", "[1,5)", "[1,4]", "(0,5)", "(,)"]),
+    ("int8range", &["[1,2)", "[4294967296,4294967297)", "(,1)"]),
     ("numrange", &["empty", "[1,5)", "[1.0,5)", "[-1,5)", "[1,5]"]),
     (
         "tstzrange",
@@ -105,7 +138,7 @@ const TYPES: &[(&str, &[&str])] = &[
     ("name", &["a", "A", ""]),
     ("\"char\"", &["a", "b", ""]),
     ("tsvector", &["", "a:1 b:2", "b:2 a:1", "a:2 b:1"]),
-    ("pg_lsn", &["0/0", "FFFFFFFF/FFFFFFFF"]),
+    ("pg_lsn", &["0/0", "FFFFFFFF/FFFFFFFF", "0/1", "1/0"]),
 ];
 
 /// Types that a key is made of.
@@ -429,4 +462,39 @@ fn nothing_is_found_that_is_not_there_and_nothing_is_missed() {
 fn nor_on_an_older_major_version() {
     let Some(older) = older() else { return };
     check_all(older, 1000..1060);
+}
+
+#[test]
+fn every_two_values_of_a_type_are_the_same_or_not_as_the_type_says() {
+    let mut pair = unlike(&servers().production);
+    let has_xml = pair.here.batch_execute("SELECT '<a/>'::xml").is_ok();
+    for (of, values) in TYPES.iter().filter(|(of, _)| has_xml || *of != "xml") {
+        let values: Vec<String> =
+            values.iter().map(|value| format!("'{}'", value.replace('\'', "''"))).collect();
+        let list = format!(
+            "(VALUES {}, (NULL))",
+            values.iter().map(|it| format!("({it})")).collect::<Vec<_>>().join(", ")
+        );
+        let pairs = format!(
+            "SELECT row_number() OVER (), v.a::{of} AS c0, v.b::{of} AS c1 FROM (SELECT a, b FROM {list} l (a), {list} r (b)) v"
+        );
+        for client in [&mut pair.here, &mut pair.there] {
+            execute(client, &format!("DROP TABLE IF EXISTS t, pairs; CREATE TABLE pairs AS {pairs}"));
+        }
+        // One side has the first of each two, the other the second.
+        for (client, column) in [(&mut pair.here, "c0"), (&mut pair.there, "c1")] {
+            execute(
+                client,
+                &format!(
+                    "CREATE TABLE t (id bigint PRIMARY KEY, c {of}); INSERT INTO t SELECT row_number, {column} FROM pairs"
+                ),
+            );
+        }
+        let table = Table { types: vec![*of], key: 0 };
+        let same = table.same(0).replace("l.c0", "p.c0").replace("r.c0", "p.c1");
+        let expected = format!("SELECT row_number, p.c0, p.c1 FROM pairs p WHERE NOT ({same}) ORDER BY 1");
+        let found = "SELECT p.row_number, p.c0, p.c1 FROM opdb.compare_data('production', 't') d
+                     JOIN pairs p ON p.row_number = (d.key ->> 'id')::bigint WHERE d.difference = 'changed' ORDER BY 1";
+        assert_eq!(rows(&mut pair.here, found), rows(&mut pair.here, &expected), "{of}");
+    }
 }
