@@ -1,7 +1,7 @@
 //! Settings of a session that decide what the server prints.
 
 /// With these, the same catalog row or value has the same text in every session.
-pub const PINNED: [(&str, &str); 11] = [
+pub const PINNED: [(&str, &str); 13] = [
     ("search_path", "pg_catalog, pg_temp"),
     ("DateStyle", "ISO, YMD"),
     ("IntervalStyle", "postgres"),
@@ -13,4 +13,6 @@ pub const PINNED: [(&str, &str); 11] = [
     ("lc_monetary", "C"),
     ("xmloption", "content"),
     ("xmlbinary", "base64"),
+    ("array_nulls", "on"),
+    ("transform_null_equals", "off"),
 ];

@@ -341,6 +341,16 @@ impl Remote {
         }
     }
 
+    /// Ends the transaction now, and begins another with the next statement: while there is none, nothing is held back
+    /// there, and it does not matter how long it takes.
+    pub fn pause(&self) -> Result<()> {
+        if self.ahead.borrow().1 == 0 {
+            self.execute("ROLLBACK")?;
+            *self.ahead.borrow_mut() = (self.access.statements(), 2);
+        }
+        Ok(())
+    }
+
     /// Settings for the transaction, sent with the next statement.
     pub fn set_local(&self, settings: &[(&str, &str)]) {
         let calls: Vec<String> = settings.iter().map(set_config).collect();

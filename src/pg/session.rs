@@ -172,6 +172,16 @@ pub fn inside_a_function() -> bool {
     true
 }
 
+/// Sleeps until the time is over, and lets cancellation and termination through.
+pub fn wait_all(time: std::time::Duration) {
+    let end = std::time::Instant::now() + time;
+    while let Some(left) =
+        end.checked_duration_since(std::time::Instant::now()).filter(|left| !left.is_zero())
+    {
+        wait(left);
+    }
+}
+
 /// Sleeps until the time is over or somebody wants something of this backend, and then lets
 /// cancellation and termination through.
 #[allow(unsafe_code)]

@@ -182,7 +182,7 @@ impl Form {
                 vec![value.clone(), format!("{value} < 0"), format!("{value} = 'NaN'::numeric")]
             }
             (_, Hashed::Bytes) => vec![format!("{value} COLLATE \"C\"")],
-            _ => vec![format!("{} COLLATE \"C\"", self.key_text(side, column))],
+            _ => vec![self.key_text(side, column)],
         }
     }
 
@@ -207,12 +207,13 @@ impl Form {
         }
     }
 
-    /// The value as text.
+    /// The value as text, which is compared byte for byte.
     pub fn text(&self, side: Side, column: &str) -> String {
-        match &self.common {
+        let text = match &self.common {
             Common::Type(_) => format!("({})::text", self.value(side, column)),
             Common::Text => text(column, self.own(side)),
-        }
+        };
+        format!("({text} COLLATE \"C\")")
     }
 
     /// The value as a text that is the same for the same value, as far as there is one.
@@ -220,29 +221,41 @@ impl Form {
         let value = self.value(side, column);
         match &self.common {
             Common::Type(_) if self.is_as_written => self.text(side, column),
-            Common::Type(common) if common == "numeric" => format!("pg_catalog.trim_scale({value})::text"),
+            Common::Type(common) if common == "numeric" => {
+                format!("(pg_catalog.trim_scale({value})::text COLLATE \"C\")")
+            }
             // Minus zero is zero.
             Common::Type(common) if is_float(common) => {
-                format!("({value} + 0::{common})::text")
+                format!("(({value} + 0::{common})::text COLLATE \"C\")")
             }
             Common::Type(common) if common == "interval" => {
-                format!("pg_catalog.justify_interval({value})::text")
+                format!("(pg_catalog.justify_interval({value})::text COLLATE \"C\")")
             }
             _ => self.text(side, column),
         }
     }
 
-    /// What is sent of a value before it is known to differ: itself, or its hash if that is shorter. The first letter
-    /// tells which; see [`Form::is_hash`].
+    /// What is sent of a value before it is known to differ: itself, or its hash and length if that is shorter. The first
+    /// letter tells which; see [`Form::is_hash`].
     pub fn sketch(&self, side: Side, column: &str) -> String {
-        let text = self.text(side, column);
+        self.sketch_of(&self.text(side, column))
+    }
+
+    /// The same of its text.
+    pub fn sketch_of(&self, text: &str) -> String {
         if !self.may_be_long() {
-            return text;
+            return text.to_owned();
         }
         format!(
-            "CASE WHEN pg_catalog.octet_length({text}) <= {SHORT_BYTES} THEN '=' || {text} \
-             ELSE '#' || pg_catalog.hashtextextended({text} COLLATE \"C\", 0) END"
+            "(CASE WHEN pg_catalog.octet_length({text}) <= {SHORT_BYTES} THEN '=' || {text} \
+             ELSE '#' || pg_catalog.hashtextextended({text}, 0) || '.' || pg_catalog.octet_length({text}) END \
+             COLLATE \"C\")"
         )
+    }
+
+    /// From a sketch that is a hash, how many bytes the text has.
+    pub fn length_in(sketch: &str) -> String {
+        format!("pg_catalog.split_part({sketch}, '.', 2)::bigint")
     }
 
     /// Whether a sketch is a hash.
@@ -298,8 +311,39 @@ impl Form {
         }
     }
 
+    /// Whether one key can be written in more than one way, and [`Form::key_text`] does not choose one.
+    pub fn has_many_key_texts(&self) -> bool {
+        match &self.common {
+            Common::Type(common) => {
+                !self.is_as_written
+                    && has_variants(common)
+                    && !matches!(common.as_str(), "numeric" | "interval" | "bpchar")
+                    && !is_float(common)
+            }
+            Common::Text => false,
+        }
+    }
+
+    /// Whether its digests may differ where values do not.
+    pub fn is_hashed_as_written(&self) -> bool {
+        self.has_many_key_texts()
+    }
+
+    /// The condition that a key has this text (an SQL expression): one that an index can be used for.
+    pub fn has_key(&self, side: Side, column: &str, key: &str) -> String {
+        let (of, found) = self.lookup(side, column);
+        let by_value = format!("{found} OPERATOR(pg_catalog.=) {key}::{of}");
+        // A collation, or the type, may take others for the same.
+        match &self.common {
+            Common::Type(common) if self.is_as_written || is_text(common) => {
+                format!("{by_value} AND {} = {key} COLLATE \"C\"", self.key_text(side, column))
+            }
+            _ => by_value,
+        }
+    }
+
     /// The type that the text of a key is cast to, and what is compared with it.
-    pub fn lookup(&self, side: Side, column: &str) -> (String, String) {
+    fn lookup(&self, side: Side, column: &str) -> (String, String) {
         let own = self.own(side);
         match &self.common {
             // The column itself, so that its index can be used.
@@ -335,6 +379,15 @@ fn common(local: &ColumnType, remote: &ColumnType) -> Common {
     let (one, other) = (base(local), base(remote));
     if !is_builtin(&one) || !is_builtin(&other) {
         return Common::Text;
+    }
+    if let (Some(one), Some(other)) = (one.strip_suffix("[]"), other.strip_suffix("[]"))
+        && one != other
+    {
+        let elements = [one, other].map(|name| ColumnType { text: name.to_owned(), ..ColumnType::default() });
+        return match common(&elements[0], &elements[1]) {
+            Common::Type(name) if !(is_float(one) || is_float(other)) => Common::Type(format!("{name}[]")),
+            _ => Common::Text,
+        };
     }
     let is_number = |name: &str| is_integer(name) || is_float(name) || name == "numeric";
     let is_moment =
@@ -379,6 +432,7 @@ fn base(of: &ColumnType) -> String {
     match element(&name) {
         "character" => format!("bpchar{array}"),
         "bit" => format!("bit varying{array}"),
+        units if units.starts_with("interval ") => format!("interval{array}"),
         _ => name,
     }
 }
@@ -433,19 +487,20 @@ mod tests {
             ("integer", "c"),
             ("bigint", "pg_catalog.int8send(c)"),
             ("timestamp(3) with time zone", "pg_catalog.timestamptz_send(c)"),
-            ("interval", "pg_catalog.justify_interval(c)::text COLLATE \"C\""),
+            ("interval", "(pg_catalog.justify_interval(c)::text COLLATE \"C\")"),
+            ("interval hour", "(pg_catalog.justify_interval(c)::text COLLATE \"C\")"),
             ("character varying(20)", "c COLLATE \"C\""),
             ("character(5)", "c COLLATE \"C\""),
             ("numeric(10,2)", "c, c < 0, c = 'NaN'::numeric"),
-            ("jsonb", "(c)::text COLLATE \"C\""),
-            ("integer[]", "(c)::text COLLATE \"C\""),
-            ("numrange", "(c)::text COLLATE \"C\""),
-            ("json", "c::text COLLATE \"C\""),
-            ("regclass", "c::text COLLATE \"C\""),
+            ("jsonb", "((c)::text COLLATE \"C\")"),
+            ("integer[]", "((c)::text COLLATE \"C\")"),
+            ("numrange", "((c)::text COLLATE \"C\")"),
+            ("json", "(c::text COLLATE \"C\")"),
+            ("regclass", "(c::text COLLATE \"C\")"),
         ] {
             assert_eq!(hashed(of, of), [expected, expected], "{of}");
         }
-        let text = "CASE WHEN c IS DISTINCT FROM NULL THEN pg_catalog.format('%s', c) END COLLATE \"C\"";
+        let text = "(CASE WHEN c IS DISTINCT FROM NULL THEN pg_catalog.format('%s', c) END COLLATE \"C\")";
         assert_eq!(hashed("app.mood", "app.mood"), [text, text]);
     }
 
@@ -461,7 +516,7 @@ mod tests {
             hashed("double precision", "integer")[0],
             "c::text::numeric, c::text::numeric < 0, c::text::numeric = 'NaN'::numeric"
         );
-        assert_eq!(hashed("uuid", "text"), ["c::text COLLATE \"C\"", "c::text COLLATE \"C\""]);
+        assert_eq!(hashed("uuid", "text"), ["(c::text COLLATE \"C\")", "(c::text COLLATE \"C\")"]);
         let domain = ColumnType {
             text: "app.price".into(),
             kind: "d".into(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use opdb_core::compat::digest::Suspects;
-use opdb_core::compat::form::Side;
+use opdb_core::compat::form::{Form, Side};
 
 use super::plan::{Column, Plan};
 use super::scan::locally;
@@ -11,12 +11,17 @@ use crate::compat::error::CompatError;
 use crate::pg::error::Result;
 use crate::pg::name::literal;
 use crate::pg::progress::{Number, Progress};
-use crate::pg::remote::{Asked, Remote};
+use crate::pg::remote::Remote;
 use crate::pg::spool::{Answer, Source, Spool};
 use crate::pg::{session, spi};
 
 /// Keys that are looked up at a time.
 const BATCH: i64 = 10_000;
+/// And at most so many bytes of them.
+const KEY_BYTES: usize = 1_000_000;
+/// Rows by which it is seen how wide they are, and bytes that are fetched at a time.
+pub const FIRST_ROWS: i64 = 100;
+const BYTES: i64 = 16_000_000;
 /// How often a batch is read again whose rows go away while they are read.
 const ATTEMPTS: usize = 5;
 const SETTINGS: [(&str, &str); 2] = [("row_security", "off"), ("jit", "off")];
@@ -34,9 +39,9 @@ impl Keyed<'_> {
     pub fn answer(&self, suspects: &Suspects, lag: Duration, answer: &Answer) -> Result<()> {
         let candidates = self.candidates(suspects)?;
         self.progress.set(Number::Candidates, candidates.count());
-        session::wait(lag);
+        lagged(self.remote, lag)?;
         let mut checked = 0;
-        candidates.in_parts(BATCH, usize::MAX, |part| {
+        candidates.in_parts(BATCH, KEY_BYTES, |part| {
             self.check(part, answer)?;
             checked += part.count();
             self.progress.set(Number::CandidatesChecked, checked);
@@ -48,13 +53,18 @@ impl Keyed<'_> {
     fn candidates(&self, suspects: &Suspects) -> Result<Spool> {
         let plan = self.plan;
         self.begin();
-        let sql = format!("DECLARE opdb_rows NO SCROLL CURSOR FOR {}", plan.keys(Side::Remote, suspects));
-        let there = fetched(self.remote, &sql, "k text, h bigint", self.fetch_size, self.progress)?;
+        let keys = plan.keys(Side::Remote, suspects);
+        let sizes = (FIRST_ROWS, self.fetch_size);
+        let there = fetched(self.remote, (&keys, "k text, h bigint"), sizes, self.progress)?;
         let sql = format!(
             "SELECT coalesce(l.k, r.k) AS k FROM ({}) l FULL JOIN there r ON l.k = r.k COLLATE \"C\"
              WHERE l.h IS DISTINCT FROM r.h",
             plan.keys(Side::Local, suspects)
         );
+        let sql = match plan.one_of_each_key() {
+            Some(one) => format!("SELECT pg_catalog.min(c.k) AS k FROM ({sql}) c GROUP BY {one}"),
+            None => sql,
+        };
         locally(&SETTINGS, || Spool::fill_from(&[(c"there", &there)], &sql))
     }
 
@@ -79,31 +89,23 @@ impl Keyed<'_> {
         Err(CompatError::KeepsChanging(self.plan.table.sql()).into())
     }
 
-    /// The rows of these keys, both sides at once: sketches of all columns, and here their texts too.
+    /// The rows of these keys, both sides at once: here the texts of all columns, there sketches.
     fn both(&self, lists: &[String]) -> Result<(Spool, Spool)> {
         let sketches = self.list(|place, column| format!("{} AS s{place}", column.sketch(Side::Remote)));
         self.begin();
         let sql = format!("SELECT k.i, {sketches} {}", self.plan.lookup(Side::Remote, lists));
         let asked = self.remote.ask(&[(&sql, 1)])?;
-        let texts = self.list(|place, column| {
-            let sketch = format!("{} AS s{place}", column.sketch(Side::Local));
-            // Of a short one the sketch is the text.
-            match column.form.may_be_long() {
-                true => format!("{sketch}, {} AS t{place}", column.text(Side::Local)),
-                false => sketch,
-            }
-        });
+        let texts = self.list(|place, column| format!("{} AS t{place}", column.text(Side::Local)));
         let sql = format!("SELECT k.i, {texts} {}", self.plan.lookup(Side::Local, lists));
         let here = locally(&SETTINGS, || Spool::fill(&sql))?;
-        Ok((here, self.stored(asked, "s")?))
+        let mut there = None;
+        asked.store(&mut there, &self.columns("s"))?;
+        Ok((here, there.ok_or_else(|| CompatError::Unreadable("nothing".to_owned()))?))
     }
 
     /// What a query there returns: the number of a key, and a text for each column.
-    fn stored(&self, asked: Asked, prefix: &str) -> Result<Spool> {
-        let columns = self.list(|place, _| format!("{prefix}{place} text"));
-        let mut spool = None;
-        asked.store(&mut spool, &format!("i bigint, {columns}"))?;
-        spool.ok_or_else(|| CompatError::Unreadable("nothing".to_owned()).into())
+    fn columns(&self, prefix: &str) -> String {
+        format!("i bigint, {}", self.list(|place, _| format!("{prefix}{place} text")))
     }
 
     /// `part` of each column, as a list.
@@ -128,37 +130,46 @@ impl Keyed<'_> {
 
     /// The long values that differ, of the rows that have any; none if some of these rows are gone by now.
     fn whole(&self, here: &Spool, there: &Spool, lists: &[String]) -> Result<Option<Spool>> {
+        // Of a column the rows whose value is wanted, and how long the longest is.
         let wanted = self.list(|place, column| {
             let sketch = format!("r.s{place}");
+            let differs = format!(
+                "{} AND {sketch} IS DISTINCT FROM {}",
+                column.form.is_hash(&sketch),
+                column.form.sketch_of(&format!("l.t{place}"))
+            );
             format!(
-                "pg_catalog.array_agg(r.i) FILTER (WHERE {} AND {sketch} IS DISTINCT FROM l.s{place})::text",
-                column.form.is_hash(&sketch)
+                "pg_catalog.array_agg(r.i) FILTER (WHERE {differs})::text, pg_catalog.max(CASE WHEN {differs} THEN {} END)::text",
+                Form::length_in(&sketch)
             )
         });
         let sql = format!("SELECT ARRAY[{wanted}] FROM there r LEFT JOIN here l USING (i)");
         let sources: [Source; 2] = [(c"here", here), (c"there", there)];
         let wanted = Spool::read_from(&sources, &sql, |row| row.get::<Vec<Option<String>>>(1))?;
         let wanted = wanted.into_iter().flatten().next().unwrap_or_default();
+        let (lists_of, longest): (Vec<_>, Vec<_>) = wanted
+            .chunks(2)
+            .map(|pair| (pair.first().cloned().flatten(), pair.last().cloned().flatten()))
+            .unzip();
         let none = self.list(|place, _| format!("NULL::text AS x{place}"));
         let rows: Vec<String> =
-            wanted.iter().flatten().map(|list| format!("{}::bigint[]", literal(list))).collect();
+            lists_of.iter().flatten().map(|list| format!("{}::bigint[]", literal(list))).collect();
         if rows.is_empty() {
             return Spool::fill(&format!("SELECT 0::bigint AS i, {none} WHERE false")).map(Some);
         }
-        let values = self.list(|place, column| match wanted.get(place).cloned().flatten() {
+        let values = self.list(|place, column| match lists_of.get(place).cloned().flatten() {
             Some(rows) => {
-                format!(
-                    "CASE WHEN k.i = ANY ({}::bigint[]) THEN {} END",
-                    literal(&rows),
-                    column.text(Side::Remote)
-                )
+                let text = column.text(Side::Remote);
+                format!("CASE WHEN k.i = ANY ({}::bigint[]) THEN {text} END", literal(&rows))
             }
             None => "NULL::text".to_owned(),
         });
         let rows = rows.join(" || ");
         let from = self.plan.lookup(Side::Remote, lists);
         let sql = format!("SELECT k.i, {values} {from} WHERE k.i = ANY ({rows})");
-        let whole = self.stored(self.remote.ask(&[(&sql, 1)])?, "x")?;
+        let bytes: i64 = longest.iter().flatten().filter_map(|it| it.parse::<i64>().ok()).sum();
+        let size = (BYTES / bytes.max(1)).clamp(1, self.fetch_size);
+        let whole = fetched(self.remote, (&sql, &self.columns("x")), (size, size), self.progress)?;
         let expected = format!("SELECT pg_catalog.count(DISTINCT i) FROM pg_catalog.unnest({rows}) w (i)");
         let expected = spi::read_value::<i64>(&expected, &[])?;
         Ok((Some(whole.count()) == expected).then_some(whole))
@@ -166,20 +177,8 @@ impl Keyed<'_> {
 
     /// What differs, from the rows here, the sketches of those there and the whole values.
     fn differences(&self) -> String {
-        let texts = self.list(|place, column| {
-            if !column.form.may_be_long() {
-                return format!("l.s{place} AS t{place}, r.s{place} AS u{place}");
-            }
-            let sketch = format!("r.s{place}");
-            format!(
-                "l.t{place}, CASE WHEN NOT {} THEN {} WHEN {sketch} = l.s{place} THEN l.t{place} ELSE w.x{place} END AS u{place}",
-                column.form.is_hash(&sketch),
-                column.form.unwrapped(&sketch),
-            )
-        });
-        let all = |side: &str| self.list(|place, _| format!("{side}.s{place}"));
         let columns = self.list(|place, column| {
-            let (one, other) = (format!("d.t{place}"), format!("d.u{place}"));
+            let (one, other) = (format!("l.t{place}"), self.text_there(place, column));
             format!(
                 "({place}, {}, {}, {}, {})",
                 literal(&column.name),
@@ -188,49 +187,78 @@ impl Keyed<'_> {
                 column.form.json(&other)
             )
         });
+        let here = self.list(|place, column| column.form.sketch_of(&format!("l.t{place}")));
+        let there = self.list(|place, _| format!("r.s{place}"));
         format!(
-            "SELECT {key}, CASE WHEN NOT d.is_there THEN 'missing' WHEN NOT d.is_here THEN 'extra' ELSE 'changed' END,
-                    CASE WHEN d.is_here AND d.is_there THEN c.columns END,
-                    CASE WHEN d.is_here THEN c.here END, CASE WHEN d.is_there THEN c.there END
-             FROM (SELECT l.i IS NOT NULL AS is_here, r.i IS NOT NULL AS is_there, {texts}
-                   FROM here l FULL JOIN there r USING (i) LEFT JOIN whole w USING (i)
-                   WHERE ROW({left}) IS DISTINCT FROM ROW({right}) OR l.i IS NULL OR r.i IS NULL) d
+            "SELECT {key}, CASE WHEN r.i IS NULL THEN 'missing' WHEN l.i IS NULL THEN 'extra' ELSE 'changed' END,
+                    CASE WHEN l.i IS NOT NULL AND r.i IS NOT NULL THEN c.columns END,
+                    CASE WHEN l.i IS NOT NULL THEN c.here END, CASE WHEN r.i IS NOT NULL THEN c.there END
+             FROM here l FULL JOIN there r USING (i) LEFT JOIN whole w USING (i)
              CROSS JOIN LATERAL (
                  SELECT pg_catalog.array_agg(v.name ORDER BY v.place) AS columns,
                         pg_catalog.jsonb_object_agg(v.name, v.here) AS here,
                         pg_catalog.jsonb_object_agg(v.name, v.there) AS there
                  FROM (VALUES {columns}) v (place, name, is_same, here, there)
-                 WHERE NOT (v.is_same AND d.is_here AND d.is_there)) c
-             WHERE c.columns IS NOT NULL",
+                 WHERE NOT (v.is_same AND l.i IS NOT NULL AND r.i IS NOT NULL)) c
+             WHERE (ROW({here}) IS DISTINCT FROM ROW({there}) OR l.i IS NULL OR r.i IS NULL) AND c.columns IS NOT NULL",
             key = self.key(),
-            left = all("l"),
-            right = all("r"),
+        )
+    }
+
+    /// The text of a column there, by its sketch or, where that is a hash, from the whole values.
+    fn text_there(&self, place: usize, column: &Column) -> String {
+        if !column.form.may_be_long() {
+            return format!("r.s{place}");
+        }
+        let sketch = format!("r.s{place}");
+        format!(
+            "CASE WHEN NOT {} THEN {} WHEN {sketch} = {} THEN l.t{place} ELSE w.x{place} END",
+            column.form.is_hash(&sketch),
+            column.form.unwrapped(&sketch),
+            column.form.sketch_of(&format!("l.t{place}"))
         )
     }
 
     fn key(&self) -> String {
         let parts = self.plan.key.iter().flatten().filter_map(|place| {
             let column = self.plan.columns.get(*place)?;
-            let value = column.form.json(&format!("coalesce(d.t{place}, d.u{place})"));
+            let value =
+                column.form.json(&format!("coalesce(l.t{place}, {})", self.text_there(*place, column)));
             Some(format!("{}, {value}", literal(&column.name)))
         });
         format!("pg_catalog.jsonb_build_object({})", parts.collect::<Vec<_>>().join(", "))
     }
 }
 
-/// Opens a cursor there and fetches all of it, never holding more than `fetch_size` rows in memory.
+/// Waits, with no transaction there.
+pub fn lagged(remote: &Remote, lag: Duration) -> Result<()> {
+    if !lag.is_zero() {
+        remote.pause()?;
+        session::wait_all(lag);
+    }
+    Ok(())
+}
+
+/// Opens a cursor there and fetches all of it, never holding more than about so many bytes in memory, nor more than
+/// `fetch_size` rows. How wide rows are is seen by the `first` of them.
 pub fn fetched(
     remote: &Remote,
-    declare: &str,
-    columns: &str,
-    fetch_size: i64,
+    (declare, columns): (&str, &str),
+    (first, fetch_size): (i64, i64),
     progress: &Progress,
 ) -> Result<Spool> {
-    remote.precede(declare);
-    let fetch = format!("FETCH {fetch_size} FROM opdb_rows");
-    let mut spool = None;
-    while remote.ask(&[(&fetch, 1)])?.store(&mut spool, columns)? == fetch_size {
-        progress.set(Number::RowsFetched, spool.as_ref().map_or(0, Spool::count));
+    remote.precede(&format!("DECLARE opdb_rows NO SCROLL CURSOR FOR {declare}"));
+    let (mut spool, mut size) = (None, first.clamp(1, fetch_size));
+    let mut is_measured = false;
+    while remote.ask(&[(&format!("FETCH {size} FROM opdb_rows"), 1)])?.store(&mut spool, columns)? == size {
+        let Some(fetched) = &spool else { break };
+        progress.set(Number::RowsFetched, fetched.count());
+        if !is_measured {
+            let sql = "SELECT pg_catalog.max(pg_catalog.pg_column_size(spool.*)) FROM spool";
+            let widest = fetched.read(sql, &[], |row| row.get::<i32>(1))?.into_iter().flatten().next();
+            size = (BYTES / i64::from(widest.unwrap_or(1)).max(1)).clamp(1, fetch_size);
+            is_measured = true;
+        }
     }
     spool.ok_or_else(|| CompatError::Unreadable("nothing".to_owned()).into())
 }

@@ -5,14 +5,13 @@ use std::time::Duration;
 use opdb_core::compat::digest::Suspects;
 use opdb_core::compat::form::Side;
 
-use super::keyed::fetched;
+use super::keyed::{FIRST_ROWS, fetched, lagged};
 use super::plan::{Column, Plan};
 use super::scan::locally;
 use crate::pg::error::Result;
 use crate::pg::name::literal;
 use crate::pg::progress::Progress;
 use crate::pg::remote::Remote;
-use crate::pg::session;
 use crate::pg::spool::Answer;
 
 const SETTINGS: [(&str, &str); 2] = [("row_security", "off"), ("jit", "off")];
@@ -25,7 +24,7 @@ pub fn answer(
     lag: Duration,
     answer: &Answer,
 ) -> Result<()> {
-    session::wait(lag);
+    lagged(remote, lag)?;
     remote.restart();
     remote.set_local(&SETTINGS);
     plan.limits(remote);
@@ -34,9 +33,9 @@ pub fn answer(
             plan.columns.iter().enumerate().map(|(place, column)| part(place, column)).collect();
         parts.join(", ")
     };
-    let declare =
-        format!("DECLARE opdb_rows NO SCROLL CURSOR FOR {}", plan.whole_rows(Side::Remote, suspects));
-    let there = fetched(remote, &declare, &list(&|place, _| format!("c{place} text")), fetch_size, progress)?;
+    let rows = plan.whole_rows(Side::Remote, suspects);
+    let columns = list(&|place, _| format!("c{place} text"));
+    let there = fetched(remote, (&rows, &columns), (FIRST_ROWS, fetch_size), progress)?;
     let texts = list(&|place, _| format!("pg_catalog.min(u.c{place}) AS c{place}"));
     let values = list(&|place, column| column.form.group(&format!("u.c{place}")));
     let json = list(&|place, column| {

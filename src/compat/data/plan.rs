@@ -2,8 +2,10 @@
 
 use opdb_core::compat::digest::Suspects;
 use opdb_core::compat::form::{Form, Side, record_hash, text_sample};
-use opdb_core::compat::table::{column_type, is_unique};
-use opdb_core::schema::Fact;
+use opdb_core::compat::table::{column_type, is_unique, of_table};
+use opdb_core::schema::{Fact, Kind};
+
+use std::rc::Rc;
 
 use super::options::Options;
 use crate::compat::error::CompatError;
@@ -238,19 +240,32 @@ impl Plan {
     pub fn lookup(&self, side: Side, keys: &[String]) -> String {
         let (mut lists, mut names, mut conditions) = (Vec::new(), Vec::new(), Vec::new());
         for (place, (column, list)) in self.key_columns().zip(keys).enumerate() {
-            let (of, column) = column.form.lookup(side, &column.sql());
             lists.push(format!("pg_catalog.unnest({}::text[])", literal(list)));
             names.push(format!("k{place}"));
-            conditions.push(format!("{column} OPERATOR(pg_catalog.=) k.k{place}::{of}"));
+            conditions.push(column.form.has_key(side, &column.sql(), &format!("k.k{place}")));
         }
         format!(
-            "FROM ROWS FROM ({}) WITH ORDINALITY k ({}, i) JOIN {} t ON {} AND {}",
+            "FROM ROWS FROM ({}) WITH ORDINALITY k ({}, i) JOIN (SELECT * FROM {} t WHERE {}) t ON {}",
             lists.join(", "),
             names.join(", "),
             self.table.sql(),
-            conditions.join(" AND "),
-            self.condition
+            self.condition,
+            conditions.join(" AND ")
         )
+    }
+
+    /// For keys that are called c.k, what they are grouped by so that each comes once, however it is written; none if there
+    /// is only one way.
+    pub fn one_of_each_key(&self) -> Option<String> {
+        if !self.key_columns().any(|column| column.form.has_many_key_texts()) {
+            return None;
+        }
+        let count = self.key_columns().count();
+        let parts = self.key_columns().enumerate().map(|(place, column)| match count {
+            1 => column.form.group("c.k"),
+            _ => column.form.group(&format!("(c.k::text[])[{}]", place + 1)),
+        });
+        Some(parts.collect::<Vec<_>>().join(", "))
     }
 
     /// From a spool of keys, a list for each column of the key, as an array of the text that an array has.
@@ -271,7 +286,14 @@ fn hash_of(parts: impl Iterator<Item = String>) -> String {
         parts.chunks(PARTS).map(|parts| format!("ROW({})", parts.join(", "))).collect();
     match records.as_slice() {
         [record] => record_hash(record),
-        records => record_hash(&format!("ROW({})", records.join(", "))),
+        // A record has no place in one that is hashed.
+        records => {
+            let hashes: Vec<String> = records
+                .iter()
+                .map(|record| format!("pg_catalog.int8send({})", record_hash(record)))
+                .collect();
+            record_hash(&format!("ROW({})", hashes.join(", ")))
+        }
     }
 }
 
@@ -292,6 +314,11 @@ fn one_sided(here: &[&Fact], there: &[&Fact], is_wanted: &impl Fn(&str) -> bool)
 
 /// What tells rows apart on both sides, or why nothing does.
 type Key = (Option<Vec<String>>, Option<String>);
+
+/// A statement on a table speaks of the tables that inherit from it too, and its key does not.
+fn is_inherited(facts: &[Rc<Fact>], label: &str) -> bool {
+    of_table(facts, label).iter().any(|fact| fact.kind() == Kind::Table && fact.flag("is_inherited"))
+}
 
 fn key(
     table: &LocalTable,
@@ -316,6 +343,9 @@ fn key(
         false => primary_key(&compared.local, &label),
     };
     let Some(key) = key else { return Ok((None, Some("it has no primary key here".to_owned()))) };
+    if is_inherited(&compared.local, &label) || is_inherited(&compared.remote, &label) {
+        return Ok((None, Some("other tables inherit from it".to_owned())));
+    }
     let list = key.join(", ");
     if key.iter().any(|name| find(there, name).is_none()) {
         return Ok((None, Some(format!("its key ({list}) is not there"))));

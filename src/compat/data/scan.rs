@@ -14,8 +14,10 @@ use crate::pg::types::Regclass;
 use crate::pg::{session, spi, subtransaction};
 
 /// What the planner knows of the groups is wrong: as many as rows. So it would sort, and never work in parallel.
-pub const SETTINGS: [(&str, &str); 5] = [
+pub const SETTINGS: [(&str, &str); 6] = [
     ("row_security", "off"),
+    // One side may take much longer than the other.
+    ("idle_in_transaction_session_timeout", "1d"),
     ("jit", "off"),
     ("enable_sort", "off"),
     ("parallel_setup_cost", "0"),
@@ -91,6 +93,9 @@ impl Scan<'_> {
             Err(failure) if failure.is_interrupt => Vec::new(),
             _ => asked.into_iter().map(Asked::answers).collect(),
         };
+        for remote in self.remotes.iter().skip(1) {
+            remote.pause()?;
+        }
         let (samples_here, here) = here?;
         let mut there = Vec::new();
         let mut are_alike = true;
