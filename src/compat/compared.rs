@@ -36,6 +36,20 @@ impl LocalTable {
         lock::still(self.relation, &self.name)
     }
 
+    /// `hold`, for whoever may read the table: others must not keep its owner waiting.
+    ///
+    /// Errors: 42501 without SELECT.
+    pub fn hold_to_read(&self) -> Result<()> {
+        let may_read = spi::read_value::<bool>(
+            "SELECT pg_catalog.has_any_column_privilege($1::pg_catalog.oid, 'SELECT')",
+            &[self.relation.0.into()],
+        )?;
+        if may_read != Some(true) {
+            return Err(CompatError::NotReadable(self.name.sql()).into());
+        }
+        self.hold()
+    }
+
     fn of(relation: Regclass) -> Result<Self> {
         let name = name::of_table(relation)?;
         Ok(Self { relation, name, is_event_table: EventTable::find(relation)?.is_some() })

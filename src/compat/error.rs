@@ -7,6 +7,8 @@ use crate::pg::error::Report;
 pub enum CompatError {
     #[error("table {table} does not exist on environment \"{environment}\"")]
     MissingThere { table: String, environment: String },
+    #[error("permission denied for table {0}")]
+    NotReadable(String),
     #[error("the list of tables is empty")]
     NoTables,
     #[error("unknown option \"{0}\"")]
@@ -43,6 +45,7 @@ impl Report for CompatError {
     fn sqlstate(&self) -> PgSqlErrorCode {
         match self {
             Self::MissingThere { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+            Self::NotReadable(_) => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             Self::NoTables
             | Self::UnknownOption(_)
             | Self::InvalidOption { .. }
@@ -67,6 +70,7 @@ impl Report for CompatError {
                 "Create it there first, under the same schema and name; the role that connects must see it."
                     .into()
             }
+            Self::NotReadable(_) => "Its owner can GRANT SELECT on it.".into(),
             Self::NoTables => "Name at least one table, for example '{raw_events}'.".into(),
             Self::UnknownOption(_) | Self::InvalidOption { .. } => format!("Options: {}.", Options::HELP),
             Self::VolatileCondition(_) => {

@@ -109,7 +109,7 @@ fn findings(
     session::pinned(|| {
         let tables = tables.map_or_else(LocalTable::all, Ok)?;
         if check_data {
-            tables.iter().try_for_each(LocalTable::hold)?;
+            tables.iter().try_for_each(LocalTable::hold_to_read)?;
         }
         let compared = remote::with(environment, Access::Snapshot, |remote| Compared::new(remote, &tables))?;
         check_excluded(&compared, &excluded)?;
@@ -197,7 +197,9 @@ fn verify_column_mapping(
     let data = if required("check_data", check_data)? { Data::Asked(None) } else { Data::NotAsked };
     let table = LocalTable::named(table)?;
     let mapping = session::pinned(|| {
-        table.hold()?;
+        if matches!(data, Data::Asked(_)) {
+            table.hold_to_read()?;
+        }
         let tables = std::slice::from_ref(&table);
         let compared = remote::with(environment, Access::Snapshot, |remote| Compared::new(remote, tables))?;
         compared.check_exists_there(&table, environment)?;

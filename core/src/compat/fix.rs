@@ -1,5 +1,6 @@
 //! What would have to be done there for rows to fit, what it locks, and what it costs.
 
+use super::form::is_builtin;
 use super::types::{ColumnType, Family};
 use crate::schema::Fact;
 
@@ -48,13 +49,14 @@ const SHARE: &str = "SHARE";
 type Quote = fn(&str) -> String;
 
 /// A column that is missing there. Added without NOT NULL and default: rows that are there have no value for it.
-pub fn add_column(table: &str, column: &Fact, quote: Quote) -> Fix {
-    let of = column.text("type").unwrap_or_default();
-    Fix {
+/// None for a type of a user's, which may not be there either.
+pub fn add_column(table: &str, column: &Fact, quote: Quote) -> Option<Fix> {
+    let of = column.text("type").filter(|of| is_builtin(of))?;
+    Some(Fix {
         sql: format!("ALTER TABLE {table} ADD COLUMN {} {of}", quote(column.name())),
         lock: ACCESS_EXCLUSIVE,
         cost: Cost::CatalogOnly,
-    }
+    })
 }
 
 /// What keeps the values of a column from fitting there.
@@ -63,6 +65,9 @@ pub struct Misfit<'a> {
     pub to: &'a ColumnType,
     pub refuses_type: bool,
     pub refuses_null: bool,
+    /// It is an identity there, or in the primary key.
+    pub must_not_be_null: bool,
+    pub has_default_there: bool,
     pub is_generated_there: bool,
 }
 
@@ -71,17 +76,28 @@ pub fn alter_column(table: &str, column: &str, misfit: &Misfit, quote: Quote) ->
     let column = quote(column);
     let (mut actions, mut cost) = (Vec::new(), Cost::CatalogOnly);
     let mut before = Vec::new();
+    let (from, to) = (misfit.from, misfit.to);
+    // Nothing known makes a domain another one, or lets a key be NULL.
+    let is_beyond_repair = (misfit.refuses_type && from.text == to.text && from.kind != "e")
+        || (misfit.refuses_null && misfit.must_not_be_null);
+    if is_beyond_repair {
+        return None;
+    }
     if misfit.is_generated_there {
-        actions.push(format!("ALTER COLUMN {column} DROP EXPRESSION"));
+        before.push(format!("ALTER TABLE {table} ALTER COLUMN {column} DROP EXPRESSION"));
     }
     if misfit.refuses_type {
         let missing = new_labels(misfit.from, misfit.to);
         if missing.is_empty() {
             let of = &misfit.from.text;
             cost = change_cost(misfit.to, misfit.from);
+            // It is of the type that goes.
+            if misfit.has_default_there && cost == Cost::Rewrite {
+                actions.push(format!("ALTER COLUMN {column} DROP DEFAULT"));
+            }
             actions.push(format!("ALTER COLUMN {column} TYPE {of} USING {column}::{of}"));
         }
-        before = missing;
+        before.extend(missing);
     }
     if misfit.refuses_null {
         actions.push(format!("ALTER COLUMN {column} DROP NOT NULL"));
@@ -91,7 +107,7 @@ pub fn alter_column(table: &str, column: &str, misfit: &Misfit, quote: Quote) ->
     }
     (!before.is_empty()).then(|| Fix {
         sql: before.join("; "),
-        lock: if actions.is_empty() { "none" } else { ACCESS_EXCLUSIVE },
+        lock: if actions.is_empty() && !misfit.is_generated_there { "none" } else { ACCESS_EXCLUSIVE },
         cost,
     })
 }
@@ -174,7 +190,11 @@ pub fn add_constraint(table: &str, constraint: &Fact, is_partitioned: bool, quot
         "c" => Some(validated(ACCESS_EXCLUSIVE)),
         "f" if !is_partitioned => Some(validated(SHARE_ROW_EXCLUSIVE)),
         "f" => Some(Fix { sql: format!("{add} {definition}"), lock: SHARE_ROW_EXCLUSIVE, cost: Cost::Scan }),
-        "p" | "u" if !is_partitioned && !definition.contains(" DEFERRABLE") => {
+        "p" | "u"
+            if !is_partitioned
+                && !definition.contains(" DEFERRABLE")
+                && !definition.contains("NULLS NOT DISTINCT") =>
+        {
             let (kind, columns) = definition.split_once(" (")?;
             Some(Fix {
                 sql: format!(
@@ -205,6 +225,8 @@ mod tests {
             to: &to,
             refuses_type: true,
             refuses_null: false,
+            must_not_be_null: false,
+            has_default_there: false,
             is_generated_there: false,
         };
         alter_column("t", "c", &misfit, |name| name.to_owned()).unwrap()
@@ -242,6 +264,8 @@ mod tests {
             to: &to,
             refuses_type: true,
             refuses_null: true,
+            must_not_be_null: false,
+            has_default_there: false,
             is_generated_there: false,
         };
         let fix = alter_column("t", "c", &misfit, |name| name.to_owned()).unwrap();

@@ -113,6 +113,19 @@ impl Pair<'_> {
         }
     }
 
+    fn is_in_primary_key(&self, remote: &Fact) -> bool {
+        let is_primary = |fact: &&Rc<Fact>| fact.text("type") == Some("p");
+        let mut keys = self.of(self.remote, Kind::Constraint).filter(is_primary);
+        keys.any(|key| key.list("columns").contains(&remote.name()))
+    }
+
+    /// Whether something of that name is in the way there.
+    fn is_taken_there(&self, name: &str) -> bool {
+        let all = of_table(self.remote, self.table).iter();
+        let mut named = all.filter(|fact| matches!(fact.kind(), Kind::Constraint | Kind::Index));
+        named.any(|fact| fact.name() == name)
+    }
+
     fn is_partitioned_there(&self) -> bool {
         self.of(self.remote, Kind::Table).any(|table| table.flag("partitioned"))
     }
@@ -129,7 +142,7 @@ impl Pair<'_> {
             return Finding {
                 local: local.text("type").map(str::to_owned),
                 blocking: sent,
-                fix: sent.then(|| fix::add_column(&self.sql, local, self.quote)),
+                fix: if sent { fix::add_column(&self.sql, local, self.quote) } else { None },
                 ..self.finding(Aspect::TableStructure, local.name(), Verdict::Missing, detail)
             };
         };
@@ -148,6 +161,9 @@ impl Pair<'_> {
             to: &to,
             refuses_type: of_types > Verdict::Widening,
             refuses_null: remote.flag("not_null") && !local.flag("not_null"),
+            must_not_be_null: remote.text("identity").is_some_and(|it| !it.is_empty())
+                || self.is_in_primary_key(remote),
+            has_default_there: remote.text("default").is_some(),
             is_generated_there: remote.text("generated").is_some() && sent,
         };
         let mut verdict = of_types;
@@ -221,7 +237,7 @@ impl Pair<'_> {
                 };
                 let fix = || fix::create_index(&self.sql, index, self.is_partitioned_there(), self.quote);
                 Finding {
-                    fix: if same.is_none() { fix() } else { None },
+                    fix: if same.is_none() && !self.is_taken_there(index.name()) { fix() } else { None },
                     local: index.text("definition").map(str::to_owned),
                     remote: same.and_then(|other| other.text("definition")).map(str::to_owned),
                     ..self.finding(Aspect::Indexes, index.name(), verdict, detail)
@@ -261,7 +277,14 @@ impl Pair<'_> {
             let fix = || fix::add_constraint(&self.sql, constraint, self.is_partitioned_there(), self.quote);
             Finding {
                 // What triggers do is no constraint.
-                fix: if there.is_none() && !constraint.flag("by_trigger") { fix() } else { None },
+                fix: if there.is_none()
+                    && !constraint.flag("by_trigger")
+                    && !self.is_taken_there(constraint.name())
+                {
+                    fix()
+                } else {
+                    None
+                },
                 local: definition(constraint),
                 remote: there.and_then(definition),
                 ..self.finding(Aspect::Constraints, constraint.name(), verdict, detail)
@@ -331,7 +354,15 @@ fn meaning(constraint: &Fact) -> String {
         Some("p" | "u") => {
             let mut columns = constraint.list("columns");
             columns.sort_unstable();
-            columns.join(",")
+            // What else a key says of its rows.
+            let definition = constraint.text("definition").unwrap_or_default();
+            let strict = definition.contains("NULLS NOT DISTINCT");
+            format!(
+                "{} {strict} {} {}",
+                columns.join(","),
+                constraint.flag("deferrable"),
+                constraint.flag("deferred")
+            )
         }
         _ => canonical(constraint.text("definition").unwrap_or_default()),
     }

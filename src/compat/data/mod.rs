@@ -43,7 +43,7 @@ pub fn answer(
     options: &Options,
 ) -> Result<()> {
     let answer = Answer::new(call);
-    table.hold()?;
+    table.hold_to_read()?;
     let fetch_size = fetch_size(environment)?;
     session::pinned(|| {
         let progress = Progress::comparing(table.relation);

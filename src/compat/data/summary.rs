@@ -58,11 +58,20 @@ fn of_table(
     remotes: &[Remote],
     progress: &Progress,
 ) -> Result<Summary> {
-    table.hold()?;
+    table.hold_to_read()?;
     let mut plan = Plan::new(table, compared, environment, options)?;
     let one_sided = plan.one_sided.join(", ");
     let (here, there) = Scan { plan: &mut plan, remotes, progress }.totals()?;
+    let as_written: Vec<&str> = plan
+        .columns
+        .iter()
+        .filter(|column| column.form.is_hashed_as_written())
+        .map(|column| column.name.as_str())
+        .collect();
     let (state, detail) = match (here == there, one_sided.is_empty()) {
+        (false, true) if !as_written.is_empty() => {
+            ("different", format!("maybe only in how {} is written: see compare_data", as_written.join(", ")))
+        }
         (true, true) => ("equal", String::new()),
         (true, false) => ("different", format!("{one_sided}; the other columns are the same")),
         (false, true) => ("different", String::new()),

@@ -318,3 +318,115 @@ fn values_that_rows_exchange_are_differences() {
         "different"
     );
 }
+
+#[test]
+fn tables_as_wide_as_they_can_be_are_compared() {
+    let mut pair = Pair::with_plain_production();
+    for (of, value, count) in [("text", "'x'", 1598), ("numeric", "1.5", 1000)] {
+        let columns: Vec<String> = (0..count).map(|place| format!("c{place} {of}")).collect();
+        both(
+            &mut pair,
+            &format!(
+                "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, {}); INSERT INTO t (id, c7) SELECT i, {value} FROM generate_series(1, 20) i",
+                columns.join(", ")
+            ),
+        );
+        execute(&mut pair.there, &format!("UPDATE t SET c{} = {value} WHERE id = 5", count - 1));
+        assert_eq!(
+            differences(&mut pair.here, "'t'"),
+            [format!(r#"changed {{"id": 5}} {{c{}}}"#, count - 1)],
+            "{of}"
+        );
+    }
+}
+
+#[test]
+fn collations_that_take_letters_for_the_same_hide_nothing() {
+    let mut pair = Pair::with_plain_production();
+    both(
+        &mut pair,
+        "CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+         CREATE TABLE v (id int PRIMARY KEY, name text COLLATE ci); CREATE TABLE k (k text COLLATE ci PRIMARY KEY, v int)",
+    );
+    execute(
+        &mut pair.here,
+        "INSERT INTO v VALUES (1, 'BOB'), (2, 'same'); INSERT INTO k VALUES ('Abc', 1), ('same', 1)",
+    );
+    execute(
+        &mut pair.there,
+        "INSERT INTO v VALUES (1, 'Bob'), (2, 'same'); INSERT INTO k VALUES ('aBC', 2), ('same', 1)",
+    );
+    assert_eq!(differences(&mut pair.here, "'v'"), [r#"changed {"id": 1} {name}"#]);
+    assert_eq!(differences(&mut pair.here, "'k'"), [r#"extra {"k": "aBC"}"#, r#"missing {"k": "Abc"}"#]);
+    execute(
+        &mut pair.there,
+        "ALTER TABLE k DROP CONSTRAINT k_pkey, ALTER k TYPE text COLLATE \"C\", ADD PRIMARY KEY (k); INSERT INTO k VALUES ('SAME', 9)",
+    );
+    assert_eq!(
+        differences(&mut pair.here, "'k'"),
+        [r#"extra {"k": "SAME"}"#, r#"extra {"k": "aBC"}"#, r#"missing {"k": "Abc"}"#]
+    );
+}
+
+#[test]
+fn a_key_that_is_written_otherwise_is_one_key() {
+    let mut pair = Pair::with_plain_production();
+    both(
+        &mut pair,
+        "CREATE TABLE t (k numrange, j jsonb, v int, PRIMARY KEY (k, j)); CREATE TABLE s (n numeric PRIMARY KEY, v int)",
+    );
+    execute(&mut pair.here, "INSERT INTO t VALUES ('[1,2)', '{\"a\": 1}', 1); INSERT INTO s VALUES (1, 1)");
+    execute(
+        &mut pair.there,
+        "INSERT INTO t VALUES ('[1.0,2)', '{\"a\": 1.00}', 2); INSERT INTO s VALUES (1.0, 2)",
+    );
+    assert_eq!(differences(&mut pair.here, "'t'").len(), 1);
+    assert_eq!(differences(&mut pair.here, "'s'"), [r#"changed {"n": 1} {v}"#]);
+    assert_eq!(
+        differences(&mut pair.here, r#"'s', '{"as_written": true}'"#),
+        [r#"extra {"n": 1.0}"#, r#"missing {"n": 1}"#]
+    );
+    execute(&mut pair.there, "UPDATE t SET v = 1");
+    assert!(differences(&mut pair.here, "'t'").is_empty());
+}
+
+#[test]
+fn a_condition_may_name_any_column() {
+    let mut pair = Pair::with_plain_production();
+    both(
+        &mut pair,
+        "CREATE TABLE t (id int PRIMARY KEY, i int, k0 int, h text, s0 text); INSERT INTO t SELECT n, n, n, n, n FROM generate_series(1, 50) n",
+    );
+    execute(&mut pair.there, "UPDATE t SET h = 'x' WHERE id IN (3, 40)");
+    assert_eq!(
+        differences(&mut pair.here, r#"'t', '{"where": "i > 10 AND k0 > 10 AND s0 IS NOT NULL"}'"#),
+        [r#"changed {"id": 40} {h}"#]
+    );
+}
+
+#[test]
+fn tables_that_inherit_have_no_key() {
+    let mut pair = Pair::with_plain_production();
+    both(
+        &mut pair,
+        "CREATE TABLE p (id int PRIMARY KEY, a int); CREATE TABLE c () INHERITS (p); INSERT INTO p VALUES (1, 1); INSERT INTO c VALUES (1, 2)",
+    );
+    execute(&mut pair.there, "UPDATE c SET a = 3");
+    assert_eq!(differences(&mut pair.here, "'p'"), ["extra", "missing"]);
+    assert!(
+        pair.notices("SELECT FROM opdb.compare_data('production', 'p')")
+            .contains("other tables inherit from it")
+    );
+}
+
+#[test]
+fn long_keys_and_long_values_are_taken_a_few_at_a_time() {
+    let mut pair = Pair::with_plain_production();
+    both(
+        &mut pair,
+        "CREATE TABLE t (k text PRIMARY KEY, v text); INSERT INTO t SELECT repeat('k', 50000) || i, repeat('v', 200000) FROM generate_series(1, 250) i",
+    );
+    execute(&mut pair.there, "UPDATE t SET v = v || 'x'");
+    let found = "SELECT count(*), min(length(remote ->> 'v')), bool_and(columns = '{v}') FROM opdb.compare_data('production', 't')";
+    assert_eq!(rows(&mut pair.here, found), [["250", "200001", "t"]]);
+}

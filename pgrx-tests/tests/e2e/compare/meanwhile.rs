@@ -91,3 +91,39 @@ fn others_see_how_far_it_is_and_can_end_it() {
             .is_empty()
     );
 }
+
+#[test]
+fn while_it_waits_nothing_is_held_back_there_and_nothing_ends_the_wait_early() {
+    let mut pair = Pair::with_plain_production();
+    tables(&mut pair);
+    execute(&mut pair.there, "UPDATE t SET a = 'b' WHERE id = 5");
+    let here_name = pair.here_name.clone();
+    let compared = thread::spawn(move || {
+        let mut client = on_test(&here_name);
+        let sql = r#"SELECT FROM opdb.compare_data('production', 't', '{"recheck_after": "1 day"}')"#;
+        client.batch_execute(sql).unwrap_err().code().unwrap().code().to_owned()
+    });
+    until(
+        &mut pair.here,
+        "SELECT coalesce(bool_and(candidates = 1), false) FROM opdb.compare_progress WHERE database = current_database()",
+    );
+    until(
+        &mut pair.there,
+        "SELECT coalesce(bool_and(state = 'idle' AND backend_xmin IS NULL), false) FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    );
+    text(&mut pair.here, "SELECT pg_reload_conf()");
+    text(&mut pair.here, "SELECT pg_sleep(0.3)");
+    assert_eq!(
+        text(
+            &mut pair.here,
+            "SELECT count(*) FROM opdb.compare_progress WHERE database = current_database()"
+        ),
+        "1"
+    );
+    text(
+        &mut pair.here,
+        "SELECT pg_cancel_backend(pid) FROM opdb.compare_progress WHERE database = current_database()",
+    );
+    assert_eq!(compared.join().unwrap(), "57014");
+}
