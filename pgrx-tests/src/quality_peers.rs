@@ -114,8 +114,7 @@ impl Peer {
 }
 
 /// The directory of the peers' scripts.
-#[must_use]
-pub fn directory() -> PathBuf {
+fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../xtask/peers/quality")
 }
 

@@ -44,9 +44,9 @@ impl Cache {
         self.root.join("postgresql-18-src")
     }
 
-    /// The virtual environment of the tools that quality scoring is compared with.
-    pub fn quality_peers(&self) -> PathBuf {
-        self.root.join("quality-peers")
+    /// The virtual environment of the tools of this name that opdb is compared with.
+    pub fn peers(&self, name: &str) -> PathBuf {
+        self.root.join(format!("{name}-peers"))
     }
 
     /// A place for something unfinished or for a log.

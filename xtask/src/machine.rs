@@ -9,8 +9,9 @@ use opdb_e2e::cluster::{Bouncer, Installation};
 
 use crate::apt::{Apt, Need};
 use crate::cache::Cache;
+use crate::peers::Peers;
 use crate::process::{capture, cargo, command, find, run};
-use crate::{cargo_pgrx, postgres18, quality_peers};
+use crate::{cargo_pgrx, postgres18};
 
 /// A machine on which the extension can be built and tested with one PostgreSQL.
 pub struct Machine {
@@ -60,9 +61,9 @@ impl Machine {
         ])
     }
 
-    /// The virtual environment of the tools that quality scoring is compared with.
-    pub fn quality_peers(&self) -> anyhow::Result<PathBuf> {
-        quality_peers::ensure(&self.cache)
+    /// The virtual environment of tools that opdb is compared with.
+    pub fn peers(&self, peers: &Peers) -> anyhow::Result<PathBuf> {
+        peers.ensure(&self.cache)
     }
 
     /// PostgreSQL's own tests, `src/test/regress` of its source, if it was built from source here.

@@ -9,9 +9,9 @@ mod demo;
 mod extension;
 mod generate;
 mod machine;
+mod peers;
 mod postgres18;
 mod process;
-mod quality_peers;
 mod test;
 
 use std::process::ExitCode;

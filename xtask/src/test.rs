@@ -11,7 +11,7 @@ use opdb_e2e::cluster::{Bouncer, is_root, stop_left_over, temporary_directory};
 
 use crate::machine::{Machine, ensure_connections, ensure_rust_components};
 use crate::process::{capture, cargo, command, run as run_command};
-use crate::{extension, generate};
+use crate::{extension, generate, peers};
 
 /// A group of checks that need the same things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -142,7 +142,7 @@ fn e2e(machine: &Machine) -> anyhow::Result<()> {
     extension::install(machine)?;
     let mut tests = machine.cargo();
     tests.args(["test", "-p", "opdb-e2e"]).env("PG_CONFIG", &machine.installation.pg_config);
-    tests.env("OPDB_QUALITY_PEERS", machine.quality_peers()?);
+    tests.env("OPDB_QUALITY_PEERS", machine.peers(&peers::QUALITY)?);
     let mut tell = |variable: &str, value: Option<PathBuf>, otherwise: &str| match value {
         Some(value) => {
             tests.env(variable, value);

@@ -19,6 +19,7 @@ use postgres::Client;
 use super::report::Promises;
 use crate::extension;
 use crate::machine::Machine;
+use crate::peers;
 
 /// Nothing runs beside what is measured, and each backend works alone: its processor time is compared.
 const SETTINGS: [(&str, &str); 9] = [
@@ -61,7 +62,7 @@ pub struct Sizes {
 /// a result that nothing explains.
 pub fn run(pg: Option<u16>, sizes: &Sizes) -> anyhow::Result<()> {
     let machine = Machine::prepare(pg)?;
-    let environment = machine.quality_peers()?;
+    let environment = machine.peers(&peers::QUALITY)?;
     extension::install(&machine)?;
     let cluster = Cluster::start_temporary(&machine.installation, &SETTINGS)?;
     let mut bench = Bench { cluster, environment, rules: rules()?, promises: Promises::default() };

@@ -1,27 +1,46 @@
-//! The Python tools that quality scoring is compared with, in a virtual environment of their own.
+//! The Python tools that opdb is compared with, in virtual environments of their own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use opdb_e2e::quality_peers::directory;
 
 use crate::apt::{Apt, Need};
 use crate::cache::Cache;
-use crate::process::{capture, command, run};
+use crate::process::{capture, command, repository, run};
 
-/// The virtual environment with what `requirements.txt` names, made unless it is there.
-pub fn ensure(cache: &Cache) -> anyhow::Result<PathBuf> {
-    let environment = cache.quality_peers();
-    let wanted = directory().join("requirements.txt");
-    if is_right(&environment, &fs::read(&wanted)?) {
-        return Ok(environment);
+/// Tools that are installed together.
+pub struct Peers {
+    /// Of their directory in `xtask/peers`, which has the list of their versions.
+    name: &'static str,
+    tools: &'static str,
+    why: &'static str,
+}
+
+pub const QUALITY: Peers = Peers {
+    name: "quality",
+    tools: "Great Expectations and Soda Core",
+    why: "quality scores are compared with theirs",
+};
+
+impl Peers {
+    /// The virtual environment with what `requirements.txt` names, made unless it is there.
+    pub fn ensure(&self, cache: &Cache) -> anyhow::Result<PathBuf> {
+        let environment = cache.peers(self.name);
+        let wanted = repository().join("xtask/peers").join(self.name).join("requirements.txt");
+        if is_right(&environment, &fs::read(&wanted)?) {
+            return Ok(environment);
+        }
+        println!("installing {}: {}", self.tools, self.why);
+        let can_make_one = capture(command("python3").args(["-c", "import ensurepip, venv"])).is_ok();
+        Apt::default().ensure(&[Need::new(
+            "python3-venv",
+            "it makes the environment for that",
+            can_make_one,
+        )])?;
+        make(&environment, &wanted).with_context(|| format!("cannot install {}", self.tools))?;
+        Ok(environment)
     }
-    println!("installing Great Expectations and Soda Core: quality scores are compared with theirs");
-    let can_make_one = capture(command("python3").args(["-c", "import ensurepip, venv"])).is_ok();
-    Apt::default().ensure(&[Need::new("python3-venv", "it makes the environment for them", can_make_one)])?;
-    make(&environment, &wanted).context("cannot install the tools that quality scores are compared with")?;
-    Ok(environment)
 }
 
 /// The copy of the list is written last: an environment without it is not finished.
