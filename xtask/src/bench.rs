@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: measurements on a throwaway cluster. They never fail because something is slow.
 
+mod compare;
 mod memory;
 mod partition;
 mod quality;
@@ -52,6 +53,13 @@ pub enum Bench {
         #[command(flatten)]
         postgres: crate::Postgres,
     },
+    /// Finding the rows that differ on another server, beside reladiff, and whether its tables are compatible
+    Compare {
+        #[command(flatten)]
+        sizes: compare::Sizes,
+        #[command(flatten)]
+        postgres: crate::Postgres,
+    },
 }
 
 impl Bench {
@@ -64,6 +72,7 @@ impl Bench {
             }
             Self::Partition { sizes, postgres } => partition::run(postgres.pg, &sizes),
             Self::Quality { sizes, postgres } => quality::run(postgres.pg, &sizes),
+            Self::Compare { sizes, postgres } => compare::run(postgres.pg, &sizes),
         }
     }
 }

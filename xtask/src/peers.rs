@@ -22,6 +22,8 @@ pub const QUALITY: Peers = Peers {
     tools: "Great Expectations and Soda Core",
     why: "quality scores are compared with theirs",
 };
+pub const COMPARE: Peers =
+    Peers { name: "compare", tools: "reladiff", why: "the comparison of rows is measured beside it" };
 
 impl Peers {
     /// The virtual environment with what `requirements.txt` names, made unless it is there.

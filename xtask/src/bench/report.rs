@@ -113,7 +113,7 @@ pub fn verdict(is_reached: bool) -> &'static str {
     if is_reached { "reached" } else { "NOT REACHED" }
 }
 
-fn best(times: &[Duration]) -> Duration {
+pub fn best(times: &[Duration]) -> Duration {
     times.iter().copied().min().unwrap_or_default()
 }
 

@@ -46,6 +46,13 @@ pub fn run(pg: Option<u16>, tables: &[u32], runs: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Makes so many tables, and what belongs to them.
+pub fn fill(client: &mut Client, tables: u32) -> anyhow::Result<()> {
+    client.batch_execute(&format!("SET bench.tables = {tables}"))?;
+    client.batch_execute(DATABASE)?;
+    Ok(client.batch_execute("VACUUM ANALYZE")?)
+}
+
 /// A database whose schema is captured.
 pub struct Database<'a> {
     pub cluster: &'a Cluster,
@@ -53,14 +60,12 @@ pub struct Database<'a> {
 }
 
 impl<'a> Database<'a> {
-    fn create(cluster: &'a Cluster, tables: u32) -> anyhow::Result<Self> {
+    pub fn create(cluster: &'a Cluster, tables: u32) -> anyhow::Result<Self> {
         let started = Instant::now();
         let database = Self { cluster, name: format!("tables_{tables}") };
         cluster.create_database(&database.name)?;
         let mut client = database.session()?;
-        client.batch_execute(&format!("SET bench.tables = {tables}"))?;
-        client.batch_execute(DATABASE)?;
-        client.batch_execute("VACUUM ANALYZE")?;
+        fill(&mut client, tables)?;
         client.batch_execute("CREATE EXTENSION opdb CASCADE")?;
         let seconds = started.elapsed().as_secs_f64();
         client.query_one("SELECT opdb.capture_schema($1)", &[&CAPTURED])?;
