@@ -218,17 +218,28 @@ impl Asked<'_> {
 
     /// Waits for the answers and returns the rows of each query.
     pub fn answers(self) -> Result<Vec<Vec<Row>>> {
+        let mut answers: Vec<Vec<Row>> = self.columns.iter().map(|_| Vec::new()).collect();
+        self.each(|query, row| {
+            if let Some(rows) = answers.get_mut(query) {
+                rows.push(row);
+            }
+        })?;
+        Ok(answers)
+    }
+
+    /// Waits for the answers and hands on the rows of each query, with its number.
+    pub fn each(self, mut take: impl FnMut(usize, Row)) -> Result<()> {
         let Self { remote, ahead, columns } = self;
         remote.wait_for_answer()?;
-        let answers = (0..ahead)
-            .try_for_each(|_| remote.fetch(1).map(drop))
-            .and_then(|()| columns.iter().map(|columns| remote.fetch(*columns)).collect());
+        let taken = (0..ahead).try_for_each(|_| remote.fetch(1).map(drop)).and_then(|()| {
+            let mut queries = columns.iter().enumerate();
+            queries.try_for_each(|(query, columns)| remote.fetch_each(*columns, |row| take(query, row)))
+        });
         // One more call takes the end of the answer, also of one that is an error; only then is the connection free
         // again.
         let end = remote.fetch(1);
-        let answers = answers?;
-        end?;
-        Ok(answers)
+        taken?;
+        end.map(drop)
     }
 }
 
@@ -462,6 +473,12 @@ impl Remote {
     }
 
     fn fetch(&self, columns: usize) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        self.fetch_each(columns, |row| rows.push(row))?;
+        Ok(rows)
+    }
+
+    fn fetch_each(&self, columns: usize, mut take: impl FnMut(Row)) -> Result<()> {
         let definition: Vec<String> = (1..=columns).map(|column| format!("c{column} text")).collect();
         let sql = format!(
             "SELECT * FROM {}.dblink_get_result($1) AS answer({})",
@@ -470,9 +487,12 @@ impl Remote {
         );
         subtransaction::run(|| {
             spi::read(&sql, &[self.connection.as_str().into()], |row| {
-                (1..=columns).map(|column| row.get::<String>(column)).collect()
+                let row: pgrx::spi::Result<Row> =
+                    (1..=columns).map(|column| row.get::<String>(column)).collect();
+                row.map(&mut take)
             })
         })
+        .map(drop)
         .map_err(|failure| explain_no_answer(&self.environment, failure))
     }
 

@@ -71,7 +71,7 @@ const ROWS_PER_BUCKET: i64 = 512;
 const FEWEST_BUCKETS: i64 = 16;
 const MOST_BUCKETS: i64 = 1 << 16;
 /// A second look has at most so many.
-const MOST_FINER_BUCKETS: i64 = 1 << 18;
+const MOST_FINER_BUCKETS: i64 = 1 << 17;
 /// Fewer rows than these are fetched at once.
 const FEW_ROWS: i64 = 100_000;
 /// Bytes that a digest of a bucket and the key and hash of a row take on their way.
@@ -99,7 +99,7 @@ impl Suspects {
             return None;
         }
         let differences = self.estimate()?;
-        let buckets = power_of_two(differences.saturating_mul(8).max(self.of * 4));
+        let buckets = power_of_two(differences.saturating_mul(4).max(self.of * 4));
         if buckets > MOST_FINER_BUCKETS {
             return None;
         }
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(suspects(3, 1_500).finer(), None, "few rows");
         assert_eq!(suspects(4096, 2_000_000).finer(), None, "nobody knows how many differ");
         // One row of a hundred.
-        assert_eq!(suspects(4065, 1_985_000).finer(), Some(262_144));
+        assert_eq!(suspects(4065, 1_985_000).finer(), Some(131_072));
         assert_eq!(suspects(400, 20_000_000).finer(), Some(16_384));
     }
 

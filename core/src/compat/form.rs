@@ -186,11 +186,24 @@ impl Form {
         }
     }
 
-    /// What the bucket of a key is told by: the same for the same value, and it may be the same for others.
-    pub fn bucket_part(&self, side: Side, column: &str) -> String {
-        match self.hashed() {
-            Hashed::Value | Hashed::Numeric => self.value(side, column),
-            _ => self.hash_parts(side, column).concat(),
+    /// By what a key is put into a bucket: the same for the same value, and it may be the same for others. `seed` is another
+    /// one for each column of the key.
+    pub fn bucket_hash(&self, side: Side, column: &str, seed: usize) -> String {
+        let value = self.value(side, column);
+        match (&self.common, self.hashed()) {
+            (Common::Type(common), Hashed::Value) if is_integer(common) => {
+                format!("pg_catalog.hashint8extended({value}::bigint, {seed})")
+            }
+            (Common::Type(common), Hashed::Bytes) if common != "bpchar" => {
+                format!("pg_catalog.hashtextextended({value} COLLATE \"C\", {seed})")
+            }
+            (_, Hashed::Value | Hashed::Numeric) => {
+                format!("pg_catalog.hash_record_extended(ROW({value}), {seed})")
+            }
+            _ => format!(
+                "pg_catalog.hash_record_extended(ROW({}), {seed})",
+                self.hash_parts(side, column).concat()
+            ),
         }
     }
 

@@ -55,17 +55,17 @@ impl Keyed<'_> {
         self.begin();
         let keys = plan.keys(Side::Remote, suspects);
         let sizes = (FIRST_ROWS, self.fetch_size);
-        let there = fetched(self.remote, (&keys, "k text, h bigint"), sizes, self.progress)?;
-        let sql = format!(
-            "SELECT coalesce(l.k, r.k) AS k FROM ({}) l FULL JOIN there r ON l.k = r.k COLLATE \"C\"
-             WHERE l.h IS DISTINCT FROM r.h",
-            plan.keys(Side::Local, suspects)
-        );
+        let read_here = || locally(&SETTINGS, || Spool::fill(&plan.keys(Side::Local, suspects)));
+        let (here, there) =
+            fetched_beside(self.remote, (&keys, "k text, h bigint"), sizes, self.progress, read_here)?;
+        let sql = "SELECT coalesce(l.k, r.k) AS k FROM here l FULL JOIN there r ON l.k = r.k COLLATE \"C\"
+                   WHERE l.h IS DISTINCT FROM r.h"
+            .to_owned();
         let sql = match plan.one_of_each_key() {
             Some(one) => format!("SELECT pg_catalog.min(c.k) AS k FROM ({sql}) c GROUP BY {one}"),
             None => sql,
         };
-        locally(&SETTINGS, || Spool::fill_from(&[(c"there", &there)], &sql))
+        locally(&SETTINGS, || Spool::fill_from(&[(c"here", &here), (c"there", &there)], &sql))
     }
 
     /// A transaction of its own, so that what is read is of now and no horizon is held back.
@@ -117,6 +117,9 @@ impl Keyed<'_> {
 
     /// Errors: 21000 for a key that more than one row has.
     fn check_unique(&self, here: &Spool, there: &Spool) -> Result<()> {
+        if !self.plan.is_key_claimed {
+            return Ok(());
+        }
         let sql = "SELECT pg_catalog.count(*) > pg_catalog.count(DISTINCT i) FROM spool";
         let is_ambiguous = |rows: &Spool| -> Result<bool> {
             Ok(rows.read(sql, &[], |row| row.get::<bool>(1))? == [Some(true)])
@@ -247,10 +250,24 @@ pub fn fetched(
     (first, fetch_size): (i64, i64),
     progress: &Progress,
 ) -> Result<Spool> {
+    fetched_beside(remote, (declare, columns), (first, fetch_size), progress, || Ok(()))
+        .map(|((), spool)| spool)
+}
+
+/// `fetched`, and what `work` does here while the other server comes to its first rows.
+fn fetched_beside<T>(
+    remote: &Remote,
+    (declare, columns): (&str, &str),
+    (first, fetch_size): (i64, i64),
+    progress: &Progress,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<(T, Spool)> {
     remote.precede(&format!("DECLARE opdb_rows NO SCROLL CURSOR FOR {declare}"));
     let (mut spool, mut size) = (None, first.clamp(1, fetch_size));
+    let mut asked = remote.ask(&[(&format!("FETCH {size} FROM opdb_rows"), 1)])?;
+    let done = work()?;
     let mut is_measured = false;
-    while remote.ask(&[(&format!("FETCH {size} FROM opdb_rows"), 1)])?.store(&mut spool, columns)? == size {
+    while asked.store(&mut spool, columns)? == size {
         let Some(fetched) = &spool else { break };
         progress.set(Number::RowsFetched, fetched.count());
         if !is_measured {
@@ -259,6 +276,8 @@ pub fn fetched(
             size = (BYTES / i64::from(widest.unwrap_or(1)).max(1)).clamp(1, fetch_size);
             is_measured = true;
         }
+        asked = remote.ask(&[(&format!("FETCH {size} FROM opdb_rows"), 1)])?;
     }
-    spool.ok_or_else(|| CompatError::Unreadable("nothing".to_owned()).into())
+    let spool = spool.ok_or_else(|| CompatError::Unreadable("nothing".to_owned()))?;
+    Ok((done, spool))
 }

@@ -48,6 +48,8 @@ pub struct Plan {
     pub one_sided: Vec<String>,
     /// Why rows are not told apart by a key.
     pub without_key: Option<String>,
+    /// Nothing but the caller says that the key tells rows apart.
+    pub is_key_claimed: bool,
     /// What a statement there may take, where that is not the usual.
     pub statement_timeout: Option<String>,
 }
@@ -114,6 +116,7 @@ impl Plan {
             condition,
             one_sided,
             without_key,
+            is_key_claimed: options.key.is_some(),
             statement_timeout,
         })
     }
@@ -162,8 +165,15 @@ impl Plan {
     /// Of the key, or of the whole row where there is none.
     fn key_hash(&self, side: Side) -> String {
         match self.key {
-            Some(_) => hash_of(self.key_columns().map(|column| column.form.bucket_part(side, &column.sql()))),
             None => self.row_hash(side),
+            Some(_) => {
+                let hashes: Vec<String> = self
+                    .key_columns()
+                    .enumerate()
+                    .map(|(place, column)| column.form.bucket_hash(side, &column.sql(), place + 1))
+                    .collect();
+                format!("({})", hashes.join(" # "))
+            }
         }
     }
 

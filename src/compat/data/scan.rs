@@ -9,7 +9,7 @@ use pgrx::spi::SpiHeapTupleData;
 use crate::compat::error::CompatError;
 use crate::pg::error::Result;
 use crate::pg::progress::{Number, Progress};
-use crate::pg::remote::{Asked, Remote, Row};
+use crate::pg::remote::{Remote, Row};
 use crate::pg::types::Regclass;
 use crate::pg::{session, spi, subtransaction};
 
@@ -84,32 +84,41 @@ impl Scan<'_> {
         let here = subtransaction::run(|| {
             locally(&SETTINGS, || {
                 let samples = spi::read_value::<String>(&samples, &[])?;
-                let row = |row: SpiHeapTupleData| (1..=COLUMNS).map(|column| row.get(column)).collect();
-                let rows = spi::read(&as_text(&local_sql), &[], row)?;
-                Ok((samples.unwrap_or_default(), rows))
+                let mut found = Found::default();
+                spi::read(&as_text(&local_sql), &[], |row: SpiHeapTupleData| {
+                    found.add(
+                        (1..=COLUMNS).map(|column| row.get(column)).collect::<pgrx::spi::Result<Row>>()?,
+                    );
+                    Ok(())
+                })?;
+                Ok((samples.unwrap_or_default(), found))
             })
         });
-        let answers: Vec<Result<Vec<Vec<Row>>>> = match &here {
-            Err(failure) if failure.is_interrupt => Vec::new(),
-            _ => asked.into_iter().map(Asked::answers).collect(),
+        if let Err(failure) = &here
+            && failure.is_interrupt
+        {
+            return Err(failure.clone());
+        }
+        let (mut found, mut hashes) = (Found::default(), Vec::new());
+        let mut take = |query, row: Row| match query {
+            0 => hashes.extend(row.into_iter().next().flatten()),
+            _ => found.add(row),
         };
+        let answers: Vec<Result<()>> = asked.into_iter().map(|asked| asked.each(&mut take)).collect();
         for remote in self.remotes.iter().skip(1) {
             remote.pause()?;
         }
         let (samples_here, here) = here?;
-        let mut there = Vec::new();
+        answers.into_iter().collect::<Result<()>>()?;
         let mut are_alike = true;
-        for answers in answers {
-            let mut answers = answers?.into_iter();
-            let samples = answers.next().unwrap_or_default().into_iter().flatten().next().flatten();
-            are_alike &= self.plan.trust(&samples_here, &samples.unwrap_or_default())?;
-            there.extend(answers.flatten());
+        for samples in hashes {
+            are_alike &= self.plan.trust(&samples_here, &samples)?;
         }
         if !are_alike {
             // Once: a text has no other form.
             return self.both(sql);
         }
-        Ok((buckets(here)?, buckets(there)?))
+        Ok((here.buckets()?, found.buckets()?))
     }
 
     /// Which pages of the table each session there reads; none where one reads all.
@@ -137,20 +146,34 @@ fn as_text(sql: &str) -> String {
     format!("SELECT b::text, c::text, s::text FROM ({sql}) d (b, c, s)")
 }
 
-fn buckets(rows: Vec<Row>) -> Result<Buckets> {
-    let mut buckets = Buckets::default();
-    for row in rows {
-        let mut values = row.into_iter().map(Option::unwrap_or_default);
-        let mut next = || values.next().unwrap_or_default();
-        let (bucket, rows, sum) = (next(), next(), next());
-        // The sum of no rows is NULL.
-        let sum = if sum.is_empty() { Ok(0) } else { sum.parse() };
-        let (Ok(bucket), Ok(rows), Ok(sum)) = (bucket.parse(), rows.parse(), sum) else {
-            return Err(CompatError::Unreadable(format!("{bucket}, {rows}")).into());
-        };
-        buckets.add(bucket, Digest { rows, sum });
+/// Buckets, as they come in.
+#[derive(Default)]
+struct Found {
+    buckets: Buckets,
+    unreadable: Option<String>,
+}
+
+impl Found {
+    fn add(&mut self, row: Row) {
+        match digest(&row) {
+            Some((bucket, digest)) => self.buckets.add(bucket, digest),
+            None => self.unreadable = Some(format!("{row:?}")),
+        }
     }
-    Ok(buckets)
+
+    fn buckets(self) -> Result<Buckets> {
+        match self.unreadable {
+            Some(row) => Err(CompatError::Unreadable(row).into()),
+            None => Ok(self.buckets),
+        }
+    }
+}
+
+fn digest(row: &Row) -> Option<(i64, Digest)> {
+    let [bucket, rows, sum] = row.as_slice() else { return None };
+    // The sum of no rows is NULL.
+    let sum = sum.as_ref().map_or(Some(0), |sum| sum.parse().ok())?;
+    Some((bucket.as_ref()?.parse().ok()?, Digest { rows: rows.as_ref()?.parse().ok()?, sum }))
 }
 
 /// About how many rows the table has, by what the planner knows and the size of its files.
