@@ -180,32 +180,45 @@ impl Keyed<'_> {
 
     /// What differs, from the rows here, the sketches of those there and the whole values.
     fn differences(&self) -> String {
-        let columns = self.list(|place, column| {
-            let (one, other) = (format!("l.t{place}"), self.text_there(place, column));
-            format!(
-                "({place}, {}, {}, {}, {})",
-                literal(&column.name),
-                column.form.is_same(&one, &other),
-                column.form.json(&one),
-                column.form.json(&other)
-            )
-        });
         let here = self.list(|place, column| column.form.sketch_of(&format!("l.t{place}")));
         let there = self.list(|place, _| format!("r.s{place}"));
+        let names = self.of_differing(|_, column| literal(&column.name));
+        let values_here = self.object(|place, _| format!("l.t{place}"));
+        let values_there = self.object(|place, column| self.text_there(place, column));
         format!(
-            "SELECT {key}, CASE WHEN r.i IS NULL THEN 'missing' WHEN l.i IS NULL THEN 'extra' ELSE 'changed' END,
-                    CASE WHEN l.i IS NOT NULL AND r.i IS NOT NULL THEN c.columns END,
-                    CASE WHEN l.i IS NOT NULL THEN c.here END, CASE WHEN r.i IS NOT NULL THEN c.there END
-             FROM here l FULL JOIN there r USING (i) LEFT JOIN whole w USING (i)
-             CROSS JOIN LATERAL (
-                 SELECT pg_catalog.array_agg(v.name ORDER BY v.place) AS columns,
-                        pg_catalog.jsonb_object_agg(v.name, v.here) AS here,
-                        pg_catalog.jsonb_object_agg(v.name, v.there) AS there
-                 FROM (VALUES {columns}) v (place, name, is_same, here, there)
-                 WHERE NOT (v.is_same AND l.i IS NOT NULL AND r.i IS NOT NULL)) c
-             WHERE (ROW({here}) IS DISTINCT FROM ROW({there}) OR l.i IS NULL OR r.i IS NULL) AND c.columns IS NOT NULL",
+            "SELECT d.key, CASE WHEN NOT d.is_there THEN 'missing' WHEN NOT d.is_here THEN 'extra' ELSE 'changed' END,
+                    CASE WHEN d.is_here AND d.is_there THEN d.columns END,
+                    CASE WHEN d.is_here THEN d.here::jsonb END, CASE WHEN d.is_there THEN d.there::jsonb END
+             FROM (SELECT l.i IS NOT NULL AS is_here, r.i IS NOT NULL AS is_there, {key} AS key,
+                          pg_catalog.array_remove({names}, NULL) AS columns, {values_here} AS here, {values_there} AS there
+                   FROM here l FULL JOIN there r USING (i) LEFT JOIN whole w USING (i)
+                   WHERE ROW({here}) IS DISTINCT FROM ROW({there}) OR l.i IS NULL OR r.i IS NULL OFFSET 0) d
+             WHERE d.columns <> '{{}}'",
             key = self.key(),
         )
+    }
+
+    /// An array of `part` of each column that differs, or of all if one side has no row; NULL for the others. A list of
+    /// VALUES would be prepared anew for each row.
+    fn of_differing(&self, part: impl Fn(usize, &Column) -> String) -> String {
+        let parts = self.list(|place, column| {
+            let is_same = column.form.is_same(&format!("l.t{place}"), &self.text_there(place, column));
+            format!(
+                "CASE WHEN l.i IS NULL OR r.i IS NULL OR NOT ({is_same}) THEN {} END",
+                part(place, column)
+            )
+        });
+        format!("ARRAY[{parts}]::text[]")
+    }
+
+    /// The text of a JSON object of the columns that differ.
+    fn object(&self, text: impl Fn(usize, &Column) -> String) -> String {
+        let members = self.of_differing(|place, column| {
+            let name = format!("{}: ", serde_json::Value::from(column.name.as_str()));
+            let value = column.form.json(&text(place, column));
+            format!("{} || coalesce(({value})::text, 'null')", literal(&name))
+        });
+        format!("'{{' || pg_catalog.array_to_string({members}, ', ') || '}}'")
     }
 
     /// The text of a column there, by its sketch or, where that is a hash, from the whole values.
