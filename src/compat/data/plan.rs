@@ -37,6 +37,16 @@ impl Column {
     }
 }
 
+/// The first page of a part of a table, and the page after its last; none if that is the last of the table.
+pub type Pages = (i64, Option<i64>);
+
+fn on(pages: Option<Pages>) -> String {
+    pages.map_or(String::new(), |(first, end)| {
+        let end = end.map_or(String::new(), |end| format!(" AND t.ctid < '({end},0)'::tid"));
+        format!(" AND t.ctid >= '({first},0)'::tid{end}")
+    })
+}
+
 /// How a table is compared.
 pub struct Plan {
     pub table: Qualified,
@@ -194,33 +204,25 @@ impl Plan {
         }
     }
 
-    /// The number of rows and the sum of their hashes.
-    pub fn total(&self, side: Side) -> String {
+    /// The number of rows and the sum of their hashes, of some pages or of all.
+    pub fn total(&self, side: Side, pages: Option<Pages>) -> String {
         format!(
-            "SELECT 0::bigint, pg_catalog.count(*), pg_catalog.sum({}) {}",
+            "SELECT 0::bigint, pg_catalog.count(*), pg_catalog.sum({}) {}{}",
             self.row_hash(side),
-            self.from(side, None)
+            self.from(side, None),
+            on(pages)
         )
     }
 
-    /// The same for each of so many buckets, of the rows of some pages or of all.
-    pub fn digests(
-        &self,
-        side: Side,
-        of: i64,
-        within: Option<&Suspects>,
-        pages: Option<(i64, Option<i64>)>,
-    ) -> String {
-        let from = self.from(side, within);
-        let pages = pages.map_or(String::new(), |(first, end)| {
-            let end = end.map_or(String::new(), |end| format!(" AND t.ctid < '({end},0)'::tid"));
-            format!(" AND t.ctid >= '({first},0)'::tid{end}")
-        });
+    /// The same for each of so many buckets.
+    pub fn digests(&self, side: Side, of: i64, within: Option<&Suspects>, pages: Option<Pages>) -> String {
         format!(
-            "SELECT {} & {}, pg_catalog.count(*), pg_catalog.sum({}) {from}{pages} GROUP BY 1",
+            "SELECT {} & {}, pg_catalog.count(*), pg_catalog.sum({}) {}{} GROUP BY 1",
             self.key_hash(side),
             of - 1,
-            self.row_hash(side)
+            self.row_hash(side),
+            self.from(side, within),
+            on(pages)
         )
     }
 

@@ -3,7 +3,7 @@
 use opdb_core::compat::digest::{Buckets, Digest, Suspects, buckets_for};
 use opdb_core::compat::form::Side;
 
-use super::plan::Plan;
+use super::plan::{Pages, Plan};
 use pgrx::spi::SpiHeapTupleData;
 
 use crate::compat::error::CompatError;
@@ -63,7 +63,11 @@ impl Scan<'_> {
 
     /// The number of rows and the sum of their hashes, here and there.
     pub fn totals(&mut self) -> Result<(Digest, Digest)> {
-        let (here, there) = self.both(|plan, side, _| plan.total(side))?;
+        let parts = self.parts()?;
+        let (here, there) = self.both(|plan, side, part| match side {
+            Side::Local => plan.total(side, None),
+            Side::Remote => plan.total(side, parts.get(part).copied()),
+        })?;
         Ok((here.total(), there.total()))
     }
 
@@ -105,11 +109,10 @@ impl Scan<'_> {
             _ => found.add(row),
         };
         let answers: Vec<Result<()>> = asked.into_iter().map(|asked| asked.each(&mut take)).collect();
-        for remote in self.remotes.iter().skip(1) {
-            remote.pause()?;
-        }
         let (samples_here, here) = here?;
         answers.into_iter().collect::<Result<()>>()?;
+        // Only the first has more to do.
+        self.remotes.iter().skip(1).try_for_each(Remote::pause)?;
         let mut are_alike = true;
         for samples in hashes {
             are_alike &= self.plan.trust(&samples_here, &samples)?;
@@ -122,7 +125,7 @@ impl Scan<'_> {
     }
 
     /// Which pages of the table each session there reads; none where one reads all.
-    fn parts(&self) -> Result<Vec<(i64, Option<i64>)>> {
+    fn parts(&self) -> Result<Vec<Pages>> {
         let [first, _, ..] = self.remotes else { return Ok(Vec::new()) };
         let row = first.query_row(&self.plan.pages(), 1)?;
         let pages: i64 = row.into_iter().next().flatten().and_then(|pages| pages.parse().ok()).unwrap_or(0);

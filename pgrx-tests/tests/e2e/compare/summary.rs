@@ -61,6 +61,9 @@ fn each_table_is_equal_different_or_unknown() {
             ],
         ]
     );
+    let sql =
+        "SELECT state, remote_rows FROM opdb.compare_summary('production', '{same}', '{\"connections\": 3}')";
+    assert_eq!(rows(&mut pair.here, sql), [["equal", "100"]]);
     let digest = "SELECT local_digest ~ '^[0-9a-f]{48}$' FROM opdb.compare_summary('production', '{same}')";
     assert_eq!(text(&mut pair.here, digest), "t");
 }
