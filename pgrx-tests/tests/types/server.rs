@@ -207,7 +207,7 @@ fn literal(text: &str) -> String {
 
 /// The types as the comparison of tables gets to know them.
 fn columns(client: &mut Client) -> Vec<ColumnType> {
-    let details = include_str!("../../../sql/compat/details.sql").replace("/*tables*/", "('public', 'one')");
+    let details = include_str!("../../../sql/compat/details.sql").replace("/*tables*/", "SELECT 'public', 'one'");
     let types = rows(
         client,
         "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
@@ -216,7 +216,7 @@ fn columns(client: &mut Client) -> Vec<ColumnType> {
     let facets: HashMap<String, Facets> = rows(client, &details)
         .into_iter()
         .filter(|row| row[0] == "column")
-        .map(|row| (row[3].clone(), serde_json::from_str(&row[4]).unwrap()))
+        .map(|row| (row[3].clone(), serde_json::from_str(&row[5]).unwrap()))
         .collect();
     types
         .into_iter()
