@@ -207,7 +207,8 @@ fn literal(text: &str) -> String {
 
 /// The types as the comparison of tables gets to know them.
 fn columns(client: &mut Client) -> Vec<ColumnType> {
-    let details = include_str!("../../../sql/compat/details.sql").replace("/*tables*/", "SELECT 'public', 'one'");
+    let details =
+        include_str!("../../../sql/compat/details.sql").replace("/*tables*/", "SELECT 'public', 'one'");
     let types = rows(
         client,
         "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
