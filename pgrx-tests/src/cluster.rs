@@ -63,6 +63,17 @@ impl Shutdown {
     }
 }
 
+fn connect(port: u16, dbname: &str, user: &str, password: &str) -> Result<Client, postgres::Error> {
+    postgres::Config::new()
+        .host(HOST)
+        .port(port)
+        .dbname(dbname)
+        .user(user)
+        .password(password)
+        .connect_timeout(Duration::from_secs(10))
+        .connect(NoTls)
+}
+
 /// A running PostgreSQL cluster, stopped when the value is dropped.
 pub struct Cluster {
     installation: Installation,
@@ -145,14 +156,7 @@ impl Cluster {
 
     /// Connects to `dbname` as `user`.
     pub fn connect(&self, dbname: &str, user: &str, password: &str) -> anyhow::Result<Client> {
-        postgres::Config::new()
-            .host(HOST)
-            .port(self.port)
-            .dbname(dbname)
-            .user(user)
-            .password(password)
-            .connect_timeout(Duration::from_secs(10))
-            .connect(NoTls)
+        connect(self.port, dbname, user, password)
             .with_context(|| format!("cannot connect to {dbname} at {HOST}:{} as {user}", self.port))
     }
 

@@ -15,6 +15,7 @@ use crate::pg::remote::{self, Access};
 use crate::pg::session;
 pub use compared::{Compared, LocalTable, columns, primary_key};
 use data::Options;
+pub use data::column_names;
 use error::CompatError;
 pub use mapping::{Data, Mapping, Renames};
 use opdb_core::compat::Verdict;

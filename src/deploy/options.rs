@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::error::DeployError;
+use crate::compat::column_names;
 use crate::pg::error::Result;
 use crate::pg::expression;
 
@@ -90,10 +91,7 @@ impl Options {
 }
 
 fn columns(option: &str, value: &Value) -> Result<Vec<String>> {
-    let names = value.as_array().and_then(|items| {
-        items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<String>>>()
-    });
-    names.ok_or_else(|| {
+    column_names(value).ok_or_else(|| {
         DeployError::InvalidOption { option: option.to_owned(), needs: "an array of column names" }.into()
     })
 }

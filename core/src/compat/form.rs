@@ -324,7 +324,8 @@ impl Form {
         }
     }
 
-    /// Whether one key can be written in more than one way, and [`Form::key_text`] does not choose one.
+    /// Whether one value can be written in more than one way, and [`Form::key_text`] does not choose one: then digests may
+    /// differ where values do not.
     pub fn has_many_key_texts(&self) -> bool {
         match &self.common {
             Common::Type(common) => {
@@ -335,11 +336,6 @@ impl Form {
             }
             Common::Text => false,
         }
-    }
-
-    /// Whether its digests may differ where values do not.
-    pub fn is_hashed_as_written(&self) -> bool {
-        self.has_many_key_texts()
     }
 
     /// The condition that a key has this text (an SQL expression): one that an index can be used for.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use postgres::{Client, NoTls};
+use postgres::Client;
 use tempfile::TempDir;
 
 use super::account::Account;
@@ -112,14 +112,7 @@ impl Bouncer {
 
     /// Connects through it.
     pub fn connect(&self, dbname: &str, user: &str, password: &str) -> anyhow::Result<Client> {
-        postgres::Config::new()
-            .host(HOST)
-            .port(self.port)
-            .dbname(dbname)
-            .user(user)
-            .password(password)
-            .connect_timeout(Duration::from_secs(10))
-            .connect(NoTls)
+        super::connect(self.port, dbname, user, password)
             .with_context(|| format!("cannot connect to {dbname} through pgbouncer as {user}"))
     }
 

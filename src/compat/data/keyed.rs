@@ -5,8 +5,8 @@ use std::time::Duration;
 use opdb_core::compat::digest::Suspects;
 use opdb_core::compat::form::{Form, Side};
 
-use super::plan::{Column, Plan};
-use super::scan::locally;
+use super::plan::{Column, Plan, object};
+use super::scan::{READING, locally};
 use crate::compat::error::CompatError;
 use crate::pg::error::Result;
 use crate::pg::name::literal;
@@ -24,7 +24,6 @@ pub const FIRST_ROWS: i64 = 100;
 const BYTES: i64 = 16_000_000;
 /// How often a batch is read again whose rows go away while they are read.
 const ATTEMPTS: usize = 5;
-const SETTINGS: [(&str, &str); 2] = [("row_security", "off"), ("jit", "off")];
 
 pub struct Keyed<'a> {
     pub plan: &'a Plan,
@@ -52,10 +51,10 @@ impl Keyed<'_> {
     /// The keys of rows whose hashes differ or that one side lacks, as text.
     fn candidates(&self, suspects: &Suspects) -> Result<Spool> {
         let plan = self.plan;
-        self.begin();
+        self.plan.begin(self.remote, &READING);
         let keys = plan.keys(Side::Remote, suspects);
         let sizes = (FIRST_ROWS, self.fetch_size);
-        let read_here = || locally(&SETTINGS, || Spool::fill(&plan.keys(Side::Local, suspects)));
+        let read_here = || locally(&READING, || Spool::fill(&plan.keys(Side::Local, suspects)));
         let (here, there) =
             fetched_beside(self.remote, (&keys, "k text, h bigint"), sizes, self.progress, read_here)?;
         let sql = "SELECT coalesce(l.k, r.k) AS k FROM here l FULL JOIN there r ON l.k = r.k COLLATE \"C\"
@@ -65,14 +64,7 @@ impl Keyed<'_> {
             Some(one) => format!("SELECT pg_catalog.min(c.k) AS k FROM ({sql}) c GROUP BY {one}"),
             None => sql,
         };
-        locally(&SETTINGS, || Spool::fill_from(&[(c"here", &here), (c"there", &there)], &sql))
-    }
-
-    /// A transaction of its own, so that what is read is of now and no horizon is held back.
-    fn begin(&self) {
-        self.remote.restart();
-        self.remote.set_local(&SETTINGS);
-        self.plan.limits(self.remote);
+        locally(&READING, || Spool::fill_from(&[(c"here", &here), (c"there", &there)], &sql))
     }
 
     fn check(&self, keys: &Spool, answer: &Answer) -> Result<()> {
@@ -83,7 +75,7 @@ impl Keyed<'_> {
             self.check_unique(&here, &there)?;
             if let Some(whole) = self.whole(&here, &there, &lists)? {
                 let sources: [Source; 3] = [(c"here", &here), (c"there", &there), (c"whole", &whole)];
-                return locally(&SETTINGS, || answer.add(&sources, &self.differences()));
+                return locally(&READING, || answer.add(&sources, &self.differences()));
             }
         }
         Err(CompatError::KeepsChanging(self.plan.table.sql()).into())
@@ -91,13 +83,13 @@ impl Keyed<'_> {
 
     /// The rows of these keys, both sides at once: here the texts of all columns, there sketches.
     fn both(&self, lists: &[String]) -> Result<(Spool, Spool)> {
-        let sketches = self.list(|place, column| format!("{} AS s{place}", column.sketch(Side::Remote)));
-        self.begin();
+        let sketches = self.plan.list(|place, column| format!("{} AS s{place}", column.sketch(Side::Remote)));
+        self.plan.begin(self.remote, &READING);
         let sql = format!("SELECT k.i, {sketches} {}", self.plan.lookup(Side::Remote, lists));
         let asked = self.remote.ask(&[(&sql, 1)])?;
-        let texts = self.list(|place, column| format!("{} AS t{place}", column.text(Side::Local)));
+        let texts = self.plan.list(|place, column| format!("{} AS t{place}", column.text(Side::Local)));
         let sql = format!("SELECT k.i, {texts} {}", self.plan.lookup(Side::Local, lists));
-        let here = locally(&SETTINGS, || Spool::fill(&sql))?;
+        let here = locally(&READING, || Spool::fill(&sql))?;
         let mut there = None;
         asked.store(&mut there, &self.columns("s"))?;
         Ok((here, there.ok_or_else(|| CompatError::Unreadable("nothing".to_owned()))?))
@@ -105,14 +97,7 @@ impl Keyed<'_> {
 
     /// What a query there returns: the number of a key, and a text for each column.
     fn columns(&self, prefix: &str) -> String {
-        format!("i bigint, {}", self.list(|place, _| format!("{prefix}{place} text")))
-    }
-
-    /// `part` of each column, as a list.
-    fn list(&self, part: impl Fn(usize, &Column) -> String) -> String {
-        let parts: Vec<String> =
-            self.plan.columns.iter().enumerate().map(|(place, column)| part(place, column)).collect();
-        parts.join(", ")
+        format!("i bigint, {}", self.plan.list(|place, _| format!("{prefix}{place} text")))
     }
 
     /// Errors: 21000 for a key that more than one row has.
@@ -134,7 +119,7 @@ impl Keyed<'_> {
     /// The long values that differ, of the rows that have any; none if some of these rows are gone by now.
     fn whole(&self, here: &Spool, there: &Spool, lists: &[String]) -> Result<Option<Spool>> {
         // Of a column the rows whose value is wanted, and how long the longest is.
-        let wanted = self.list(|place, column| {
+        let wanted = self.plan.list(|place, column| {
             let sketch = format!("r.s{place}");
             let differs = format!(
                 "{} AND {sketch} IS DISTINCT FROM {}",
@@ -154,13 +139,13 @@ impl Keyed<'_> {
             .chunks(2)
             .map(|pair| (pair.first().cloned().flatten(), pair.last().cloned().flatten()))
             .unzip();
-        let none = self.list(|place, _| format!("NULL::text AS x{place}"));
+        let none = self.plan.list(|place, _| format!("NULL::text AS x{place}"));
         let rows: Vec<String> =
             lists_of.iter().flatten().map(|list| format!("{}::bigint[]", literal(list))).collect();
         if rows.is_empty() {
             return Spool::fill(&format!("SELECT 0::bigint AS i, {none} WHERE false")).map(Some);
         }
-        let values = self.list(|place, column| match lists_of.get(place).cloned().flatten() {
+        let values = self.plan.list(|place, column| match lists_of.get(place).cloned().flatten() {
             Some(rows) => {
                 let text = column.text(Side::Remote);
                 format!("CASE WHEN k.i = ANY ({}::bigint[]) THEN {text} END", literal(&rows))
@@ -180,11 +165,12 @@ impl Keyed<'_> {
 
     /// What differs, from the rows here, the sketches of those there and the whole values.
     fn differences(&self) -> String {
-        let here = self.list(|place, column| column.form.sketch_of(&format!("l.t{place}")));
-        let there = self.list(|place, _| format!("r.s{place}"));
+        let here = self.plan.list(|place, column| column.form.sketch_of(&format!("l.t{place}")));
+        let there = self.plan.list(|place, _| format!("r.s{place}"));
         let names = self.of_differing(|_, column| literal(&column.name));
-        let values_here = self.object(|place, _| format!("l.t{place}"));
-        let values_there = self.object(|place, column| self.text_there(place, column));
+        let values_here = object(&self.of_differing(|place, column| column.member(&format!("l.t{place}"))));
+        let values_there =
+            object(&self.of_differing(|place, column| column.member(&self.text_there(place, column))));
         format!(
             "SELECT d.key, CASE WHEN NOT d.is_there THEN 'missing' WHEN NOT d.is_here THEN 'extra' ELSE 'changed' END,
                     CASE WHEN d.is_here AND d.is_there THEN d.columns END,
@@ -198,10 +184,9 @@ impl Keyed<'_> {
         )
     }
 
-    /// An array of `part` of each column that differs, or of all if one side has no row; NULL for the others. A list of
-    /// VALUES would be prepared anew for each row.
+    /// An array of `part` of each column that differs, or of all if one side has no row; NULL for the others.
     fn of_differing(&self, part: impl Fn(usize, &Column) -> String) -> String {
-        let parts = self.list(|place, column| {
+        let parts = self.plan.list(|place, column| {
             let is_same = column.form.is_same(&format!("l.t{place}"), &self.text_there(place, column));
             format!(
                 "CASE WHEN l.i IS NULL OR r.i IS NULL OR NOT ({is_same}) THEN {} END",
@@ -211,22 +196,12 @@ impl Keyed<'_> {
         format!("ARRAY[{parts}]::text[]")
     }
 
-    /// The text of a JSON object of the columns that differ.
-    fn object(&self, text: impl Fn(usize, &Column) -> String) -> String {
-        let members = self.of_differing(|place, column| {
-            let name = format!("{}: ", serde_json::Value::from(column.name.as_str()));
-            let value = column.form.json(&text(place, column));
-            format!("{} || coalesce(({value})::text, 'null')", literal(&name))
-        });
-        format!("'{{' || pg_catalog.array_to_string({members}, ', ') || '}}'")
-    }
-
     /// The text of a column there, by its sketch or, where that is a hash, from the whole values.
     fn text_there(&self, place: usize, column: &Column) -> String {
-        if !column.form.may_be_long() {
-            return format!("r.s{place}");
-        }
         let sketch = format!("r.s{place}");
+        if !column.form.may_be_long() {
+            return sketch;
+        }
         format!(
             "CASE WHEN NOT {} THEN {} WHEN {sketch} = {} THEN l.t{place} ELSE w.x{place} END",
             column.form.is_hash(&sketch),

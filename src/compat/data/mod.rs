@@ -9,13 +9,12 @@ mod summary;
 
 use std::time::Duration;
 
-pub use options::Options;
+pub use options::{Options, column_names};
 use pgrx::pg_sys;
 pub use summary::summary;
 
 use super::{Compared, LocalTable};
 use crate::pg::error::Result;
-use crate::pg::name::Qualified;
 use crate::pg::progress::{Number, Progress};
 use crate::pg::remote::{self, Access, Remote};
 use crate::pg::spool::Answer;
@@ -92,27 +91,4 @@ fn fetch_size(environment: &str) -> Result<i64> {
         &[environment.into()],
     )?;
     Ok(given.and_then(|given| given.parse().ok()).filter(|given| *given > 0).unwrap_or(FETCH_SIZE))
-}
-
-impl Plan {
-    /// Limits of the transaction there that the caller wants otherwise.
-    fn limits(&self, remote: &Remote) {
-        if let Some(timeout) = &self.statement_timeout {
-            remote.set_local(&[("statement_timeout", timeout)]);
-        }
-    }
-
-    /// How many pages the table has there, if it has any of its own.
-    fn pages(&self) -> String {
-        pages(&self.table)
-    }
-}
-
-fn pages(table: &Qualified) -> String {
-    let name = crate::pg::name::literal(table.sql());
-    format!(
-        "SELECT CASE c.relkind WHEN 'r' THEN pg_catalog.pg_relation_size(c.oid)
-                    / pg_catalog.current_setting('block_size')::int ELSE 0 END
-         FROM pg_catalog.pg_class c WHERE c.oid = {name}::pg_catalog.regclass"
-    )
 }

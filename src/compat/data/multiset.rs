@@ -6,15 +6,12 @@ use opdb_core::compat::digest::Suspects;
 use opdb_core::compat::form::Side;
 
 use super::keyed::{FIRST_ROWS, fetched, lagged};
-use super::plan::{Column, Plan};
-use super::scan::locally;
+use super::plan::{Plan, object};
+use super::scan::{READING, locally};
 use crate::pg::error::Result;
-use crate::pg::name::literal;
 use crate::pg::progress::Progress;
 use crate::pg::remote::Remote;
 use crate::pg::spool::Answer;
-
-const SETTINGS: [(&str, &str); 2] = [("row_security", "off"), ("jit", "off")];
 
 /// Answers with each copy of a row that the other side does not have.
 pub fn answer(
@@ -25,32 +22,22 @@ pub fn answer(
     answer: &Answer,
 ) -> Result<()> {
     lagged(remote, lag)?;
-    remote.restart();
-    remote.set_local(&SETTINGS);
-    plan.limits(remote);
-    let list = |part: &dyn Fn(usize, &Column) -> String| -> String {
-        let parts: Vec<String> =
-            plan.columns.iter().enumerate().map(|(place, column)| part(place, column)).collect();
-        parts.join(", ")
-    };
+    plan.begin(remote, &READING);
     let rows = plan.whole_rows(Side::Remote, suspects);
-    let columns = list(&|place, _| format!("c{place} text"));
+    let columns = plan.list(|place, _| format!("c{place} text"));
     let there = fetched(remote, (&rows, &columns), (FIRST_ROWS, fetch_size), progress)?;
-    let texts = list(&|place, _| format!("pg_catalog.min(u.c{place}) AS c{place}"));
-    let values = list(&|place, column| column.form.group(&format!("u.c{place}")));
-    let json = list(&|place, column| {
-        format!("({}, {})", literal(&column.name), column.form.json(&format!("d.c{place}")))
-    });
+    let texts = plan.list(|place, _| format!("pg_catalog.min(u.c{place}) AS c{place}"));
+    let values = plan.list(|place, column| column.form.group(&format!("u.c{place}")));
+    let members = plan.list(|place, column| column.member(&format!("d.c{place}")));
+    let row = object(&format!("ARRAY[{members}]"));
     let sql = format!(
         "SELECT NULL::jsonb, CASE WHEN d.surplus > 0 THEN 'missing' ELSE 'extra' END, NULL::text[],
-                CASE WHEN d.surplus > 0 THEN j.row END, CASE WHEN d.surplus < 0 THEN j.row END
+                CASE WHEN d.surplus > 0 THEN ({row})::jsonb END, CASE WHEN d.surplus < 0 THEN ({row})::jsonb END
          FROM (SELECT {texts}, pg_catalog.sum(sign) AS surplus
                FROM (SELECT l.*, 1 AS sign FROM ({here}) l UNION ALL SELECT r.*, -1 FROM there r) u
                GROUP BY {values} HAVING pg_catalog.sum(sign) <> 0) d
-         CROSS JOIN LATERAL (SELECT pg_catalog.jsonb_object_agg(v.name, v.value) AS row
-                             FROM (VALUES {json}) v (name, value)) j
          CROSS JOIN LATERAL pg_catalog.generate_series(1, pg_catalog.abs(d.surplus)) copy",
         here = plan.whole_rows(Side::Local, suspects)
     );
-    locally(&SETTINGS, || answer.add(&[(c"there", &there)], &sql))
+    locally(&READING, || answer.add(&[(c"there", &there)], &sql))
 }

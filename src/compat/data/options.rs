@@ -65,9 +65,7 @@ impl Options {
         }
         Ok(read)
     }
-}
 
-impl Options {
     /// Errors: 22023 if the condition could choose other rows of `table` each time it is asked; what is wrong with it.
     pub fn check_condition(&self, table: &str) -> Result<()> {
         match &self.condition {
@@ -84,10 +82,12 @@ fn invalid(option: &str, needs: &'static str) -> CompatError {
 }
 
 fn columns(option: &str, value: &Value) -> Result<Vec<String>> {
-    let names = value.as_array().and_then(|items| {
-        items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<String>>>()
-    });
-    names.ok_or_else(|| invalid(option, "an array of column names").into())
+    column_names(value).ok_or_else(|| invalid(option, "an array of column names").into())
+}
+
+/// An array of texts.
+pub fn column_names(value: &Value) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
 fn some_columns(option: &str, value: &Value) -> Result<Vec<String>> {

@@ -12,6 +12,7 @@ use crate::compat::error::CompatError;
 use crate::compat::{Compared, LocalTable, columns, primary_key};
 use crate::pg::error::Result;
 use crate::pg::name::{Qualified, identifier, literal};
+use crate::pg::remote::Remote;
 
 /// Columns of a record that is hashed.
 const PARTS: usize = 1000;
@@ -23,6 +24,12 @@ pub struct Column {
 }
 
 impl Column {
+    /// A member of a JSON object in text: the name, and a text of the column as JSON.
+    pub fn member(&self, text: &str) -> String {
+        let name = format!("{}: ", serde_json::Value::from(self.name.as_str()));
+        format!("{} || coalesce(({})::text, 'null')", literal(&name), self.form.json(text))
+    }
+
     /// As a column of the table, which is called t everywhere.
     fn sql(&self) -> String {
         format!("t.{}", identifier(&self.name))
@@ -156,6 +163,32 @@ impl Plan {
         Ok(are_alike)
     }
 
+    /// `part` of each column, as a list.
+    pub fn list(&self, part: impl Fn(usize, &Column) -> String) -> String {
+        let parts: Vec<String> =
+            self.columns.iter().enumerate().map(|(place, column)| part(place, column)).collect();
+        parts.join(", ")
+    }
+
+    /// A transaction of its own there, so that what is read is of now and no horizon is held back.
+    pub fn begin(&self, remote: &Remote, settings: &[(&str, &str)]) {
+        remote.restart();
+        remote.set_local(settings);
+        if let Some(timeout) = &self.statement_timeout {
+            remote.set_local(&[("statement_timeout", timeout)]);
+        }
+    }
+
+    /// How many pages the table has there, if it has any of its own.
+    pub fn pages(&self) -> String {
+        format!(
+            "SELECT CASE c.relkind WHEN 'r' THEN pg_catalog.pg_relation_size(c.oid)
+                        / pg_catalog.current_setting('block_size')::int ELSE 0 END
+             FROM pg_catalog.pg_class c WHERE c.oid = {}::pg_catalog.regclass",
+            literal(self.table.sql())
+        )
+    }
+
     pub fn key_columns(&self) -> impl Iterator<Item = &Column> {
         self.key.iter().flatten().filter_map(|place| self.columns.get(*place))
     }
@@ -239,13 +272,9 @@ impl Plan {
 
     /// The rows of suspects, each column as text in one form, where no key tells them apart.
     pub fn whole_rows(&self, side: Side, suspects: &Suspects) -> String {
-        let texts: Vec<String> = self
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(place, column)| format!("{} AS c{place}", column.form.key_text(side, &column.sql())))
-            .collect();
-        format!("SELECT {} {}", texts.join(", "), self.from(side, Some(suspects)))
+        let texts =
+            self.list(|place, column| format!("{} AS c{place}", column.form.key_text(side, &column.sql())));
+        format!("SELECT {texts} {}", self.from(side, Some(suspects)))
     }
 
     /// From lists of keys (see [`Plan::key_lists`]) to the rows of a side, each with the number of its key.
@@ -289,6 +318,12 @@ impl Plan {
         };
         format!("SELECT ARRAY[{}] FROM spool", lists.join(", "))
     }
+}
+
+/// A JSON object as text, from an array of its members, of which those that are NULL are left out. To aggregate a list of
+/// VALUES would prepare that list anew for each row.
+pub fn object(members: &str) -> String {
+    format!("'{{' || pg_catalog.array_to_string({members}, ', ') || '}}'")
 }
 
 /// The hash of a record of these expressions. A record has 1,664 columns at most.

@@ -14,7 +14,7 @@ use crate::pg::types::Regclass;
 use crate::pg::{session, spi, subtransaction};
 
 /// What the planner knows of the groups is wrong: as many as rows. So it would sort, and never work in parallel.
-pub const SETTINGS: [(&str, &str); 6] = [
+const SETTINGS: [(&str, &str); 6] = [
     ("row_security", "off"),
     // One side may take much longer than the other.
     ("idle_in_transaction_session_timeout", "1d"),
@@ -23,6 +23,9 @@ pub const SETTINGS: [(&str, &str); 6] = [
     ("parallel_setup_cost", "0"),
     ("parallel_tuple_cost", "0"),
 ];
+
+/// For whatever else reads rows.
+pub const READING: [(&str, &str); 2] = [("row_security", "off"), ("jit", "off")];
 
 /// Columns of a query for digests.
 const COLUMNS: usize = 3;
@@ -77,9 +80,7 @@ impl Scan<'_> {
         let queries: Vec<String> =
             (0..self.remotes.len()).map(|part| sql(self.plan, Side::Remote, part)).collect();
         let asked = self.remotes.iter().zip(&queries).map(|(remote, query)| {
-            remote.restart();
-            remote.set_local(&SETTINGS);
-            self.plan.limits(remote);
+            self.plan.begin(remote, &SETTINGS);
             remote.ask(&[(&samples, 1), (query, COLUMNS)])
         });
         let asked = asked.collect::<Result<Vec<_>>>()?;

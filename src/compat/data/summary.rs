@@ -65,7 +65,7 @@ fn of_table(
     let as_written: Vec<&str> = plan
         .columns
         .iter()
-        .filter(|column| column.form.is_hashed_as_written())
+        .filter(|column| column.form.has_many_key_texts())
         .map(|column| column.name.as_str())
         .collect();
     let (state, detail) = match (here == there, one_sided.is_empty()) {
