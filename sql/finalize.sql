@@ -9,11 +9,11 @@ REVOKE ALL ON ALL TABLES IN SCHEMA opdb FROM PUBLIC;
 -- opdb_reader looks.
 GRANT USAGE ON SCHEMA opdb TO opdb_reader;
 GRANT SELECT ON
-    opdb.own_environment, opdb.environment, opdb.environments, opdb.compare_progress,
+    opdb.own_environment, opdb.setting, opdb.environment, opdb.environments, opdb.compare_progress,
     opdb.event_table, opdb.dead_letters,
     opdb.schema_snapshot, opdb.schema_fact, opdb.schema_snapshots,
     opdb.quality_rule, opdb.quality_run, opdb.quality_scan, opdb.quality_run_scan,
-    opdb.deployments,
+    opdb.deployments, opdb.settings,
     opdb.job, opdb.job_state, opdb.job_run, opdb.jobs, opdb.job_runs,
     opdb.index_ledger,
     opdb.partition_set, opdb.partition_state, opdb.partition_hold, opdb.retired_partition, opdb.partition_status,
@@ -23,7 +23,7 @@ TO opdb_reader;
 GRANT SELECT (run_id, position, rule_id, name, dimension, rule, columns, evaluated, passed, ratio, threshold, status, evidence)
     ON opdb.quality_result TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
-    opdb.current_environment,
+    opdb.current_environment, opdb.setting_defaults,
     opdb.schema_fingerprint, opdb.validate_schema, opdb.assert_schema, opdb.schema_drift,
     opdb.quality_report, opdb.quality_failures, opdb.quality_failures_together, opdb.quality_history,
     opdb.has_format, opdb.json_valid, opdb.is_castable,
@@ -51,14 +51,14 @@ GRANT EXECUTE ON FUNCTION
     opdb.begin_partition_table, opdb.continue_partition_table, opdb.plan_partition_table, opdb.cancel_partition_table
 TO opdb_operator;
 GRANT EXECUTE ON PROCEDURE opdb.run_partition_maintenance, opdb.partition_table TO opdb_operator;
-GRANT SELECT ON opdb.deployment TO opdb_operator;
+GRANT SELECT ON opdb.deployment, opdb.deployment_error, opdb.deployment_errors, opdb.transformation TO opdb_operator;
 
 -- opdb_admin decides what this database is and which others it knows, dumps all of it, and tidies up.
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL TABLES IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA opdb TO opdb_admin;
 GRANT DELETE ON opdb.dead_letter, opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.quality_scan,
-    opdb.quality_run_scan, opdb.quality_failure, opdb.deployment, opdb.job_run, opdb.dropped_index, opdb.partition_run, opdb.retired_partition TO opdb_admin;
+    opdb.quality_run_scan, opdb.quality_failure, opdb.deployment, opdb.deployment_error, opdb.job_run, opdb.dropped_index, opdb.partition_run, opdb.retired_partition TO opdb_admin;
 GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO opdb_admin;
 
 COMMENT ON FUNCTION opdb.add_job IS 'Adds a job: one SQL statement that opdb''s worker runs by a schedule, as the role that added it.
@@ -217,15 +217,16 @@ never inferred.';
 COMMENT ON FUNCTION opdb.deploy IS 'Sends the rows of tables to a registered environment, in one transaction there.
 
 The checks of pre_deployment_check come first. Then the rows, as the calling statement sees them, are
-staged there in temporary tables, verified by count and digest, and upserted by primary key (an event
-table''s by source_id; its id, created_at and processed are the target''s own); what the target then holds
+staged there, verified by count and digest, and upserted by the key (an event
+table''s is source_id; its id, created_at and processed are the target''s own); what the target then holds
 is compared once more before it commits. Nothing has to be installed there. Rows that exist only there
-stay. Options: key, where, exclude_columns, batch_size (1000), max_change_ratio (0.5: rows updated over
-rows there), raise (false).
-Result: the id in opdb.deployments. A failed check makes the state refused, a failed transaction failed;
-both give a WARNING and change nothing there, and with raise an error instead of a record.
-Errors: as pre_deployment_check, 22023 for an unknown option, 25001 inside a transaction
-block, a pipeline, a function, CALL or DO.';
+stay, unless delete_missing is given. Options: direction (push, pull), mode (all, since_last, limit), limit, where, key,
+exclude_columns, delete_missing, max_change_ratio (0.5: rows updated or deleted over rows there), error_threshold (5),
+auto_rollback (true), batch_size (10000), require, raise (false).
+Result: the id in opdb.deployments. A failed check makes the state refused, a failed transaction failed, too many rows
+that the target refuses rolled_back; all of them give a WARNING and change nothing there, with raise an error.
+Errors: as pre_deployment_check, 25001 inside a transaction
+block, a pipeline, a function, CALL or DO, 25006 where nothing can be written.';
 
 COMMENT ON FUNCTION opdb.diff_schema IS 'Compares two schemas, one of which may be another server''s.
 
@@ -410,12 +411,10 @@ Errors: 42704 if the table is not managed.';
 
 COMMENT ON FUNCTION opdb.pre_deployment_check IS 'Runs every check that deploy makes with these options, and changes nothing.
 
-One row per check with what was found: this database may be deployed from, the session means that target,
-the target is another database, is what it was registered as and takes writes, the schema is as captured,
-tables and columns have their counterparts, every value fits, the key is unique there, the role there has
-its rights, and the quality score passes (which records a quality run).
-Errors: 22004 for NULL, 42704 for an unknown environment, 08001 or 28P01 if it cannot be reached, 42P01
-for an unknown table, 42809 for something that is no table, 42P16 for a table without a key.';
+One row per check with what was found; passed is NULL where that cannot be told, because a check before failed. A
+required one that does not pass stops deploy.
+Errors: 22004 for NULL, 22023 for an unknown option, 42704 for an unknown environment, 42P01 for an unknown table,
+42809 for something that is no table, 42P16 for a table without a key.';
 
 COMMENT ON FUNCTION opdb.quality_failures IS 'The rows that failed in a run, by their keys: for one rule, or for all.
 
@@ -538,6 +537,13 @@ COMMENT ON FUNCTION opdb.set_environment IS 'Declares what this database is.
 `kind` is one of local, development, test, staging, production, disaster_recovery. Calling it again
 replaces the declaration.
 Errors: 22004 for a NULL argument, 22023 for any other kind, 42602 for an empty or overlong name.';
+
+COMMENT ON FUNCTION opdb.set_setting IS 'Changes a setting of this database; NULL brings back its default.
+
+opdb.settings shows what there is to set. Errors: 22004 for a NULL name, 42704 for an unknown one, 22023 for a value that
+cannot be.';
+
+COMMENT ON FUNCTION opdb.setting_defaults IS 'Every setting that there is, with its default.';
 
 COMMENT ON FUNCTION opdb.suggest_quality_rules IS 'Proposes rules for a table, a view, a materialized view or a foreign table, from what its rows look like.
 

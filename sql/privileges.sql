@@ -6,11 +6,11 @@ REVOKE ALL ON ALL TABLES IN SCHEMA opdb FROM PUBLIC;
 -- opdb_reader looks.
 GRANT USAGE ON SCHEMA opdb TO opdb_reader;
 GRANT SELECT ON
-    opdb.own_environment, opdb.environment, opdb.environments, opdb.compare_progress,
+    opdb.own_environment, opdb.setting, opdb.environment, opdb.environments, opdb.compare_progress,
     opdb.event_table, opdb.dead_letters,
     opdb.schema_snapshot, opdb.schema_fact, opdb.schema_snapshots,
     opdb.quality_rule, opdb.quality_run, opdb.quality_scan, opdb.quality_run_scan,
-    opdb.deployments,
+    opdb.deployments, opdb.settings,
     opdb.job, opdb.job_state, opdb.job_run, opdb.jobs, opdb.job_runs,
     opdb.index_ledger,
     opdb.partition_set, opdb.partition_state, opdb.partition_hold, opdb.retired_partition, opdb.partition_status,
@@ -20,7 +20,7 @@ TO opdb_reader;
 GRANT SELECT (run_id, position, rule_id, name, dimension, rule, columns, evaluated, passed, ratio, threshold, status, evidence)
     ON opdb.quality_result TO opdb_reader;
 GRANT EXECUTE ON FUNCTION
-    opdb.current_environment,
+    opdb.current_environment, opdb.setting_defaults,
     opdb.schema_fingerprint, opdb.validate_schema, opdb.assert_schema, opdb.schema_drift,
     opdb.quality_report, opdb.quality_failures, opdb.quality_failures_together, opdb.quality_history,
     opdb.has_format, opdb.json_valid, opdb.is_castable,
@@ -48,12 +48,12 @@ GRANT EXECUTE ON FUNCTION
     opdb.begin_partition_table, opdb.continue_partition_table, opdb.plan_partition_table, opdb.cancel_partition_table
 TO opdb_operator;
 GRANT EXECUTE ON PROCEDURE opdb.run_partition_maintenance, opdb.partition_table TO opdb_operator;
-GRANT SELECT ON opdb.deployment TO opdb_operator;
+GRANT SELECT ON opdb.deployment, opdb.deployment_error, opdb.deployment_errors, opdb.transformation TO opdb_operator;
 
 -- opdb_admin decides what this database is and which others it knows, dumps all of it, and tidies up.
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL TABLES IN SCHEMA opdb TO opdb_admin;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA opdb TO opdb_admin;
 GRANT DELETE ON opdb.dead_letter, opdb.quality_rule, opdb.quality_run, opdb.quality_result, opdb.quality_scan,
-    opdb.quality_run_scan, opdb.quality_failure, opdb.deployment, opdb.job_run, opdb.dropped_index, opdb.partition_run, opdb.retired_partition TO opdb_admin;
+    opdb.quality_run_scan, opdb.quality_failure, opdb.deployment, opdb.deployment_error, opdb.job_run, opdb.dropped_index, opdb.partition_run, opdb.retired_partition TO opdb_admin;
 GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO opdb_admin;

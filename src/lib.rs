@@ -3,6 +3,7 @@
 use pgrx::prelude::*;
 
 mod compat;
+mod configure;
 mod deploy;
 mod environment;
 mod ingest;
@@ -18,6 +19,12 @@ mod worker;
 
 extension_sql_file!("../sql/roles.sql", name = "roles", bootstrap);
 extension_sql_file!("../sql/compat/views.sql", name = "compat_views");
+extension_sql_file!("../sql/configure/tables.sql", name = "configure_tables");
+extension_sql_file!(
+    "../sql/configure/views.sql",
+    name = "configure_views",
+    requires = ["configure_tables", setting_defaults]
+);
 extension_sql_file!("../sql/deploy/tables.sql", name = "deploy_tables");
 extension_sql_file!("../sql/environment/tables.sql", name = "environment_tables");
 extension_sql_file!("../sql/ingest/tables.sql", name = "ingest_tables");

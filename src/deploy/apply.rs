@@ -1,221 +1,252 @@
-//! The one transaction on the other server: stage, verify, upsert, verify again, commit.
+//! What happens in the one transaction that changes the target: verify, keep what was there, upsert, verify again.
 
-use opdb_core::deploy::RowDigest;
+use opdb_core::compat::digest::Digest;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
+use super::database::Database;
 use super::error::DeployError;
+use super::ledger;
 use super::options::Options;
-use super::shipment::{Shipment, Values};
+use super::plan::Planned;
+use super::row_errors::{RowErrors, isolating};
+use super::shipment::{Shipment, Undo};
+use super::stage::{self, Staged};
 use crate::pg::error::{Failure, Result};
 use crate::pg::name::literal;
-use crate::pg::remote::{self, Access, Remote};
-use crate::pg::spi;
-
-/// Bytes of rows after which a batch is sent, however few they are.
-const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// What became of one table.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Applied {
     pub table: String,
     pub rows: i64,
     pub inserted: i64,
     pub updated: i64,
+    pub unchanged: i64,
+    pub deleted: i64,
     pub digest: String,
+    /// What a rollback needs; none if nothing was changed.
+    #[serde(default)]
+    pub undo: Option<Undo>,
 }
 
-/// How the transaction on the other server ended.
-pub enum Outcome {
-    Committed(Vec<Applied>),
-    /// Nothing changed there.
-    RolledBack(Failure),
-    /// The connection broke while it committed; its transaction id there settles it later.
-    InDoubt {
-        applied: Vec<Applied>,
-        transaction: Transaction,
-        failure: Failure,
-    },
+/// One deployment's work on its target.
+pub struct Work<'a> {
+    pub database: &'a Database<'a>,
+    /// What tells this deployment from all others.
+    pub key: &'a str,
+    pub options: &'a Options,
+    pub errors: &'a RowErrors<'a>,
 }
 
-pub fn apply(environment: &str, shipments: &[Planned], options: &Options) -> Outcome {
-    let mut prepared: Option<(Vec<Applied>, Transaction)> = None;
-    let result = remote::with(environment, Access::Write, |remote| {
-        remote.use_own_search_path()?;
-        let applied = prepare(remote, shipments, options)?;
-        prepared = Some((applied, Transaction::current(remote)?));
-        remote.execute("COMMIT")?;
-        Ok(())
-    });
-    match (result, prepared) {
-        (Ok(()), prepared) => Outcome::Committed(prepared.map(|(applied, _)| applied).unwrap_or_default()),
-        (Err(failure), None) => Outcome::RolledBack(failure),
-        (Err(failure), Some((applied, transaction))) => match transaction.was_committed(environment) {
-            Ok(Some(true)) => Outcome::Committed(applied),
-            Ok(Some(false)) => Outcome::RolledBack(failure),
-            Ok(None) | Err(_) => Outcome::InDoubt { applied, transaction, failure },
-        },
-    }
-}
-
-/// A transaction of another server: its number means something only in the same history of the same server.
-pub struct Transaction {
-    pub server: String,
-    pub xid: String,
-}
-
-/// The server, the branch of its history, and the database.
-const SERVER: &str = "SELECT pg_catalog.concat_ws('/',
-    (SELECT system_identifier FROM pg_catalog.pg_control_system()),
-    (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()),
-    (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))";
-
-impl Transaction {
-    fn current(remote: &Remote) -> Result<Self> {
-        let server = text(remote.query_row(SERVER, 1)?);
-        Ok(Self { server, xid: text(remote.query_row("SELECT pg_catalog.pg_current_xact_id()", 1)?) })
-    }
-
-    /// Whether it committed; `None` if it has not ended, or if the environment is another server by now.
-    /// Errors: the server cannot be reached, or knows no such transaction.
-    pub fn was_committed(&self, environment: &str) -> Result<Option<bool>> {
-        let sql = format!("SELECT pg_catalog.pg_xact_status({}::xid8)", literal(&self.xid));
-        let status = remote::with(environment, Access::Read, |remote| {
-            if text(remote.query_row(SERVER, 1)?) != self.server {
-                return Ok(String::new());
+impl Work<'_> {
+    /// Everything up to the commit.
+    pub fn apply(&self, shipments: &[(&Planned, Staged)]) -> Result<Vec<Applied>> {
+        self.database.query(&settled(self.key), 1)?;
+        let mut applied = Vec::new();
+        for (place, (planned, staged)) in shipments.iter().enumerate() {
+            let table = Table { work: self, planned, staged, place: place + 1 };
+            applied.push(table.upsert().map_err(|failure| failure.at(&planned.shipment.label))?);
+        }
+        // Rows that are referenced go after those that reference them.
+        for (place, (planned, staged)) in shipments.iter().enumerate().rev() {
+            let table = Table { work: self, planned, staged, place: place + 1 };
+            if let Some(applied) = applied.get_mut(place) {
+                table.delete(applied).map_err(|failure| failure.at(&planned.shipment.label))?;
             }
-            Ok(text(remote.query_row(&sql, 1)?))
-        })?;
-        Ok(match status.as_str() {
-            "committed" => Some(true),
-            "aborted" => Some(false),
-            _ => None,
-        })
-    }
-}
-
-/// A shipment, and which rows were scored and so must be sent.
-pub struct Planned {
-    pub shipment: Shipment,
-    pub scored_rows: i64,
-    /// Where a condition chose the rows: of the rows that it chose for the scoring.
-    pub scored_digest: Option<RowDigest>,
-}
-
-/// Everything up to the commit.
-fn prepare(remote: &Remote, shipments: &[Planned], options: &Options) -> Result<Vec<Applied>> {
-    let in_table = |planned: &Planned, failure: Failure| failure.at(&planned.shipment.label);
-    let digests = shipments
-        .iter()
-        .map(|planned| stage(remote, planned, options).map_err(|failure| in_table(planned, failure)))
-        .collect::<Result<Vec<_>>>()?;
-    let applied = shipments
-        .iter()
-        .zip(digests)
-        .map(|(planned, digest)| {
-            upsert(remote, &planned.shipment, digest, options).map_err(|failure| in_table(planned, failure))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    // What a deferred constraint or a trigger of a later table did to an earlier one shows only now.
-    remote.execute("SET CONSTRAINTS ALL IMMEDIATE")?;
-    for Planned { shipment, .. } in shipments {
-        let deviating = text(remote.query_row(&shipment.count_deviating(), 1)?);
-        if deviating != "0" {
-            return Err(DeployError::ResultDiffers { table: shipment.label.clone(), rows: deviating }.into());
         }
-    }
-    // Sequences do not roll back: they move when nothing but the commit can fail any more.
-    for (Planned { shipment, .. }, _) in
-        shipments.iter().zip(&applied).filter(|(_, there)| there.inserted > 0)
-    {
-        for advance in shipment.advance_sequences() {
-            remote.query(&advance, 1)?;
+        // What a deferred constraint or a trigger of a later table did to an earlier one shows only now.
+        self.database.execute("SET CONSTRAINTS ALL IMMEDIATE")?;
+        for (place, (planned, staged)) in shipments.iter().enumerate() {
+            let table = Table { work: self, planned, staged, place: place + 1 };
+            if let Some(applied) = applied.get(place) {
+                table.verify(applied).map_err(|failure| failure.at(&planned.shipment.label))?;
+            }
         }
+        for ((planned, staged), applied) in shipments.iter().zip(&mut applied) {
+            self.tidy(&planned.shipment, staged, applied)?;
+        }
+        Ok(applied)
     }
-    Ok(applied)
-}
 
-/// Sends the rows and makes sure that they arrived as they are.
-fn stage(remote: &Remote, planned: &Planned, options: &Options) -> Result<RowDigest> {
-    let shipment = &planned.shipment;
-    remote.execute(&shipment.create_stage())?;
-    let mut sent = RowDigest::default();
-    let mut batch: Vec<Values> = Vec::new();
-    let mut bytes = 0;
-    let flush = |batch: &mut Vec<Values>| -> Result<()> {
-        if !batch.is_empty() {
-            remote.execute(&shipment.fill_stage(batch))?;
-            batch.clear();
+    /// Sequences do not roll back: they move when nothing but the commit can fail any more. What is not needed for a
+    /// rollback goes.
+    fn tidy(&self, shipment: &Shipment, staged: &Staged, applied: &mut Applied) -> Result<()> {
+        if applied.inserted > 0 {
+            for advance in shipment.advance_sequences(&staged.stage) {
+                self.database.query(&advance, 1)?;
+            }
+        }
+        self.database.execute(&ledger::forget_parts(&staged.stage))?;
+        let Some(undo) = &applied.undo else {
+            self.database.execute(&format!("DROP TABLE {}", staged.stage))?;
+            return Ok(());
+        };
+        if undo.rows != staged.stage {
+            let name = undo.rows.rsplit('.').next().unwrap_or_default();
+            self.database.execute(&format!("ALTER TABLE {} RENAME TO {name}", staged.stage))?;
         }
         Ok(())
-    };
-    spi::for_each_text(&shipment.read_rows(), |row| {
-        sent.add(&row);
-        bytes += row.len();
-        batch.push(values(&row)?);
-        if batch.len() >= options.batch_size || bytes >= BATCH_BYTES {
-            bytes = 0;
-            flush(&mut batch)?;
-        }
-        Ok(())
-    })?;
-    flush(&mut batch)?;
-    let is_as_scored = planned.scored_digest.as_ref().is_none_or(|scored| *scored == sent);
-    if sent.rows != planned.scored_rows || !is_as_scored {
-        let table = shipment.label.clone();
-        return Err(DeployError::NotAsScored { table, sent: sent.rows, scored: planned.scored_rows }.into());
     }
-    verify_stage(remote, shipment, &sent)?;
-    remote.execute(&shipment.key_stage())?;
-    remote.execute(&shipment.analyze_stage())?;
-    Ok(sent)
 }
 
-fn verify_stage(remote: &Remote, shipment: &Shipment, sent: &RowDigest) -> Result<()> {
-    let [rows, first, second] =
-        <[Option<String>; 3]>::try_from(remote.query_row(&shipment.stage_digest(), 3)?).unwrap_or_default();
-    let staged = RowDigest::from_sums(
-        &rows.unwrap_or_default(),
-        &first.unwrap_or_default(),
-        &second.unwrap_or_default(),
+/// Waits until nobody is at work on the deployment: who has this knows how it ended.
+pub fn settled(key: &str) -> String {
+    format!(
+        "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended({}, 0))::text",
+        literal(&format!("opdb deployment {key}"))
     )
-    .unwrap_or_default();
-    if staged == *sent {
-        return Ok(());
-    }
-    Err(DeployError::StagedDiffers {
-        sent: sent.rows,
-        staged: staged.rows,
-        digest: if staged.hex() == sent.hex() { "the same" } else { "another" },
-    }
-    .into())
 }
 
-fn upsert(remote: &Remote, shipment: &Shipment, digest: RowDigest, options: &Options) -> Result<Applied> {
-    remote.query(&shipment.lock(), 1)?;
-    if let Some(create) = shipment.create_partitions() {
-        remote.query(&create, 1)?;
-    }
-    let updated = shipment.update().map_or(Ok(0), |update| remote.execute(&update))?;
-    check_change_ratio(remote, shipment, updated, options)?;
-    let inserted = remote.execute(&shipment.insert())?;
-    Ok(Applied { table: shipment.label.clone(), rows: digest.rows, inserted, updated, digest: digest.hex() })
+/// One table of it.
+struct Table<'a> {
+    work: &'a Work<'a>,
+    planned: &'a Planned,
+    staged: &'a Staged,
+    place: usize,
 }
 
-/// Counts the target only if anything changed at all.
-fn check_change_ratio(remote: &Remote, shipment: &Shipment, changed: i64, options: &Options) -> Result<()> {
-    if changed == 0 {
-        return Ok(());
+impl Table<'_> {
+    fn shipment(&self) -> &Shipment {
+        &self.planned.shipment
     }
-    let present: i64 = text(remote.query_row(&shipment.count(), 1)?).parse().unwrap_or(0);
-    if changed as f64 <= options.max_change_ratio * present as f64 {
-        return Ok(());
+
+    fn before(&self) -> String {
+        ledger::table("before", &short(self.work.key), self.place)
     }
-    Err(DeployError::TooManyChanges { changed, present, limit: options.max_change_ratio }.into())
+
+    fn upsert(&self) -> Result<Applied> {
+        let (database, shipment, stage) = (self.work.database, self.shipment(), &self.staged.stage);
+        database.query(&shipment.lock(), 1)?;
+        database.execute(&format!("LOCK TABLE {stage} IN ACCESS EXCLUSIVE MODE"))?;
+        let last = stage::verify(database, shipment, self.staged)?;
+        if let Some(unique) = shipment.key_stage(stage) {
+            database.execute(&unique)?;
+        }
+        database.execute(&format!("ANALYZE {stage}"))?;
+        if let Some(create) = shipment.create_partitions(stage) {
+            database.query(&create, 1)?;
+        }
+        let present = database.number(&shipment.count())?;
+        let same = if present == 0 { 0 } else { database.execute(&shipment.drop_unchanged(stage))? };
+        database.execute(&shipment.create_before(&self.before()))?;
+        let (updated, inserted) = self.rows((1, last))?;
+        self.check_change_ratio(updated, present)?;
+        Ok(Applied {
+            table: shipment.label.clone(),
+            rows: self.staged.total.rows,
+            inserted,
+            updated,
+            unchanged: self.planned.restriction.others.rows + same,
+            deleted: 0,
+            digest: self.staged.total.hex(),
+            undo: (updated + inserted > 0).then(|| self.undo()),
+        })
+    }
+
+    fn undo(&self) -> Undo {
+        self.shipment().undo(ledger::table("rows", &short(self.work.key), self.place), self.before())
+    }
+
+    /// Updates and inserts what is in the stage; a row that the target refuses is taken out of it.
+    fn rows(&self, all: (i64, i64)) -> Result<(i64, i64)> {
+        let (database, shipment, stage) = (self.work.database, self.shipment(), self.staged.stage.as_str());
+        if all.1 < all.0 {
+            return Ok((0, 0));
+        }
+        let counts = std::cell::Cell::new((0, 0));
+        let before = self.before();
+        let write = |first: i64, last: i64| {
+            database.attempt(|| {
+                let range = (first, last);
+                let mut updated = 0;
+                if let Some(update) = shipment.update(stage, range) {
+                    if database.execute(&shipment.keep_updated((stage, &before), range))? > 0 {
+                        updated = database.execute(&update)?;
+                    }
+                }
+                let inserted = database.execute(&shipment.insert(stage, range))?;
+                let (all_updated, all_inserted) = counts.get();
+                counts.set((all_updated + updated, all_inserted + inserted));
+                Ok(())
+            })
+        };
+        let refuse = |row: i64, failure: &Failure| {
+            let key = database.value(&shipment.staged_key(stage, row))?;
+            database.execute(&shipment.delete_staged(stage, (row, row)))?;
+            self.work.errors.add(&shipment.label, key, failure)
+        };
+        isolating(all, &write, &refuse)?;
+        Ok(counts.get())
+    }
+
+    fn delete(&self, applied: &mut Applied) -> Result<()> {
+        if !self.work.options.delete_missing {
+            return Ok(());
+        }
+        let (database, shipment, before) = (self.work.database, self.shipment(), self.before());
+        let restriction = self.planned.restriction.there.as_deref();
+        let kept =
+            database.execute(&shipment.keep_deleted((&self.staged.stage, &before), restriction))?;
+        if kept == 0 {
+            return Ok(());
+        }
+        applied.deleted = database.execute(&shipment.delete(&before))?;
+        applied.undo.get_or_insert_with(|| self.undo());
+        let present = database.number(&shipment.count())? + applied.deleted - applied.inserted;
+        self.check_change_ratio(applied.updated + applied.deleted, present)
+    }
+
+    fn check_change_ratio(&self, changed: i64, present: i64) -> Result<()> {
+        let limit = self.work.options.max_change_ratio;
+        if changed as f64 <= limit * present as f64 {
+            return Ok(());
+        }
+        Err(DeployError::TooManyChanges { changed, present, limit }.into())
+    }
+
+    /// What was written must be there as it was sent.
+    fn verify(&self, applied: &Applied) -> Result<()> {
+        let (database, shipment, stage) = (self.work.database, self.shipment(), &self.staged.stage);
+        let digest = |sql: &str| -> Result<Digest> {
+            let [rows, sum, _] = database.row::<3>(sql)?;
+            let number = |text: Option<String>| text.unwrap_or_default().parse().unwrap_or(-1);
+            Ok(Digest { rows: number(rows), sum: sum.unwrap_or_default().parse().unwrap_or(0) })
+        };
+        let (sent, there) = (digest(&shipment.stage_digest(stage))?, digest(&shipment.target_digest(stage))?);
+        if sent != there {
+            let rows = database.value(&shipment.count_deviating(stage))?;
+            return Err(DeployError::ResultDiffers { rows }.into());
+        }
+        if applied.deleted > 0 {
+            let rows = database.number(&shipment.count_undeleted(&self.before()))?;
+            if rows > 0 {
+                return Err(DeployError::StillThere { rows }.into());
+            }
+        }
+        if applied.undo.is_none() {
+            database.execute(&format!("DROP TABLE {}", self.before()))?;
+        }
+        Ok(())
+    }
 }
 
-/// A row as `read_rows` gives it.
-fn values(row: &str) -> Result<Values> {
-    serde_json::from_str(row).map_err(|error| DeployError::UnreadableRow(error.to_string()).into())
+impl Applied {
+    /// What of it may be seen by everybody who sees deployments.
+    pub fn counts(&self) -> Value {
+        json!({
+            "table": self.table,
+            "rows": self.rows,
+            "inserted": self.inserted,
+            "updated": self.updated,
+            "unchanged": self.unchanged,
+            "deleted": self.deleted,
+            "digest": self.digest,
+        })
+    }
 }
 
-fn text(row: remote::Row) -> String {
-    row.into_iter().next().flatten().unwrap_or_default()
+/// Enough of the key for names.
+pub fn short(key: &str) -> String {
+    key.chars().filter(char::is_ascii_hexdigit).take(12).collect()
 }

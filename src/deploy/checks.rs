@@ -1,25 +1,69 @@
 //! What must be true before rows go anywhere.
 
-use opdb_core::deploy::RowDigest;
+use opdb_core::compat::digest::Digest;
 use opdb_core::quality::to_decimal;
 use opdb_core::schema::Kind;
 
-use super::apply::Planned;
 use super::error::DeployError;
+use super::history::SERVER;
 use super::options::Options;
+use super::plan::{Planned, Restriction};
+use super::run::stage_name;
+use super::scope::Scope;
 use super::shipment::{Shipment, ordered};
 use super::table_checks;
+use super::target_checks::{other_database, target_kind, target_writable};
+use super::transformation::Transformations;
 use crate::compat::{Compared, LocalTable};
-use crate::pg::error::Result;
-use crate::pg::remote::{self, Access, Remote};
-use crate::pg::spi;
+use crate::configure;
+use crate::pg::error::{Failure, Result};
+use crate::pg::remote::{self, Access};
+use crate::pg::{own, spi, subtransaction};
 use crate::{environment, quality, schema, settings};
+
+/// Every check, in the order in which they are shown.
+pub const CHECKS: [&str; 18] = [
+    "source_environment",
+    "source_encoding",
+    "session_target",
+    "error_rate",
+    "target_reachable",
+    "other_database",
+    "target_kind",
+    "target_writable",
+    "compatible",
+    "column_mapping",
+    "key_unique_there",
+    "privileges",
+    "rollback_plan",
+    "pre_images",
+    "row_security",
+    "transformations",
+    "schema_valid",
+    "quality",
+];
+/// Without these there is nothing that could be deployed, or it would not be known where to.
+const INDISPENSABLE: [&str; 4] = ["target_reachable", "other_database", "compatible", "key_unique_there"];
+/// What is looked at on the target.
+const ON_TARGET: [&str; 9] = [
+    "other_database",
+    "target_kind",
+    "target_writable",
+    "compatible",
+    "column_mapping",
+    "key_unique_there",
+    "privileges",
+    "rollback_plan",
+    "pre_images",
+];
 
 /// One check and what it found.
 pub struct Check {
     pub name: &'static str,
-    pub passed: bool,
+    /// None if nobody knows.
+    pub passed: Option<bool>,
     pub detail: String,
+    pub is_required: bool,
 }
 
 /// Everything the checks found out, for the deployment that follows.
@@ -28,6 +72,11 @@ pub struct Checked {
     pub planned: Vec<Planned>,
     /// The lowest score of the tables.
     pub quality_score: Option<String>,
+    pub quality_runs: Vec<i64>,
+    /// How long it took to validate the schema.
+    pub validation_ms: f64,
+    /// See [`Scope`].
+    pub known_target: Option<String>,
 }
 
 impl Checked {
@@ -35,7 +84,7 @@ impl Checked {
         let failed: Vec<String> = self
             .checks
             .iter()
-            .filter(|check| !check.passed)
+            .filter(|check| check.is_required && check.passed != Some(true))
             .map(|check| format!("{}: {}", check.name, check.detail))
             .collect();
         (!failed.is_empty()).then(|| failed.join("; "))
@@ -50,47 +99,112 @@ const EXPECTED: &str = "expected";
 /// Rules and policies are other people's code, and a connection that is open can be used by any code that this
 /// session runs. So tables with row security are not read while connected, and scores come when the
 /// connection is closed.
-/// Errors: an environment that is unknown or cannot be reached, a table without a key.
+/// Errors: an environment that is unknown, a table without a key.
 pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Result<Checked> {
     tables.iter().try_for_each(LocalTable::hold)?;
+    let scope = Scope::new(environment, tables, options)?;
     let row_security = row_security(tables)?;
-    let mut checks = vec![source(environment)?, source_encoding()?, session_target(environment)];
-    let shipments = remote::with(environment, Access::Read, |remote| {
+    let transformations = Transformations::read(tables)?;
+    let mut checks =
+        vec![source(environment)?, source_encoding()?, session_target(environment), error_rate(environment)?];
+    let looked = remote::with(environment, Access::Read, |remote| {
         let compared = Compared::new(remote, tables)?;
-        let shipments = shipments(tables, &compared, options)?;
-        checks.extend([other_database(remote)?, target_kind(remote, environment)?, target_writable(remote)?]);
-        let readable = row_security.passed;
-        checks.extend(table_checks::run(remote, tables, &shipments, &compared, readable)?);
-        ordered(shipments, &compared)
-    })?;
-    let scores = if row_security.passed { scores(tables, options)? } else { Vec::new() };
-    checks.extend([valid_schema(tables)?, quality(&scores, &row_security)]);
-    checks.push(row_security);
-    let planned = shipments
-        .into_iter()
-        .map(|shipment| {
-            let scored = scores.iter().find(|score| score.table.name == shipment.name);
-            let scored_digest =
-                scored.map(|score| scored_digest(score.table, &shipment)).transpose()?.flatten();
-            Ok(Planned { shipment, scored_rows: scored.map_or(0, |score| score.run.rows), scored_digest })
-        })
-        .collect::<Result<Vec<_>>>()?;
-    Ok(Checked { checks, planned, quality_score: lowest(&scores) })
-}
-
-/// A condition may mean other rows to the owner, as whom they are scored, than to the caller, who sends them.
-fn scored_digest(table: &LocalTable, shipment: &Shipment) -> Result<Option<RowDigest>> {
-    let Some(condition) = &shipment.condition else { return Ok(None) };
-    quality::as_scored(table.relation, condition, || {
-        let sums = spi::read_one(&shipment.digest_here(), &[], |row| {
-            let text = |column| row.get::<String>(column).map(Option::unwrap_or_default);
-            Ok((text(1)?, text(2)?, text(3)?))
-        })?;
-        Ok(sums.and_then(|(rows, first, second)| RowDigest::from_sums(&rows, &first, &second)))
+        let shipments = shipments(tables, &compared, options, &scope, &transformations)?;
+        let mut checks = vec![
+            passed("target_reachable", format!("connected to the {} address", remote.address().as_str())),
+            other_database(remote)?,
+            target_kind(remote, environment)?,
+            target_writable(remote)?,
+        ];
+        let readable = row_security.passed == Some(true);
+        checks.extend(table_checks::run(remote, tables, &shipments, &compared, readable, options)?);
+        Ok((ordered(shipments, &compared)?, checks))
+    });
+    let shipments = match looked {
+        Ok((shipments, looked)) => {
+            checks.extend(looked);
+            shipments
+        }
+        Err(failure) if is_unreachable(&failure) => {
+            checks.push(failed("target_reachable", failure.told()));
+            checks.extend(ON_TARGET.map(|name| unknown(name, "not looked at: the target cannot be reached")));
+            Vec::new()
+        }
+        Err(failure) => return Err(failure),
+    };
+    let scores =
+        if row_security.passed == Some(true) { scores(tables, &scope)? } else { Vec::new() };
+    let begun = std::time::Instant::now();
+    let valid = valid_schema(tables)?;
+    let validation_ms = begun.elapsed().as_secs_f64() * 1000.0;
+    checks.push(transformed(tables, &shipments, &row_security)?);
+    checks.extend([valid, quality(&scores, &row_security), row_security]);
+    arrange(&mut checks, options)?;
+    Ok(Checked {
+        planned: planned(environment, tables, shipments, &scores)?,
+        quality_score: lowest(&scores),
+        quality_runs: scores.iter().map(|score| score.run.run_id).collect(),
+        checks,
+        validation_ms,
+        known_target: scope.known_target,
     })
 }
 
-fn shipments(tables: &[LocalTable], compared: &Compared, options: &Options) -> Result<Vec<Shipment>> {
+/// In their order, and which are required: those that the settings name, and those that the call names.
+fn arrange(checks: &mut [Check], options: &Options) -> Result<()> {
+    let required = configure::list("deploy.required_checks")?;
+    for check in checks.iter_mut() {
+        let is = |names: &[String]| names.iter().any(|name| name == check.name);
+        check.is_required =
+            INDISPENSABLE.contains(&check.name) || is(&required) || is(&options.require);
+    }
+    checks.sort_by_key(|check| CHECKS.iter().position(|name| *name == check.name));
+    Ok(())
+}
+
+fn is_unreachable(failure: &Failure) -> bool {
+    !failure.is_interrupt && matches!(failure.class().as_str(), "08" | "28" | "0A")
+}
+
+fn planned(
+    environment: &str,
+    tables: &[LocalTable],
+    shipments: Vec<Shipment>,
+    scores: &[Scored],
+) -> Result<Vec<Planned>> {
+    let source = spi::read_value::<String>(SERVER, &[])?.unwrap_or_default();
+    shipments
+        .into_iter()
+        .filter_map(|shipment| Some((tables.iter().find(|table| table.name == shipment.name)?, shipment)))
+        .map(|(table, shipment)| {
+            let scored = scores.iter().find(|score| score.table.name == shipment.name);
+            let scored_digest =
+                scored.map(|score| scored_digest(score.table, &shipment)).transpose()?.flatten();
+            Ok(Planned {
+                relation: table.relation,
+                stage: stage_name(&source, environment, &shipment.signature()),
+                scored_rows: scored.map_or(0, |score| score.run.rows),
+                scored_digest,
+                restriction: Restriction::default(),
+                shipment,
+            })
+        })
+        .collect()
+}
+
+/// A condition may mean other rows to the owner, as whom they are scored, than to the caller, who sends them.
+fn scored_digest(table: &LocalTable, shipment: &Shipment) -> Result<Option<Digest>> {
+    let Some(condition) = &shipment.condition else { return Ok(None) };
+    quality::as_scored(table.relation, condition, || shipment.read_digest().map(Some))
+}
+
+fn shipments(
+    tables: &[LocalTable],
+    compared: &Compared,
+    options: &Options,
+    scope: &Scope,
+    transformations: &Transformations,
+) -> Result<Vec<Shipment>> {
     let known = |column: &String| {
         compared.local.iter().any(|fact| fact.kind() == Kind::Column && fact.name() == column)
     };
@@ -99,20 +213,24 @@ fn shipments(tables: &[LocalTable], compared: &Compared, options: &Options) -> R
     }
     tables
         .iter()
-        .enumerate()
-        .map(|(place, table)| {
-            options.check_condition(&table.name.sql())?;
-            Shipment::new(place + 1, table, compared, options)
+        .zip(&scope.conditions)
+        .map(|(table, condition)| {
+            Shipment::new(table, compared, options, condition.clone(), transformations)
         })
         .collect()
 }
 
 pub fn passed(name: &'static str, detail: impl Into<String>) -> Check {
-    Check { name, passed: true, detail: detail.into() }
+    Check { name, passed: Some(true), detail: detail.into(), is_required: true }
 }
 
 pub fn failed(name: &'static str, detail: impl Into<String>) -> Check {
-    Check { name, passed: false, detail: detail.into() }
+    Check { passed: Some(false), ..passed(name, detail) }
+}
+
+/// What was not looked at.
+pub fn unknown(name: &'static str, detail: impl Into<String>) -> Check {
+    Check { passed: None, ..passed(name, detail) }
 }
 
 /// Passes if nothing is wrong.
@@ -146,57 +264,61 @@ fn session_target(environment: &str) -> Check {
     }
 }
 
-/// Two names for one running server and database are not two databases.
-fn other_database(remote: &Remote) -> Result<Check> {
-    const NAME: &str = "other_database";
-    const IDENTITY: &str = "SELECT pg_catalog.concat_ws('/', pg_catalog.pg_postmaster_start_time(),
-            (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()),
-            (SELECT system_identifier FROM pg_catalog.pg_control_system()))";
-    let here = spi::read_value::<String>(IDENTITY, &[])?;
-    let there = remote.query_row(IDENTITY, 1)?.pop().flatten();
-    Ok(if here == there {
-        failed(NAME, "the environment is this very database")
-    } else {
-        passed(NAME, "the environment is another database")
-    })
-}
-
-/// If the other side has opdb, its own word counts too.
-fn target_kind(remote: &Remote, environment: &str) -> Result<Check> {
-    const NAME: &str = "target_kind";
-    let registered = environment::kind_of(environment)?.unwrap_or_default();
-    let readable =
-        remote.query_row(&format!("SELECT {}", table_checks::may_call("current_environment")), 1)?;
-    if readable.first().and_then(Option::as_deref) != Some("t") {
-        return Ok(passed(NAME, format!("registered as {registered}; the target does not say what it is")));
+/// A circuit breaker: who deploys into the same failure again and again should look first.
+fn error_rate(environment: &str) -> Result<Check> {
+    const NAME: &str = "error_rate";
+    let limit: f64 = configure::number("deploy.max_error_rate")?;
+    let sql = "SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE state = 'failed'
+                      OR (state = 'rolled_back' AND rolled_back_by IS NULL))
+               FROM (SELECT state, rolled_back_by FROM opdb.deployment
+                     WHERE environment = $1 AND kind = 'deploy' AND finished_at > pg_catalog.now() - interval '24 hours'
+                       AND state IN ('applied', 'failed', 'rolled_back')
+                     ORDER BY deployment_id DESC LIMIT 20) last";
+    let counts = own::read_as_owner(|| {
+        spi::on_latest_snapshot(|| {
+            spi::read_one(sql, &[environment.into()], |row| Ok((row.get::<i64>(1)?, row.get::<i64>(2)?)))
+        })
+    })?;
+    let (all, bad) = counts.map_or((0, 0), |(all, bad)| (all.unwrap_or(0), bad.unwrap_or(0)));
+    let told = format!("{bad} of the last {all} deployments within 24 hours failed");
+    // One of two says little.
+    if all < 5 || bad as f64 <= limit * all as f64 {
+        return Ok(passed(NAME, told));
     }
-    let declared = remote.query_row("SELECT kind FROM opdb.current_environment()", 1)?.pop().flatten();
-    Ok(match declared {
-        Some(kind) if kind != registered => {
-            failed(NAME, format!("registered as {registered}, but the target says it is {kind}"))
-        }
-        Some(kind) => passed(NAME, format!("registered as {kind}, and the target says the same")),
-        None => passed(NAME, format!("registered as {registered}; the target has not been declared")),
-    })
+    Ok(failed(NAME, format!("{told}, more than the share of {limit}: see opdb.deployments, and when the cause is gone, \
+                             deploy.max_error_rate of opdb.settings")))
 }
 
-fn target_writable(remote: &Remote) -> Result<Check> {
-    const NAME: &str = "target_writable";
-    let row = remote.query_row(
-        "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'the target is a standby'
-                     WHEN pg_catalog.current_setting('default_transaction_read_only') = 'on' THEN 'the target is read-only'
-                     WHEN pg_catalog.current_setting('server_version_num')::int < 150000
-                          THEN 'the target is older than PostgreSQL 15'
-                     WHEN pg_catalog.current_setting('session_replication_role') <> 'origin'
-                          THEN 'session_replication_role there switches constraints and triggers off'
-                     WHEN NOT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY')
-                          THEN 'role ' || current_user || ' may not create temporary tables there' END",
-        1,
-    )?;
-    Ok(match row.into_iter().next().flatten() {
-        Some(problem) => failed(NAME, problem),
-        None => passed(NAME, "the target takes writes"),
-    })
+/// Tries the transformations on the rows that would be sent, as the owner of the table: they are his code.
+fn transformed(tables: &[LocalTable], shipments: &[Shipment], row_security: &Check) -> Result<Check> {
+    const NAME: &str = "transformations";
+    if row_security.passed != Some(true) {
+        return Ok(unknown(NAME, "not tried, because row security may hide rows"));
+    }
+    let (mut wrong, mut rows, mut count) = (Vec::new(), 0, 0);
+    for shipment in shipments.iter().filter(|shipment| shipment.is_transformed()) {
+        let Some(table) = tables.iter().find(|table| table.name == shipment.name) else { continue };
+        count += shipment.transformed().count();
+        let tried = subtransaction::run(|| quality::as_scored(table.relation, shipment.condition.as_deref().unwrap_or("true"), || shipment.read_digest()));
+        match tried {
+            Ok(digest) => rows += digest.rows,
+            Err(failure) if failure.is_interrupt => return Err(failure),
+            Err(failure) => wrong.push(format!(
+                "{} ({}): {}",
+                shipment.label,
+                shipment.transformed().collect::<Vec<_>>().join(", "),
+                failure.message
+            )),
+        }
+    }
+    if shipments.is_empty() {
+        return Ok(unknown(NAME, "not tried: the target cannot be reached"));
+    }
+    let fine = match count {
+        0 => "there are none".to_owned(),
+        _ => format!("{count} gave a value of their column's type for each of {rows} rows"),
+    };
+    Ok(unless(NAME, &wrong, fine))
 }
 
 /// pgrx hands text to Rust as UTF-8.
@@ -255,12 +377,13 @@ struct Scored<'a> {
 }
 
 /// Scores every table on the rows that would be sent: the snapshot of the calling statement.
-fn scores<'a>(tables: &'a [LocalTable], options: &Options) -> Result<Vec<Scored<'a>>> {
+fn scores<'a>(tables: &'a [LocalTable], scope: &Scope) -> Result<Vec<Scored<'a>>> {
     tables
         .iter()
-        .map(|table| {
+        .zip(&scope.conditions)
+        .map(|(table, condition)| {
             let no_options = serde_json::json!({});
-            let run = quality::scored(table.relation, options.condition.as_deref(), &no_options)?;
+            let run = quality::scored(table.relation, condition.as_deref(), &no_options)?;
             Ok(Scored { table, run })
         })
         .collect()
@@ -268,8 +391,8 @@ fn scores<'a>(tables: &'a [LocalTable], options: &Options) -> Result<Vec<Scored<
 
 fn quality(scores: &[Scored], row_security: &Check) -> Check {
     const NAME: &str = "quality";
-    if !row_security.passed {
-        return failed(NAME, "not scored, because row security may hide rows");
+    if row_security.passed != Some(true) {
+        return unknown(NAME, "not scored, because row security may hide rows");
     }
     let wrong: Vec<String> = scores
         .iter()

@@ -1,22 +1,26 @@
-//! A column on its way, and its text on both sides.
+//! A column on its way: what is sent of it, how that arrives, and when two values of it are the same.
 
-use opdb_core::compat::form::{is_builtin, text};
+use opdb_core::compat::form::{Form, Side, base, is_builtin, text};
 use opdb_core::compat::table::column_type;
 use opdb_core::compat::types::{ColumnType, Family};
 use opdb_core::schema::Fact;
 
-use crate::pg::name::identifier;
+use crate::pg::name::{identifier, literal};
 
 pub struct Column {
     pub name: String,
     from: ColumnType,
     to: ColumnType,
+    /// How both servers hash it.
+    form: Form,
+    /// What is sent instead of the column, in the words of the table here.
+    transformation: Option<String>,
     /// The other side draws its default from a sequence of its own.
     pub has_sequence_there: bool,
 }
 
 impl Column {
-    pub fn new(local: &Fact, there: Option<&Fact>) -> Self {
+    pub fn new(local: &Fact, there: Option<&Fact>, transformation: Option<String>) -> Self {
         let from = column_type(local);
         let to = there.map_or_else(|| from.clone(), column_type);
         let draws = |there: &Fact| {
@@ -24,7 +28,14 @@ impl Column {
                 || there.text("default").is_some_and(|default| default.starts_with("nextval("))
         };
         let has_sequence_there = there.is_some_and(draws) && matches!(to.family(), Family::Integer { .. });
-        Self { name: local.name().to_owned(), from, to, has_sequence_there }
+        Self {
+            name: local.name().to_owned(),
+            form: form(&from, &to),
+            from,
+            to,
+            transformation,
+            has_sequence_there,
+        }
     }
 
     /// Whether t and s have the same key, by the operator of the key's own type: one that somebody made for a
@@ -39,40 +50,97 @@ impl Column {
         format!("t.{column} OPERATOR({schema}.=) s.{column}")
     }
 
-    /// The text that is sent.
-    pub fn sent_text(&self) -> String {
-        let column = identifier(&self.name);
-        if self.changes_number_type() { number_text(&column) } else { text(&column, &self.from) }
+    /// What is sent, of the type that both servers hash: of a row of the table here, which is called t.
+    pub fn value(&self) -> String {
+        let column = format!("t.{}", identifier(&self.name));
+        let value = match &self.transformation {
+            Some(expression) => format!("({expression})::{}", self.from.text),
+            None => column,
+        };
+        if self.is_cast() { format!("({value})::{}", base(&self.to)) } else { value }
     }
 
-    /// The text that was sent, as far as the staged value still has it.
-    pub fn staged_text(&self) -> String {
-        let column = identifier(&self.name);
-        if self.changes_number_type() {
-            number_text(&column)
-        } else if self.from.text != self.to.text && is_builtin(&self.from.text) && is_builtin(&self.to.text) {
-            format!("{column}::{}::text", self.from.text)
-        } else {
-            text(&column, &self.to)
+    pub const fn is_transformed(&self) -> bool {
+        self.transformation.is_some()
+    }
+
+    /// Types that are written differently are converted here, as `verify_column_mapping` judges it. Where both are kinds of
+    /// one thing (numbers, texts, moments), the digest tells whether the value survived on the other side.
+    fn is_cast(&self) -> bool {
+        is_cast(&self.from, &self.to)
+    }
+
+    /// From a column of values, all of them as one text: that of an array. Arrays of arrays would become one, so those
+    /// are written as text first.
+    pub fn gathered(&self, values: &str) -> String {
+        if self.is_sent_as_text() {
+            return format!("pg_catalog.array_agg({})::text", text(values, self.sent_type()));
+        }
+        format!("pg_catalog.array_agg({values})::text")
+    }
+
+    /// From that text, the values again, one a row. They are read by the type's own input function, without the
+    /// modifiers of the column: a cast could be a user's, and one to varchar(n) would cut in silence.
+    pub fn scattered(&self, gathered: &str) -> String {
+        let of = self.read_type();
+        if self.is_sent_as_text() {
+            return format!("pg_catalog.unnest({}::text[])::{of}", literal(gathered));
+        }
+        format!("pg_catalog.unnest({}::{of}[])", literal(gathered))
+    }
+
+    fn is_sent_as_text(&self) -> bool {
+        self.read_type().ends_with("[]") || self.sent_type().text.ends_with("[]")
+    }
+
+    fn sent_type(&self) -> &ColumnType {
+        if self.is_cast() { &self.to } else { &self.from }
+    }
+
+    /// The type that the values are read as there. From one of the system's types to another the server converts by itself
+    /// when it stores them.
+    fn read_type(&self) -> String {
+        let (sent, to) = (base(self.sent_type()), base(&self.to));
+        match (is_builtin(&sent), is_builtin(&to)) {
+            (true, true) => sent,
+            (_, true) => to,
+            (_, false) => self.to.text.clone(),
         }
     }
 
-    /// The text there of `alias`.column, to be compared byte for byte.
-    pub fn text_of(&self, alias: &str) -> String {
-        let column = format!("{alias}.{}", identifier(&self.name));
-        format!("({}) COLLATE \"C\"", text(&column, &self.to))
+    /// What stands for the value in the hash of a row. `value` is one as it is sent, or one of the column there.
+    pub fn hash_parts(&self, side: Side, value: &str) -> Vec<String> {
+        self.form.hash_parts(side, value)
     }
 
-    /// Exact numbers of different types are the same if their digits are: 5.00 is 5.
-    fn changes_number_type(&self) -> bool {
-        let exact = |side: &ColumnType| {
-            !side.text.ends_with("[]")
-                && matches!(side.family(), Family::Integer { .. } | Family::Numeric { .. })
+    /// By text, byte for byte: json has no equality, 1.0 is not the 1.00 that was sent, and a collation may
+    /// call an A an a.
+    pub fn is_same(&self) -> String {
+        let text_of = |alias: &str| {
+            let column = format!("{alias}.{}", identifier(&self.name));
+            format!("({}) COLLATE \"C\"", text(&column, &self.to))
         };
-        self.from.text != self.to.text && exact(&self.from) && exact(&self.to)
+        format!("{} IS NOT DISTINCT FROM {}", text_of("t"), text_of("s"))
+    }
+
+    /// What of this column makes a stage another one.
+    pub fn signature(&self) -> String {
+        format!("{} {} {} {}", self.name, self.from.text, self.to.text, self.value())
     }
 }
 
-fn number_text(column: &str) -> String {
-    format!("pg_catalog.trim_scale({column}::numeric)::text")
+fn is_cast(from: &ColumnType, to: &ColumnType) -> bool {
+    let (one, other) = (base(from), base(to));
+    one != other && is_builtin(&one) && is_builtin(&other) && Form::new(from, to).is_by_text()
+}
+
+/// By what is written where the types are the same. Otherwise by what it means: 5.00 is 5.
+fn form(from: &ColumnType, to: &ColumnType) -> Form {
+    if is_cast(from, to) {
+        Form::as_written(to, to)
+    } else if from.text == to.text {
+        Form::as_written(from, to)
+    } else {
+        Form::new(from, to)
+    }
 }

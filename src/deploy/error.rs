@@ -1,5 +1,6 @@
 use pgrx::PgSqlErrorCode;
 
+use super::checks::CHECKS;
 use super::options::Options;
 use crate::pg::error::Report;
 use crate::pg::name::literal;
@@ -20,8 +21,6 @@ pub enum DeployError {
     Refused { environment: String, tables: Vec<String>, options: String, reasons: String },
     #[error("column \"{0}\" to exclude exists in none of the tables")]
     UnknownExcluded(String),
-    #[error("a row could not be read: {0}")]
-    UnreadableRow(String),
     #[error("the {sent} rows that would be sent are not the {scored} that were scored")]
     NotAsScored { table: String, sent: i64, scored: i64 },
     #[error("the condition {0} is volatile")]
@@ -32,8 +31,30 @@ pub enum DeployError {
     StagedDiffers { sent: i64, staged: i64, digest: &'static str },
     #[error("{changed} of {present} rows would change, more than the share of {limit}")]
     TooManyChanges { changed: i64, present: i64, limit: f64 },
-    #[error("{table}: {rows} rows are not as they were sent after the upsert")]
-    ResultDiffers { table: String, rows: String },
+    #[error("{rows} rows are not as they were sent after the upsert")]
+    ResultDiffers { rows: String },
+    #[error("{rows} rows that were deleted are there all the same")]
+    StillThere { rows: i64 },
+    #[error("{errors} rows were refused, the threshold is {limit}; the first: {first}")]
+    TooManyErrors { errors: usize, limit: usize, first: String },
+    #[error("the connection to environment \"{environment}\" broke while it committed, and it cannot be asked")]
+    InDoubt { environment: String },
+    #[error("{errors} rows were refused and left out")]
+    RowsLeftOut { id: i64, errors: usize, threshold: usize, by_hand: bool },
+    #[error("unknown check \"{0}\"")]
+    UnknownCheck(String),
+    #[error("deployment {deployment_id} could not be recorded as {state}")]
+    NotRecorded { deployment_id: i64, state: String },
+    #[error("the server has no place for the process that records deployments")]
+    NoProcess,
+    #[error("deployment {0} does not exist")]
+    UnknownDeployment(i64),
+    #[error("deployment {id} cannot be rolled back: it is {state}")]
+    NotApplied { id: i64, state: String },
+    #[error("deployment {0} is a rollback itself")]
+    IsRollback(i64),
+    #[error("what deployment {id} kept on the target is gone: {table}")]
+    NothingKept { id: i64, table: String },
 }
 
 impl Report for DeployError {
@@ -42,7 +63,6 @@ impl Report for DeployError {
             Self::InTransactionBlock => PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION,
             Self::NoKey(_) => PgSqlErrorCode::ERRCODE_INVALID_TABLE_DEFINITION,
             Self::KeyColumn { .. } | Self::UnknownExcluded(_) => PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
-            Self::UnreadableRow(_) => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
             Self::NotAsScored { .. } => PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
             Self::VolatileCondition(_) => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::UnknownOption(_) | Self::InvalidOption { .. } => {
@@ -50,7 +70,19 @@ impl Report for DeployError {
             }
             Self::Refused { .. } => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::ReferenceCycle(_) => PgSqlErrorCode::ERRCODE_INVALID_FOREIGN_KEY,
-            Self::StagedDiffers { .. } | Self::ResultDiffers { .. } => PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
+            Self::StagedDiffers { .. }
+            | Self::ResultDiffers { .. }
+            | Self::StillThere { .. }
+            | Self::TooManyErrors { .. } => PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
+            Self::UnknownCheck(_) => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::InDoubt { .. } => PgSqlErrorCode::ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN,
+            Self::RowsLeftOut { .. } => PgSqlErrorCode::ERRCODE_WARNING,
+            Self::NotRecorded { .. } => PgSqlErrorCode::ERRCODE_SYSTEM_ERROR,
+            Self::NoProcess => PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+            Self::UnknownDeployment(_) => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+            Self::NotApplied { .. } | Self::IsRollback(_) | Self::NothingKept { .. } => {
+                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+            }
             Self::TooManyChanges { .. } => PgSqlErrorCode::ERRCODE_CARDINALITY_VIOLATION,
         }
     }
@@ -63,7 +95,6 @@ impl Report for DeployError {
                     .into()
             }
             Self::UnknownExcluded(_) => "Column names are taken as they stand, without folding case.".into(),
-            Self::UnreadableRow(_) => "Report this as a defect of opdb, with the column types of the table.".into(),
             Self::NotAsScored { table, .. } => {
                 format!(
                     "Rules are evaluated as the owner of {table} with its schema as search_path: a condition must choose \
@@ -94,6 +125,43 @@ impl Report for DeployError {
                 "If that is meant, raise the option max_change_ratio. Nothing was changed.".into()
             }
             Self::ResultDiffers { .. } => "A trigger or a rule there alters rows, or a key is spelled otherwise there; nothing was changed.".into(),
+            Self::StillThere { .. } => "A trigger or a rule there keeps them; nothing was changed.".into(),
+            Self::TooManyErrors { .. } => {
+                "Everything was rolled back there. SELECT * FROM opdb.deployment_errors lists the rows; correct them, or raise \
+                 the option error_threshold to leave more of them out."
+                    .into()
+            }
+            Self::InDoubt { .. } => {
+                "Bring it back and deploy again: that finds out first whether this deployment was committed.".into()
+            }
+            Self::RowsLeftOut { id, threshold, by_hand, .. } => {
+                let look = format!("SELECT * FROM opdb.deployment_errors WHERE deployment_id = {id} lists them.");
+                match by_hand {
+                    true => format!(
+                        "The threshold of {threshold} was reached, and auto_rollback is off. {look} To take everything back: \
+                         SELECT * FROM opdb.rollback_deployment({id})"
+                    ),
+                    false => look,
+                }
+            }
+            Self::UnknownCheck(_) => format!("Checks: {}.", CHECKS.join(", ")),
+            Self::NotRecorded { deployment_id, .. } => format!(
+                "The server's log says why. The next deployment to the environment finds out what became of deployment {deployment_id}."
+            ),
+            Self::NoProcess => "Raise max_worker_processes, or wait until fewer of them are in use.".into(),
+            Self::UnknownDeployment(_) => "SELECT deployment_id FROM opdb.deployments lists them.".into(),
+            Self::NotApplied { state, .. } => match state.as_str() {
+                "rolled_back" => "It was rolled back before; what was deployed later is a deployment of its own.",
+                "in_doubt" | "applying" => {
+                    "Deploy to the environment again: that finds out what became of it."
+                }
+                _ => "It changed nothing.",
+            }
+            .into(),
+            Self::IsRollback(_) => "Deploy again what it took back.".into(),
+            Self::NothingKept { .. } => {
+                "It was cleaned up, or the target is another database by now. Deploy an older state of the rows instead.".into()
+            }
         })
     }
 }

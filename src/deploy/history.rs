@@ -1,111 +1,200 @@
-//! The record of deployments.
+//! The record of deployments, and what became of those whose call did not live to say it.
 
-use opdb_core::deploy::combined;
-use pgrx::JsonB;
-use pgrx::datum::TimestampWithTimeZone;
 use serde_json::{Value, json};
 
-use super::apply::{Applied, Transaction};
+use super::apply::{Applied, settled};
+use super::recorder;
 use crate::pg::error::Result;
-use crate::pg::{own, spi};
+use crate::pg::name::literal;
+use crate::pg::remote::{self, Access, Remote, Row};
+use crate::pg::{lock, own, spi};
 
-/// What is known of a deployment when it ends.
-pub struct Entry<'a> {
-    pub environment: &'a str,
-    pub tables: Vec<String>,
-    pub state: &'static str,
-    pub started_at: Option<TimestampWithTimeZone>,
-    pub quality_score: Option<String>,
-    pub applied: &'a [Applied],
-    pub error: Option<String>,
-    pub transaction: Option<Transaction>,
+/// A deployment that is in the history.
+pub struct Deployment {
+    pub id: i64,
+    /// What the target knows it by.
+    pub key: String,
 }
 
-pub fn now() -> Result<Option<TimestampWithTimeZone>> {
-    spi::read_value::<TimestampWithTimeZone>("SELECT pg_catalog.clock_timestamp()", &[])
-}
-
-/// Writes the row and returns its id.
-pub fn record(entry: Entry) -> Result<i64> {
-    let total = |part: fn(&Applied) -> i64| {
-        (!entry.applied.is_empty()).then(|| entry.applied.iter().map(part).sum::<i64>())
-    };
-    let digests: Vec<String> = entry.applied.iter().map(|table| table.digest.clone()).collect();
-    let digest = (!digests.is_empty()).then(|| combined(&digests));
-    let id = own::write_value::<i64>(
-        "INSERT INTO opdb.deployment (environment, tables, state, rows, inserted, updated, unchanged,
-                                      quality_score, digest, started_at, error, details, remote_xid, remote_server, deployed_by)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::numeric, $9, $10, $11, $12, $13, $14, $15)
-         RETURNING deployment_id",
-        &[
-            entry.environment.into(),
-            entry.tables.into(),
-            entry.state.into(),
-            total(|table| table.rows).into(),
-            total(|table| table.inserted).into(),
-            total(|table| table.updated).into(),
-            total(Applied::unchanged).into(),
-            entry.quality_score.into(),
-            digest.into(),
-            entry.started_at.into(),
-            entry.error.into(),
-            JsonB(Value::Array(entry.applied.iter().map(Applied::to_json).collect())).into(),
-            entry.transaction.as_ref().map(|there| there.xid.clone()).into(),
-            entry.transaction.as_ref().map(|there| there.server.clone()).into(),
-            own::caller()?.into(),
-        ],
-    )?;
-    Ok(id.unwrap_or_default())
-}
-
-impl Applied {
-    fn unchanged(&self) -> i64 {
-        self.rows - self.inserted - self.updated
-    }
-
-    fn to_json(&self) -> Value {
-        json!({
-            "table": self.table,
-            "rows": self.rows,
-            "inserted": self.inserted,
-            "updated": self.updated,
-            "unchanged": self.unchanged(),
-            "digest": self.digest,
-        })
-    }
-}
-
-/// Asks the environment what became of deployments whose commit was in doubt. What cannot be told stays in
-/// doubt, with a warning, and is in nobody's way.
-pub fn settle(environment: &str) -> Result<()> {
-    let open = spi::read(
-        "SELECT deployment_id, remote_xid, remote_server FROM opdb.deployment
-         WHERE state = 'in_doubt' AND environment = $1",
-        &[environment.into()],
-        |row| {
-            let text = |column| row.get::<String>(column).map(Option::unwrap_or_default);
-            Ok((row.get::<i64>(1)?.unwrap_or_default(), Transaction { xid: text(2)?, server: text(3)? }))
-        },
-    )?;
-    for (id, transaction) in open {
-        let state = match transaction.was_committed(environment) {
-            Ok(Some(true)) => "applied",
-            Ok(Some(false)) => "failed",
-            Ok(None) => {
-                pgrx::warning!(
-                    "deployment {id} stays in doubt: the environment does not know its transaction"
-                );
-                continue;
-            }
-            Err(failure) => {
-                pgrx::warning!("deployment {id} stays in doubt: {}", failure.message);
-                continue;
-            }
-        };
-        own::write(
-            "UPDATE opdb.deployment SET state = $2 WHERE deployment_id = $1",
-            &[id.into(), state.into()],
+impl Deployment {
+    /// Begins one, in the state checking. `entry` says what it is of.
+    pub fn begin(mut entry: Value) -> Result<Self> {
+        let id = own::write_value::<i64>(
+            "SELECT pg_catalog.nextval('opdb.deployment_deployment_id_seq'::pg_catalog.regclass)",
+            &[],
+        )?
+        .unwrap_or_default();
+        let fresh = spi::read_one(
+            "SELECT pg_catalog.gen_random_uuid()::text, pg_catalog.clock_timestamp()::text",
+            &[],
+            |row| Ok((row.get::<String>(1)?, row.get::<String>(2)?)),
         )?;
+        let (key, now) = fresh.unwrap_or_default();
+        let key = key.unwrap_or_default();
+        // Whoever can have this lock knows that nobody is at work on the deployment.
+        lock::deployment(id)?;
+        entry["key"] = key.as_str().into();
+        entry["state"] = "checking".into();
+        entry["started_at"] = now.into();
+        entry["deployed_by"] = own::caller()?.into();
+        recorder::record(id, &entry)?;
+        Ok(Self { id, key })
+    }
+
+    pub fn record(&self, entry: &Value) -> Result<()> {
+        recorder::record(self.id, entry)
+    }
+}
+
+/// The counts of all tables, as the history has them.
+pub fn totals(applied: &[Applied]) -> Value {
+    let sum = |part: fn(&Applied) -> i64| applied.iter().map(part).sum::<i64>();
+    let digests: Vec<String> = applied.iter().map(|table| table.digest.clone()).collect();
+    json!({
+        "rows": sum(|table| table.rows),
+        "inserted": sum(|table| table.inserted),
+        "updated": sum(|table| table.updated),
+        "unchanged": sum(|table| table.unchanged),
+        "deleted": sum(|table| table.deleted),
+        "digest": (!digests.is_empty()).then(|| opdb_core::deploy::combined(&digests)),
+        "details": applied,
+    })
+}
+
+/// The server, and the database: what a ledger is the ledger of.
+pub const SERVER: &str = "SELECT pg_catalog.concat_ws('/',
+    (SELECT system_identifier FROM pg_catalog.pg_control_system()),
+    (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))";
+
+/// What the target says of a deployment.
+pub enum Verdict {
+    /// With the counts of its tables.
+    Committed(Vec<Applied>),
+    NotCommitted,
+    /// Why it cannot be told.
+    Unknown(String),
+}
+
+/// Looks the deployment up in the ledger of the environment, once nobody works on it there any more.
+pub fn ask(environment: &str, key: &str, server: &str) -> Verdict {
+    let asked = remote::with(environment, Access::Read, |remote| {
+        if value(remote, SERVER)? != server {
+            return Ok(Verdict::Unknown(format!(
+                "environment \"{environment}\" is another server, or another database, than it was"
+            )));
+        }
+        remote.query(&settled(key), 1)?;
+        if value(remote, "SELECT (pg_catalog.to_regclass('opdb_deploy.ledger') IS NOT NULL)::text")? != "true" {
+            return Ok(Verdict::NotCommitted);
+        }
+        let sql =
+            format!("SELECT counts::text FROM opdb_deploy.ledger WHERE deployment = {}::uuid", literal(key));
+        let found: Vec<Row> = remote.query(&sql, 1)?;
+        let Some(counts) = found.into_iter().flatten().flatten().next() else {
+            return Ok(Verdict::NotCommitted);
+        };
+        Ok(match serde_json::from_str(&counts) {
+            Ok(counts) => Verdict::Committed(counts),
+            Err(error) => Verdict::Unknown(format!("its ledger could not be read: {error}")),
+        })
+    });
+    asked.unwrap_or_else(|failure| Verdict::Unknown(failure.told()))
+}
+
+fn value(remote: &Remote, sql: &str) -> Result<String> {
+    Ok(remote.query_row(sql, 1)?.into_iter().next().flatten().unwrap_or_default())
+}
+
+/// A deployment that has no end in the history.
+struct Open {
+    id: i64,
+    key: String,
+    state: String,
+    server: String,
+    is_push: bool,
+    details: Vec<Value>,
+}
+
+/// Finds out what became of deployments to an environment that were interrupted. What cannot be told stays in doubt, with
+/// a warning, and is in nobody's way.
+pub fn settle(environment: &str) -> Result<()> {
+    let sql = "SELECT deployment_id FROM opdb.deployment
+               WHERE environment = $1 AND state IN ('checking', 'staging', 'applying', 'in_doubt')
+               ORDER BY deployment_id";
+    let open = own::read_as_owner(|| {
+        spi::on_latest_snapshot(|| spi::read(sql, &[environment.into()], |row| row.get::<i64>(1)))
+    })?;
+    for id in open.into_iter().flatten() {
+        if !lock::deployment(id)? {
+            continue;
+        }
+        if let Some(open) = Open::read(id)? {
+            open.settle(environment)?;
+        }
     }
     Ok(())
+}
+
+impl Open {
+    /// None if it has ended meanwhile.
+    fn read(id: i64) -> Result<Option<Self>> {
+        let sql = "SELECT key::text, state, coalesce(target_server, ''), direction = 'push', details
+                   FROM opdb.deployment
+                   WHERE deployment_id = $1 AND state IN ('checking', 'staging', 'applying', 'in_doubt')";
+        own::read_as_owner(|| {
+            spi::on_latest_snapshot(|| {
+                spi::read_one(sql, &[id.into()], |row| {
+                    let details = row.get::<pgrx::JsonB>(5)?.map(|details| details.0);
+                    Ok(Self {
+                        id,
+                        key: spi::known(&row, 1)?,
+                        state: spi::known(&row, 2)?,
+                        server: spi::known(&row, 3)?,
+                        is_push: spi::known(&row, 4)?,
+                        details: details.and_then(|all| all.as_array().cloned()).unwrap_or_default(),
+                    })
+                })
+            })
+        })
+    }
+
+    fn settle(&self, environment: &str) -> Result<()> {
+        let may_be_committed = self.is_push && matches!(self.state.as_str(), "applying" | "in_doubt");
+        let verdict = match may_be_committed {
+            true => ask(environment, &self.key, &self.server),
+            false => Verdict::NotCommitted,
+        };
+        match verdict {
+            Verdict::Committed(counts) => {
+                let applied = with_undo(counts, &self.details);
+                let mut entry = totals(&applied);
+                entry["state"] = "applied".into();
+                entry["error"] = Value::Null;
+                recorder::record(self.id, &entry)
+            }
+            Verdict::NotCommitted => {
+                let error = format!("interrupted while {}; nothing was changed there", self.state);
+                recorder::record(self.id, &json!({"state": "failed", "error": error}))
+            }
+            Verdict::Unknown(reason) => {
+                pgrx::warning!("deployment {} stays in doubt: {reason}", self.id);
+                if self.state == "in_doubt" {
+                    return Ok(());
+                }
+                recorder::record(self.id, &json!({"state": "in_doubt", "error": reason}))
+            }
+        }
+    }
+}
+
+/// The counts of the ledger, with what was written down before the commit of how to undo it.
+pub fn with_undo(mut counts: Vec<Applied>, planned: &[Value]) -> Vec<Applied> {
+    for table in &mut counts {
+        let is_changed = table.inserted + table.updated + table.deleted > 0;
+        let undo = planned.iter().find(|planned| planned["table"] == table.table.as_str());
+        table.undo = undo
+            .filter(|_| is_changed)
+            .and_then(|planned| serde_json::from_value(planned["undo"].clone()).ok());
+    }
+    counts
 }

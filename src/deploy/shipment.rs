@@ -1,18 +1,42 @@
-//! What of a table is sent, and the SQL with which it is read here and written there.
+//! What of a table is sent, and the SQL with which it is read on the source and written on the target.
 
-use opdb_core::compat::table::is_sent;
+use opdb_core::compat::digest::Digest;
+use opdb_core::compat::form::{Side, row_hash};
+use opdb_core::compat::table::{is_sent, is_unique};
 use opdb_core::deploy::in_reference_order;
 use opdb_core::schema::{Fact, Kind, label};
+
+use serde::{Deserialize, Serialize};
 
 use super::column::Column;
 use super::error::DeployError;
 use super::options::Options;
+use super::transformation::Transformations;
 use crate::compat::{Compared, LocalTable, columns, primary_key};
 use crate::pg::error::Result;
 use crate::pg::name::{Qualified, identifier, literal};
+use crate::pg::spi;
 
-/// A row as it is sent: every value as text.
-pub type Values = Vec<Option<String>>;
+/// How a deployment of one table is taken back: pieces of SQL in which the target is t, what was deployed is s, and what
+/// was there before is b.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Undo {
+    pub table: String,
+    /// The rows that were written, as they were sent.
+    pub rows: String,
+    /// The rows that were updated or deleted, as they were.
+    pub before: String,
+    /// The column of it that says which.
+    pub change: String,
+    pub key: Vec<String>,
+    pub same_key: String,
+    pub same_row: String,
+    /// Puts the columns that were sent to what they were.
+    pub assignments: String,
+    /// All columns that can be written.
+    pub whole: String,
+    pub whole_before: String,
+}
 
 /// One table on its way.
 pub struct Shipment {
@@ -25,24 +49,38 @@ pub struct Shipment {
     pub kept_here: Vec<String>,
     pub key: Vec<String>,
     columns: Vec<Column>,
+    /// Every column of the target that can be written, for what is deleted there.
+    whole: Vec<String>,
+    /// Which rows are deployed, in parentheses.
     pub condition: Option<String>,
     /// The other side keeps this table as an event table of its own opdb.
     pub is_event_table_there: bool,
-    stage: String,
+    /// Nothing here keeps a key from being there twice, or NULL.
+    is_key_claimed: bool,
+    /// The number of a row in the stage.
+    row_number: String,
 }
 
 impl Shipment {
     /// Errors: 42P16 if nothing identifies a row, 42703 for a key column that is not sent.
-    pub fn new(place: usize, table: &LocalTable, compared: &Compared, options: &Options) -> Result<Self> {
+    pub fn new(
+        table: &LocalTable,
+        compared: &Compared,
+        options: &Options,
+        condition: Option<String>,
+        transformations: &Transformations,
+    ) -> Result<Self> {
         let label = table.name.label();
         let mut kept_here = table.kept_here();
         kept_here.extend(options.exclude_columns.iter().cloned());
         let there = |name: &str| columns(&compared.remote, &label).find(|column| column.name() == name);
+        let key = key(table, &label, compared, options)?;
         let columns: Vec<Column> = columns(&compared.local, &label)
             .filter(|local| is_sent(local, there(local.name()), &kept_here))
-            .map(|local| Column::new(local, there(local.name())))
+            .map(|local| {
+                Column::new(local, there(local.name()), transformations.of(&table.name, local.name()))
+            })
             .collect();
-        let key = key(table, &label, compared, options)?;
         if let Some(column) = key.iter().find(|key| !columns.iter().any(|column| column.name == **key)) {
             return Err(DeployError::KeyColumn { table: label, column: column.clone() }.into());
         }
@@ -51,16 +89,26 @@ impl Shipment {
                 && fact.relation() == label
                 && !fact.list("unique_by_trigger").is_empty()
         });
+        let whole: Vec<String> = crate::compat::columns(&compared.remote, &label)
+            .filter(|column| column.text("generated").is_none_or(str::is_empty))
+            .map(|column| column.name().to_owned())
+            .collect();
+        let mut row_number = "opdb_row".to_owned();
+        while whole.contains(&row_number) || columns.iter().any(|column| column.name == row_number) {
+            row_number.push('_');
+        }
         Ok(Self {
-            stage: format!("pg_temp.opdb_stage_{place}"),
+            is_key_claimed: !is_certain_key(compared, &label, &key),
             name: table.name.clone(),
             table: table.name.sql(),
             label,
             kept_here,
             key,
             columns,
-            condition: options.condition.clone(),
+            whole,
+            condition,
             is_event_table_there,
+            row_number,
         })
     }
 
@@ -68,122 +116,295 @@ impl Shipment {
         self.columns.iter().map(|column| column.name.as_str())
     }
 
-    /// Each row here as a JSON array of texts: what is sent, and what the digest is of.
-    pub fn read_rows(&self) -> String {
-        let values: Vec<String> = self.columns.iter().map(Column::sent_text).collect();
-        let condition = self.condition.as_deref().unwrap_or("true");
-        format!("SELECT {} FROM {} WHERE {condition}", json_array(&values), self.table)
+    /// What makes two stages of the table the same: rows of one can be rows of the other.
+    pub fn signature(&self) -> String {
+        let columns: Vec<String> = self.columns.iter().map(Column::signature).collect();
+        format!("{}|{}|{}", self.table, self.key.join(","), columns.join("|"))
     }
 
-    /// A temporary table there with the types of the target and none of its constraints.
-    pub fn create_stage(&self) -> String {
+    /// The rows on the source: the hash of each, then what is sent of it as c1, c2, …
+    pub fn read_rows(&self, restriction: Option<&str>) -> String {
+        let values: Vec<String> = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(place, column)| format!("{} AS c{}", column.value(), place + 1))
+            .collect();
+        let hash = self.row_hash(Side::Local, |place, _| format!("r.c{}", place + 1));
         format!(
-            "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA",
-            self.stage,
+            "SELECT {hash} AS h, r.* FROM (SELECT {} FROM {} t WHERE {}{}) r",
+            values.join(", "),
+            self.table,
+            self.condition.as_deref().unwrap_or("true"),
+            restriction.map_or(String::new(), |more| format!(" AND {more}")),
+        )
+    }
+
+    /// The number of rows and the sum of their hashes, on the source.
+    pub fn read_digest(&self) -> Result<Digest> {
+        let sql = format!(
+            "SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(h), 0)::text FROM ({}) d",
+            self.read_rows(None)
+        );
+        let found =
+            spi::read_one(&sql, &[], |row| Ok((row.get::<i64>(1)?, row.get::<String>(2)?)))?;
+        let (rows, sum) = found.unwrap_or_default();
+        Ok(Digest {
+            rows: rows.unwrap_or(0),
+            sum: sum.and_then(|sum| sum.parse().ok()).unwrap_or(0),
+        })
+    }
+
+    /// The columns that something else is sent of.
+    pub fn transformed(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().filter(|column| column.is_transformed()).map(|column| column.name.as_str())
+    }
+
+    pub fn is_transformed(&self) -> bool {
+        self.transformed().next().is_some()
+    }
+
+    /// From a spool of rows, all values of each column as one text.
+    pub fn gather(&self) -> String {
+        let texts: Vec<String> = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(place, column)| column.gathered(&format!("c{}", place + 1)))
+            .collect();
+        format!("SELECT {} FROM spool", texts.join(", "))
+    }
+
+    /// How many columns that has.
+    pub fn width(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// From a spool, the key of its first row, as JSON.
+    pub fn key_of_spool(&self) -> String {
+        let members: Vec<String> = self
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| self.key.contains(&column.name))
+            .map(|(place, column)| format!("{}, c{}", literal(&column.name), place + 1))
+            .collect();
+        format!("SELECT pg_catalog.jsonb_build_object({})::text FROM spool LIMIT 1", members.join(", "))
+    }
+
+    /// A table there with the types of the target and none of its constraints.
+    pub fn create_stage(&self, stage: &str) -> String {
+        format!(
+            "CREATE TABLE {stage} AS SELECT {}, NULL::bigint AS {} FROM {} WITH NO DATA",
             self.names(""),
+            identifier(&self.row_number),
             self.table
         )
     }
 
-    /// Puts a batch into the stage. A literal is read by the type's own input function: a cast could be a
-    /// user's, and one to varchar(n) would cut the text in silence.
-    pub fn fill_stage(&self, batch: &[Values]) -> String {
-        let value = |value: &Option<String>| value.as_ref().map_or("NULL".to_owned(), literal);
-        let rows: Vec<String> = batch
-            .iter()
-            .map(|row| format!("({})", row.iter().map(value).collect::<Vec<_>>().join(",")))
-            .collect();
-        format!("INSERT INTO {} ({}) VALUES {}", self.stage, self.names(""), rows.join(","))
+    /// Puts rows into the stage, from what `gather` gives of them.
+    pub fn fill_stage(&self, stage: &str, gathered: &[String], first_row: i64, rows: i64) -> String {
+        let values: Vec<String> =
+            self.columns.iter().zip(gathered).map(|(column, values)| column.scattered(values)).collect();
+        format!(
+            "INSERT INTO {stage} ({}, {}) SELECT {}, pg_catalog.generate_series({first_row}::bigint, {})",
+            self.names(""),
+            identifier(&self.row_number),
+            values.join(", "),
+            first_row + rows - 1
+        )
     }
 
-    /// The sums of a RowDigest over the stage, each value brought back to the text it has here.
-    pub fn stage_digest(&self) -> String {
-        let values: Vec<String> = self.columns.iter().map(Column::staged_text).collect();
-        digest_sums(&format!("SELECT {} FROM {}", json_array(&values), self.stage))
+    /// Takes rows of numbers between out of the stage.
+    pub fn delete_staged(&self, stage: &str, (first, last): (i64, i64)) -> String {
+        format!("DELETE FROM {stage} WHERE {} BETWEEN {first} AND {last}", identifier(&self.row_number))
     }
 
-    /// The same over the rows here.
-    pub fn digest_here(&self) -> String {
-        digest_sums(&self.read_rows())
+    /// Rows of the stage, the sum of their hashes, and the highest number.
+    pub fn stage_digest(&self, stage: &str) -> String {
+        let hash = self.row_hash(Side::Remote, |_, column| format!("s.{}", identifier(&column.name)));
+        format!(
+            "SELECT pg_catalog.count(*)::text, coalesce(pg_catalog.sum({hash}), 0)::text,
+                    coalesce(pg_catalog.max(s.{}), 0)::text FROM {stage} s",
+            identifier(&self.row_number)
+        )
     }
 
-    /// No key twice and none NULL; also what the joins below go by.
-    pub fn key_stage(&self) -> String {
-        format!("ALTER TABLE {} ADD PRIMARY KEY ({})", self.stage, list(&self.key))
-    }
-
-    pub fn analyze_stage(&self) -> String {
-        format!("ANALYZE {}", self.stage)
+    /// Fails if a key is in the stage twice, or NULL.
+    pub fn key_stage(&self, stage: &str) -> Option<String> {
+        let list: Vec<String> = self.key.iter().map(identifier).collect();
+        self.is_key_claimed.then(|| format!("ALTER TABLE {stage} ADD PRIMARY KEY ({})", list.join(", ")))
     }
 
     /// One deployment of a table at a time.
     pub fn lock(&self) -> String {
         format!(
-            "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended({}, 0))",
+            "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended({}, 0))::text",
             literal(&self.table)
         )
     }
 
     /// The partitions that the rows need there, where opdb makes them.
-    pub fn create_partitions(&self) -> Option<String> {
+    pub fn create_partitions(&self, stage: &str) -> Option<String> {
         self.is_event_table_there.then(|| {
             format!(
                 "SELECT opdb.create_event_partitions({}::regclass, ARRAY(
-                     SELECT DISTINCT pg_catalog.date_trunc('hour', occurred_at) FROM {}))",
+                     SELECT DISTINCT pg_catalog.date_trunc('hour', occurred_at) FROM {stage}))::text",
                 literal(&self.table),
-                self.stage
             )
         })
     }
 
-    pub fn update(&self) -> Option<String> {
-        let others: Vec<&Column> =
-            self.columns.iter().filter(|column| !self.key.contains(&column.name)).collect();
-        if others.is_empty() {
-            return None;
-        }
-        let set: Vec<String> =
-            others.iter().map(|column| format!("{0} = s.{0}", identifier(&column.name))).collect();
-        Some(format!(
-            "UPDATE {} t SET {} FROM {} s WHERE {} AND NOT ({})",
+    /// Leaves in the stage only what changes something.
+    pub fn drop_unchanged(&self, stage: &str) -> String {
+        format!(
+            "DELETE FROM {stage} s USING {} t WHERE {} AND {}",
             self.table,
-            set.join(", "),
-            self.stage,
             self.same_key(),
             self.same_row()
-        ))
+        )
     }
 
-    pub fn insert(&self) -> String {
+    /// Where rows of the target are kept as they were: U for one that was updated, D for one that was deleted.
+    pub fn create_before(&self, before: &str) -> String {
+        format!(
+            "CREATE TABLE {before} AS SELECT NULL::\"char\" AS {}, {} FROM {} t WITH NO DATA",
+            identifier(self.change_column()),
+            self.whole_names("t."),
+            self.table
+        )
+    }
+
+    /// The name of the column that says what became of a row; no column of the target has it.
+    pub fn change_column(&self) -> &str {
+        // As the row's number, which is not in that table.
+        &self.row_number
+    }
+
+    /// Keeps the rows that are about to be updated, and locks them.
+    pub fn keep_updated(&self, (stage, before): (&str, &str), (first, last): (i64, i64)) -> String {
+        format!(
+            "INSERT INTO {before} SELECT 'U', {} FROM {} t JOIN {stage} s ON {}
+             WHERE s.{} BETWEEN {first} AND {last} FOR UPDATE OF t",
+            self.whole_names("t."),
+            self.table,
+            self.same_key(),
+            identifier(&self.row_number)
+        )
+    }
+
+    /// None if there is nothing beside the key.
+    pub fn update(&self, stage: &str, (first, last): (i64, i64)) -> Option<String> {
+        let set = self.assignments("s.");
+        (!set.is_empty()).then(|| {
+            format!(
+                "UPDATE {} t SET {set} FROM {stage} s WHERE {} AND s.{} BETWEEN {first} AND {last}",
+                self.table,
+                self.same_key(),
+                identifier(&self.row_number)
+            )
+        })
+    }
+
+    pub fn insert(&self, stage: &str, (first, last): (i64, i64)) -> String {
         format!(
             "INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {stage} s
-             WHERE NOT EXISTS (SELECT FROM {table} t WHERE {same_key})",
+             WHERE s.{row} BETWEEN {first} AND {last} AND NOT EXISTS (SELECT FROM {table} t WHERE {same_key})",
             table = self.table,
             names = self.names(""),
             values = self.names("s."),
-            stage = self.stage,
+            row = identifier(&self.row_number),
             same_key = self.same_key()
         )
     }
 
-    pub fn count(&self) -> String {
-        format!("SELECT pg_catalog.count(*) FROM {}", self.table)
+    /// The key of a row of the stage, as JSON.
+    pub fn staged_key(&self, stage: &str, row: i64) -> String {
+        let members: Vec<String> =
+            self.key.iter().map(|name| format!("{}, s.{}", literal(name), identifier(name))).collect();
+        format!(
+            "SELECT pg_catalog.jsonb_build_object({})::text FROM {stage} s WHERE s.{} = {row}",
+            members.join(", "),
+            identifier(&self.row_number)
+        )
     }
 
-    /// How many staged rows are not in the target as they were sent.
-    pub fn count_deviating(&self) -> String {
+    pub fn count(&self) -> String {
+        format!("SELECT pg_catalog.count(*)::text FROM {}", self.table)
+    }
+
+    /// How many rows of the stage are in the target, and the sum of the hashes that they have there.
+    pub fn target_digest(&self, stage: &str) -> String {
+        let hash = self.row_hash(Side::Remote, |_, column| format!("t.{}", identifier(&column.name)));
         format!(
-            "SELECT pg_catalog.count(*) FROM {} s WHERE NOT EXISTS (SELECT FROM {} t WHERE {} AND {})",
-            self.stage,
+            "SELECT pg_catalog.count(*)::text, coalesce(pg_catalog.sum({hash}), 0)::text, NULL::text
+             FROM {} t JOIN {stage} s ON {}",
+            self.table,
+            self.same_key()
+        )
+    }
+
+    /// How many rows of the stage are not in the target as they were sent.
+    pub fn count_deviating(&self, stage: &str) -> String {
+        format!(
+            "SELECT pg_catalog.count(*)::text FROM {stage} s WHERE NOT EXISTS (SELECT FROM {} t WHERE {} AND {})",
             self.table,
             self.same_key(),
             self.same_row()
         )
     }
 
+    /// Keeps the rows that are about to be deleted, and locks them: those that the source does not have.
+    pub fn keep_deleted(&self, (stage, before): (&str, &str), restriction: Option<&str>) -> String {
+        format!(
+            "INSERT INTO {before} SELECT 'D', {} FROM {} t
+             WHERE {}{} AND NOT EXISTS (SELECT FROM {stage} s WHERE {}) FOR UPDATE OF t",
+            self.whole_names("t."),
+            self.table,
+            self.condition.as_deref().unwrap_or("true"),
+            restriction.map_or(String::new(), |more| format!(" AND {more}")),
+            self.same_key()
+        )
+    }
+
+    pub fn delete(&self, before: &str) -> String {
+        format!(
+            "DELETE FROM {} t USING {before} s WHERE s.{} = 'D' AND {}",
+            self.table,
+            identifier(self.change_column()),
+            self.same_key()
+        )
+    }
+
+    /// Rows that were deleted and are there all the same.
+    pub fn count_undeleted(&self, before: &str) -> String {
+        format!(
+            "SELECT pg_catalog.count(*)::text FROM {} t JOIN {before} s ON {} WHERE s.{} = 'D'",
+            self.table,
+            self.same_key(),
+            identifier(self.change_column())
+        )
+    }
+
+    /// What it takes to undo what was done to the table, once the facts that this was planned by are gone.
+    pub fn undo(&self, rows: String, before: String) -> Undo {
+        Undo {
+            table: self.table.clone(),
+            rows,
+            before,
+            change: identifier(self.change_column()),
+            key: self.key.clone(),
+            same_key: self.same_key(),
+            same_row: self.same_row(),
+            assignments: self.assignments("b."),
+            whole: self.whole_names(""),
+            whole_before: self.whole_names("b."),
+        }
+    }
+
     /// Moves the target's sequences past the values that were sent, so that its own next row finds a free
     /// one. Needs UPDATE on the sequence, and may skip a value.
-    pub fn advance_sequences(&self) -> Vec<String> {
+    pub fn advance_sequences(&self, stage: &str) -> Vec<String> {
         self.columns
             .iter()
             .filter(|column| column.has_sequence_there)
@@ -192,18 +413,28 @@ impl Shipment {
                     "SELECT pg_catalog.setval(q.seqrelid::regclass,
                                 CASE WHEN q.seqincrement > 0
                                      THEN greatest(m.high, pg_catalog.nextval(q.seqrelid::regclass))
-                                     ELSE least(m.low, pg_catalog.nextval(q.seqrelid::regclass)) END)
+                                     ELSE least(m.low, pg_catalog.nextval(q.seqrelid::regclass)) END)::text
                      FROM pg_catalog.pg_sequence q,
                           (SELECT pg_catalog.max({column}) AS high, pg_catalog.min({column}) AS low FROM {stage}) m
                      WHERE q.seqrelid = pg_catalog.pg_get_serial_sequence({table}, {name})::regclass
                        AND m.high <= q.seqmax AND m.low >= q.seqmin",
                     column = identifier(&column.name),
-                    stage = self.stage,
                     table = literal(&self.table),
                     name = literal(&column.name),
                 )
             })
             .collect()
+    }
+
+    fn assignments(&self, from: &str) -> String {
+        let others = self.columns.iter().filter(|column| !self.key.contains(&column.name));
+        let set = others.map(|column| format!("{0} = {from}{0}", identifier(&column.name)));
+        set.collect::<Vec<_>>().join(", ")
+    }
+
+    fn row_hash(&self, side: Side, value: impl Fn(usize, &Column) -> String) -> String {
+        let parts = self.columns.iter().enumerate();
+        row_hash(parts.flat_map(|(place, column)| column.hash_parts(side, &value(place, column))))
     }
 
     fn names(&self, prefix: &str) -> String {
@@ -212,40 +443,20 @@ impl Shipment {
         names.join(", ")
     }
 
+    fn whole_names(&self, prefix: &str) -> String {
+        let names: Vec<String> =
+            self.whole.iter().map(|name| format!("{prefix}{}", identifier(name))).collect();
+        names.join(", ")
+    }
+
     fn same_key(&self) -> String {
         let keys = self.columns.iter().filter(|column| self.key.contains(&column.name));
         keys.map(Column::same_key).collect::<Vec<_>>().join(" AND ")
     }
 
-    /// By text, byte for byte: json has no equality, 1.0 is not the 1.00 that was sent, and a collation may
-    /// call an A an a.
     fn same_row(&self) -> String {
-        let pairs: Vec<String> = self
-            .columns
-            .iter()
-            .map(|column| format!("{} IS NOT DISTINCT FROM {}", column.text_of("t"), column.text_of("s")))
-            .collect();
-        pairs.join(" AND ")
+        self.columns.iter().map(Column::is_same).collect::<Vec<_>>().join(" AND ")
     }
-}
-
-fn digest_sums(rows: &str) -> String {
-    format!(
-        "SELECT pg_catalog.count(*)::text,
-                coalesce(pg_catalog.sum(('x' || pg_catalog.substr(h, 1, 16))::bit(64)::bigint::numeric), 0)::text,
-                coalesce(pg_catalog.sum(('x' || pg_catalog.substr(h, 17, 16))::bit(64)::bigint::numeric), 0)::text
-         FROM (SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(r.line, 'UTF8')), 'hex') AS h
-               FROM ({rows}) AS r (line)) hashed"
-    )
-}
-
-/// Texts as one JSON array; json_build_array would take a hundred at most.
-fn json_array(values: &[String]) -> String {
-    format!("pg_catalog.array_to_json(ARRAY[{}]::text[])::text", values.join(", "))
-}
-
-fn list(names: &[String]) -> String {
-    names.iter().map(identifier).collect::<Vec<_>>().join(", ")
 }
 
 /// The option's key, an event table's source_id, or the primary key.
@@ -257,6 +468,14 @@ fn key(table: &LocalTable, label: &str, compared: &Compared, options: &Options) 
         return Ok(vec!["source_id".to_owned()]);
     }
     primary_key(&compared.local, label).ok_or_else(|| DeployError::NoKey(label.to_owned()).into())
+}
+
+/// Whether the catalog here says that the key is there once and never NULL.
+fn is_certain_key(compared: &Compared, label: &str, key: &[String]) -> bool {
+    let is_not_null = |name: &String| {
+        columns(&compared.local, label).any(|column| column.name() == name && column.flag("not_null"))
+    };
+    is_unique(&compared.local, label, key) && key.iter().all(is_not_null)
 }
 
 /// Shipments with referenced tables before those that reference them, by the foreign keys there.

@@ -3,13 +3,15 @@
 use opdb_core::compat::Verdict;
 use opdb_core::compat::table::is_unique;
 
-use super::checks::{Check, unless};
+use super::checks::{Check, failed, passed, unless};
+use super::options::Options;
 use super::shipment::Shipment;
 use crate::compat::{Compared, Data, LocalTable, Mapping, Renames};
 use crate::pg::error::Result;
 use crate::pg::name::literal;
-use crate::pg::own;
 use crate::pg::remote::Remote;
+use crate::pg::{own, spi};
+use crate::configure;
 
 /// `tables` and `shipments` go together, place by place.
 pub fn run(
@@ -18,7 +20,8 @@ pub fn run(
     shipments: &[Shipment],
     compared: &Compared,
     is_readable: bool,
-) -> Result<[Check; 4]> {
+    options: &Options,
+) -> Result<[Check; 6]> {
     let (there, missing): (Vec<_>, Vec<_>) =
         tables.iter().zip(shipments).partition(|(table, _)| compared.exists_there(table));
     // What is not there was not looked at, and is nothing to pass.
@@ -34,7 +37,9 @@ pub fn run(
         compatible(tables, shipments, compared),
         column_mapping(if is_readable { &there } else { &[] }, not_looked_at, compared)?,
         unique_there(&there, unknown.clone(), compared),
-        privileges(remote, shipments, unknown)?,
+        privileges(remote, shipments, unknown.clone(), options)?,
+        rollback_plan(remote, shipments, unknown.clone())?,
+        pre_images(remote, tables, shipments, unknown)?,
     ])
 }
 
@@ -117,7 +122,7 @@ const LACKING: &str = "
         WHERE NOT pg_catalog.has_schema_privilege(t.schema_oid, 'USAGE')
         UNION ALL
         SELECT pg_catalog.string_agg(p.privilege, ', '), pg_catalog.format('%I.%I', t.schema, t.name)
-        FROM target t, (VALUES ('SELECT'), ('INSERT'), ('UPDATE')) p (privilege)
+        FROM target t, (VALUES ('SELECT'), ('INSERT'), ('UPDATE')/*or deletes*/) p (privilege)
         WHERE NOT pg_catalog.has_table_privilege(t.oid, p.privilege) GROUP BY t.schema, t.name
         UNION ALL
         SELECT p.privilege, 'sequence ' || pg_catalog.quote_ident(q.relname)
@@ -134,6 +139,22 @@ const LACKING: &str = "
         SELECT 'EXECUTE', 'function opdb.create_event_partitions (GRANT opdb_operator)'
         WHERE EXISTS (SELECT FROM target t WHERE t.is_event_table)
           AND NOT /*may make partitions*/
+        UNION ALL
+        SELECT 'CREATE', 'database ' || pg_catalog.quote_ident(pg_catalog.current_database())
+               || ' (for the schema opdb_deploy; or have somebody else run what opdb.plan_deploy shows)'
+        WHERE pg_catalog.to_regnamespace('opdb_deploy') IS NULL
+          AND NOT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')
+        UNION ALL
+        SELECT p.privilege, 'schema opdb_deploy'
+        FROM pg_catalog.pg_namespace n, (VALUES ('USAGE'), ('CREATE')) p (privilege)
+        WHERE n.nspname = 'opdb_deploy' AND NOT pg_catalog.has_schema_privilege(n.oid, p.privilege)
+        UNION ALL
+        SELECT p.privilege, pg_catalog.format('%I.%I', n.nspname, c.relname)
+        FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid,
+             (VALUES ('ledger', 'SELECT'), ('ledger', 'INSERT'), ('part', 'SELECT'), ('part', 'INSERT'), ('part', 'DELETE'))
+                 p (relation, privilege)
+        WHERE n.nspname = 'opdb_deploy' AND c.relname = p.relation
+          AND NOT pg_catalog.has_table_privilege(c.oid, p.privilege)
     )
     SELECT current_user || ' lacks ' || privilege || ' on ' || object FROM lacking";
 
@@ -149,7 +170,12 @@ pub fn may_call(function: &str) -> String {
     )
 }
 
-fn privileges(remote: &Remote, shipments: &[Shipment], mut wrong: Vec<String>) -> Result<Check> {
+fn privileges(
+    remote: &Remote,
+    shipments: &[Shipment],
+    mut wrong: Vec<String>,
+    options: &Options,
+) -> Result<Check> {
     let values: Vec<String> = shipments
         .iter()
         .map(|shipment| {
@@ -165,8 +191,73 @@ fn privileges(remote: &Remote, shipments: &[Shipment], mut wrong: Vec<String>) -
         .collect();
     let lacking = LACKING
         .replace("/*may make partitions*/", &may_call("create_event_partitions"))
+        .replace("/*or deletes*/", if options.delete_missing { ", ('DELETE')" } else { "" })
         .replace("/*shipments*/", &values.join(", "));
     let rows = remote.query(&lacking, 1)?;
     wrong.extend(rows.into_iter().flatten().flatten());
     Ok(unless("privileges", &wrong, "the role there has every right it needs"))
+}
+
+/// In SQL, the tables by their place; what may not be looked up by name can be found in the catalogs.
+fn tables_of(shipments: &[Shipment]) -> String {
+    let names: Vec<String> = shipments
+        .iter()
+        .enumerate()
+        .map(|(place, shipment)| {
+            format!("({place}, {}, {})", literal(&shipment.name.schema), literal(&shipment.name.name))
+        })
+        .collect();
+    format!(
+        "(SELECT t.place, c.oid, c.relname FROM (VALUES {}) t (place, schema, name)
+          JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema
+          JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.name) t",
+        names.join(", ")
+    )
+}
+
+/// Taking a deployment back deletes what it inserted.
+fn rollback_plan(remote: &Remote, shipments: &[Shipment], mut wrong: Vec<String>) -> Result<Check> {
+    let sql = format!(
+        "SELECT current_user || ' lacks DELETE on ' || t.relname || ', so rows that are inserted could not be taken back'
+         FROM {} WHERE NOT pg_catalog.has_table_privilege(t.oid, 'DELETE')",
+        tables_of(shipments)
+    );
+    wrong.extend(remote.query(&sql, 1)?.into_iter().flatten().flatten());
+    let fine = "rows that are updated or deleted are kept there as they were, and what is inserted can be deleted";
+    Ok(unless("rollback_plan", &wrong, fine))
+}
+
+/// In SQL, how many bytes a table and its partitions have.
+const BYTES: &str = "SELECT coalesce(pg_catalog.sum(pg_catalog.pg_table_size(p.relid)), 0)::bigint::text
+    FROM pg_catalog.pg_partition_tree(t.oid) p";
+
+/// At most what is sent, and as much of what it replaces. How much is free on a disk PostgreSQL does not tell.
+fn pre_images(
+    remote: &Remote,
+    tables: &[LocalTable],
+    shipments: &[Shipment],
+    wrong: Vec<String>,
+) -> Result<Check> {
+    const NAME: &str = "pre_images";
+    if !wrong.is_empty() {
+        return Ok(unless(NAME, &wrong, ""));
+    }
+    let sizes = format!("SELECT ({BYTES}) FROM {} ORDER BY t.place", tables_of(shipments));
+    let number = |text: Option<String>| text.and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
+    let there: Vec<i64> =
+        remote.query(&sizes, 1)?.into_iter().map(|row| number(row.into_iter().next().flatten())).collect();
+    let here = spi::read(&sizes, &[], |row| row.get::<String>(1))?.into_iter().map(number);
+    let most: i64 = here.zip(there).map(|(here, there)| here + here.min(there)).sum();
+    let limit = configure::number("deploy.max_kept_bytes")?;
+    let told = format!(
+        "at most about {} MB of {} table{} are kept there for a rollback; the limit is {} MB",
+        most / 1_000_000 + 1,
+        tables.len(),
+        if tables.len() == 1 { "" } else { "s" },
+        (limit / 1e6).ceil()
+    );
+    if most as f64 <= limit {
+        return Ok(passed(NAME, told));
+    }
+    Ok(failed(NAME, format!("{told}: deploy fewer rows, or raise deploy.max_kept_bytes of opdb.settings")))
 }

@@ -218,6 +218,44 @@ pub fn quarantine(table: Regclass) {
     unsafe { pg_sys::LockDatabaseObject(REWRITE, table.0, 0, mode) };
 }
 
+/// A deployment of this database, which one transaction at a time works on. False if another one has it.
+pub fn deployment(id: i64) -> Result<bool> {
+    let table = spi::read_value::<pg_sys::Oid>(
+        "SELECT 'opdb.deployment'::pg_catalog.regclass::pg_catalog.oid",
+        &[],
+    )?;
+    let number = (u64::from(table.unwrap_or(pg_sys::InvalidOid).to_u32()) << 32) | u64::from(id as u32);
+    Ok(advisory(DEPLOYMENT, number, false))
+}
+
+/// What is sent to one table of a target, which one transaction at a time does. Waits for it as long as it takes.
+pub fn stage(number: u64) {
+    advisory(STAGE, number, true);
+}
+
+/// `locktag_field4` of locks that no role can take by SQL, whose have 1 and 2 there. 3 is that of processes.
+const DEPLOYMENT: u16 = 4;
+const STAGE: u16 = 5;
+
+/// Whether the lock was to be had. The end of the transaction releases it.
+#[allow(unsafe_code)]
+fn advisory(kind: u16, number: u64, waits: bool) -> bool {
+    // SAFETY: main thread in a transaction; a tag as SET_LOCKTAG_ADVISORY makes it, which the lock table copies.
+    let taken = unsafe {
+        let tag = pg_sys::LOCKTAG {
+            locktag_field1: pg_sys::MyDatabaseId.to_u32(),
+            locktag_field2: (number >> 32) as u32,
+            locktag_field3: number as u32,
+            locktag_field4: kind,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+            locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+        };
+        let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
+        pg_sys::LockAcquire(&raw const tag, mode, false, !waits)
+    };
+    taken != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+}
+
 /// False if it was not to be had within `limit`.
 pub fn partitions_within(parent: Regclass, limit: Duration) -> Result<bool> {
     within(limit, || partitions(parent))

@@ -362,6 +362,13 @@ impl Remote {
         Ok(())
     }
 
+    /// Commits what was done, and begins another transaction with the next statement.
+    pub fn commit(&self) -> Result<()> {
+        self.execute("COMMIT")?;
+        *self.ahead.borrow_mut() = (self.access.statements(), 2);
+        Ok(())
+    }
+
     /// Settings for the transaction, sent with the next statement.
     pub fn set_local(&self, settings: &[(&str, &str)]) {
         let calls: Vec<String> = settings.iter().map(set_config).collect();

@@ -20,6 +20,12 @@ impl Digest {
         self.sum = self.sum.wrapping_add(other.sum);
     }
 
+    /// Without what was added before.
+    pub fn subtract(&mut self, other: Self) {
+        self.rows -= other.rows;
+        self.sum = self.sum.wrapping_sub(other.sum);
+    }
+
     /// 48 hexadecimal digits: the number of rows and the sum.
     pub fn hex(&self) -> String {
         format!("{:016x}{:032x}", self.rows, self.sum)

@@ -41,6 +41,8 @@ enum Hashed {
     Bytes,
     /// The hash of a numeric is made of neither its sign nor of which of NaN and the infinities it is.
     Numeric,
+    /// The same, and how many digits are written after the point.
+    NumericAsWritten,
     /// The text. Parts of a jsonb cancel each other out in its hash; the hash of an enum is made of its OID; others have
     /// none.
     Text,
@@ -76,6 +78,34 @@ const HASHED_BY_VALUE: [(&str, &str, &str); 20] = [
 /// The hash of a record in SQL. Without a seed, a float of zero has the hash that NULL has.
 pub fn record_hash(record: &str) -> String {
     format!("pg_catalog.hash_record_extended({record}, 7046029254386353131)")
+}
+
+/// The hash of a row, of what stands in it for its columns (see [`Form::hash_parts`]).
+///
+/// The hash of a record is a sum, each column's hash times a factor: if two rows exchanged the values of a column, the
+/// sum of their hashes would stay the same. So it is hashed once more.
+pub fn row_hash(parts: impl Iterator<Item = String>) -> String {
+    let parts: Vec<String> = parts.collect();
+    record_hash(&format!("ROW(pg_catalog.int8send({}))", hash_of(&parts)))
+}
+
+/// A record has 1,664 columns at most.
+const PARTS: usize = 1000;
+
+fn hash_of(parts: &[String]) -> String {
+    let records: Vec<String> =
+        parts.chunks(PARTS).map(|parts| format!("ROW({})", parts.join(", "))).collect();
+    match records.as_slice() {
+        [record] => record_hash(record),
+        // A record has no place in one that is hashed.
+        records => {
+            let hashes: Vec<String> = records
+                .iter()
+                .map(|record| format!("pg_catalog.int8send({})", record_hash(record)))
+                .collect();
+            record_hash(&format!("ROW({})", hashes.join(", ")))
+        }
+    }
 }
 
 /// The hash that everything else falls back to, of a sample.
@@ -132,6 +162,11 @@ impl Form {
         Self { is_as_written: true, ..Self::new(local, remote) }
     }
 
+    /// Whether the two types have nothing in common but that they can be written.
+    pub fn is_by_text(&self) -> bool {
+        self.common == Common::Text
+    }
+
     /// From now on by its text.
     pub fn distrust_hash(&mut self) {
         self.is_hash_unlike = true;
@@ -162,7 +197,9 @@ impl Form {
     fn hashed(&self) -> Hashed {
         match &self.common {
             Common::Type(common) if is_text(common) => Hashed::Bytes,
-            Common::Type(_) if self.is_as_written || self.is_hash_unlike => Hashed::Text,
+            Common::Type(_) if self.is_hash_unlike => Hashed::Text,
+            Common::Type(common) if self.is_as_written && common == "numeric" => Hashed::NumericAsWritten,
+            Common::Type(common) if self.is_as_written && has_variants(common) => Hashed::Text,
             Common::Type(common) if hashed_by_value(common).is_none() => Hashed::Text,
             Common::Type(common) if common == "numeric" => Hashed::Numeric,
             Common::Type(_) => Hashed::Value,
@@ -178,8 +215,13 @@ impl Form {
                 let hashed = hashed_by_value(common).map_or("$", |(hashed, _)| hashed);
                 vec![hashed.replace('$', &value)]
             }
-            (_, Hashed::Numeric) => {
-                vec![value.clone(), format!("{value} < 0"), format!("{value} = 'NaN'::numeric")]
+            (_, hashed @ (Hashed::Numeric | Hashed::NumericAsWritten)) => {
+                let mut parts =
+                    vec![value.clone(), format!("{value} < 0"), format!("{value} = 'NaN'::numeric")];
+                if hashed == Hashed::NumericAsWritten {
+                    parts.push(format!("pg_catalog.scale({value})"));
+                }
+                parts
             }
             (_, Hashed::Bytes) => vec![format!("{value} COLLATE \"C\"")],
             _ => vec![self.key_text(side, column)],
@@ -197,7 +239,7 @@ impl Form {
             (Common::Type(common), Hashed::Bytes) if common != "bpchar" => {
                 format!("pg_catalog.hashtextextended({value} COLLATE \"C\", {seed})")
             }
-            (_, Hashed::Value | Hashed::Numeric) => {
+            (_, Hashed::Value | Hashed::Numeric | Hashed::NumericAsWritten) => {
                 format!("pg_catalog.hash_record_extended(ROW({value}), {seed})")
             }
             _ => format!(
@@ -211,7 +253,7 @@ impl Form {
     /// servers.
     pub fn hash_sample(&self) -> Option<String> {
         match (&self.common, self.hashed()) {
-            (Common::Type(common), Hashed::Value | Hashed::Numeric) => {
+            (Common::Type(common), Hashed::Value | Hashed::Numeric | Hashed::NumericAsWritten) => {
                 let (hashed, sample) = hashed_by_value(common)?;
                 let value = format!("'{sample}'::{common}");
                 Some(record_hash(&format!("ROW({}, {value})", hashed.replace('$', &value))))
@@ -428,7 +470,7 @@ fn common(local: &ColumnType, remote: &ColumnType) -> Common {
 }
 
 /// The type without modifiers, as a cast to it takes it (char alone is char(1)); of a domain, the type that it is made of.
-fn base(of: &ColumnType) -> String {
+pub fn base(of: &ColumnType) -> String {
     let text = match &of.base {
         Some(base) if !of.text.ends_with("[]") => &base.text,
         _ => &of.text,

@@ -1,7 +1,7 @@
 //! What is compared of a table, and the SQL that each side runs for it.
 
 use opdb_core::compat::digest::Suspects;
-use opdb_core::compat::form::{Form, Side, record_hash, text_sample};
+use opdb_core::compat::form::{Form, Side, row_hash, text_sample};
 use opdb_core::compat::table::{column_type, is_unique, of_table};
 use opdb_core::schema::{Fact, Kind};
 
@@ -13,9 +13,6 @@ use crate::compat::{Compared, LocalTable, columns, primary_key};
 use crate::pg::error::Result;
 use crate::pg::name::{Qualified, identifier, literal};
 use crate::pg::remote::Remote;
-
-/// Columns of a record that is hashed.
-const PARTS: usize = 1000;
 
 /// A column of both sides.
 pub struct Column {
@@ -197,12 +194,8 @@ impl Plan {
         self.key_columns().map(|column| column.name.as_str()).collect()
     }
 
-    /// The hash of a record is a sum, each column's hash times a factor: if two rows exchanged the values of a column, the
-    /// sum of their hashes would stay the same. So it is hashed once more.
     fn row_hash(&self, side: Side) -> String {
-        let record =
-            hash_of(self.columns.iter().flat_map(|column| column.form.hash_parts(side, &column.sql())));
-        record_hash(&format!("ROW(pg_catalog.int8send({record}))"))
+        row_hash(self.columns.iter().flat_map(|column| column.form.hash_parts(side, &column.sql())))
     }
 
     /// Of the key, or of the whole row where there is none.
@@ -324,24 +317,6 @@ impl Plan {
 /// VALUES would prepare that list anew for each row.
 pub fn object(members: &str) -> String {
     format!("'{{' || pg_catalog.array_to_string({members}, ', ') || '}}'")
-}
-
-/// The hash of a record of these expressions. A record has 1,664 columns at most.
-fn hash_of(parts: impl Iterator<Item = String>) -> String {
-    let parts: Vec<String> = parts.collect();
-    let records: Vec<String> =
-        parts.chunks(PARTS).map(|parts| format!("ROW({})", parts.join(", "))).collect();
-    match records.as_slice() {
-        [record] => record_hash(record),
-        // A record has no place in one that is hashed.
-        records => {
-            let hashes: Vec<String> = records
-                .iter()
-                .map(|record| format!("pg_catalog.int8send({})", record_hash(record)))
-                .collect();
-            record_hash(&format!("ROW({})", hashes.join(", ")))
-        }
-    }
 }
 
 fn find<'f>(columns: &[&'f Fact], name: &str) -> Option<&'f Fact> {

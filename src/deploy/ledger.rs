@@ -1,0 +1,114 @@
+//! The tables on the target that a deployment leaves its traces in: plain tables in a schema of their own, which are made by
+//! the first deployment. Nothing of opdb is needed there.
+
+use opdb_core::compat::digest::Digest;
+
+use super::database::Database;
+use crate::pg::error::Result;
+use crate::pg::name::literal;
+
+/// What is made there once: each with what it is for.
+pub const SCHEMA: &str = "opdb_deploy";
+pub const STATEMENTS: [(&str, &str); 3] = [
+    ("CREATE SCHEMA IF NOT EXISTS opdb_deploy", "what deployments leave on the target"),
+    (
+        "CREATE TABLE IF NOT EXISTS opdb_deploy.ledger (
+    deployment uuid PRIMARY KEY,
+    kind text NOT NULL,
+    source text NOT NULL,
+    source_id bigint NOT NULL,
+    rolls_back uuid,
+    tables text[] NOT NULL,
+    counts jsonb NOT NULL,
+    xid xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
+    applied_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    applied_by name NOT NULL DEFAULT current_user
+)",
+        "a row for each deployment that was committed: what settles a doubt",
+    ),
+    (
+        "CREATE TABLE IF NOT EXISTS opdb_deploy.part (
+    stage text NOT NULL,
+    first_row bigint NOT NULL,
+    last_row bigint NOT NULL,
+    rows bigint NOT NULL,
+    sum numeric NOT NULL,
+    staged_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (stage, first_row)
+)",
+        "which parts of a stage were sent, so that an interrupted deployment goes on from there",
+    ),
+];
+
+/// Makes what is missing.
+pub fn create(database: &Database) -> Result<()> {
+    // Two at once would be in each other's way.
+    database.query(
+        "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('opdb_deploy', 0))::text",
+        1,
+    )?;
+    for (statement, _) in STATEMENTS {
+        database.execute(statement)?;
+    }
+    Ok(())
+}
+
+/// In SQL, whether it is all there.
+pub const EXISTS: &str = "(pg_catalog.to_regclass('opdb_deploy.ledger') IS NOT NULL
+    AND pg_catalog.to_regclass('opdb_deploy.part') IS NOT NULL)::text";
+
+/// The names of what a deployment makes for one table.
+pub fn table(kind: &str, of: &str, place: usize) -> String {
+    format!("{SCHEMA}.{kind}_{of}_{place}")
+}
+
+/// A part of a stage that was sent before.
+pub struct Part {
+    pub first_row: i64,
+    pub last_row: i64,
+    pub digest: Digest,
+}
+
+pub fn parts(database: &Database, stage: &str) -> Result<Vec<Part>> {
+    let rows = database.query(
+        &format!(
+            "SELECT first_row::text, last_row::text, rows::text, sum::text FROM opdb_deploy.part
+             WHERE stage = {} ORDER BY first_row",
+            literal(stage)
+        ),
+        4,
+    )?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            let [first_row, last_row, rows, sum] = <[Option<String>; 4]>::try_from(row).ok()?;
+            Some(Part {
+                first_row: first_row?.parse().ok()?,
+                last_row: last_row?.parse().ok()?,
+                digest: Digest { rows: rows?.parse().ok()?, sum: sum?.parse().ok()? },
+            })
+        })
+        .collect())
+}
+
+pub fn add_part(stage: &str, part: &Part) -> String {
+    format!(
+        "INSERT INTO opdb_deploy.part (stage, first_row, last_row, rows, sum) VALUES ({}, {}, {}, {}, {})",
+        literal(stage),
+        part.first_row,
+        part.last_row,
+        part.digest.rows,
+        part.digest.sum
+    )
+}
+
+pub fn forget_part(stage: &str, first_row: i64) -> String {
+    format!(
+        "DELETE FROM opdb_deploy.part WHERE stage = {} AND first_row = {first_row}",
+        literal(stage)
+    )
+}
+
+pub fn forget_parts(stage: &str) -> String {
+    format!("DELETE FROM opdb_deploy.part WHERE stage = {}", literal(stage))
+}

@@ -1,0 +1,50 @@
+//! What is to be deployed, once it was checked.
+
+use opdb_core::compat::digest::Digest;
+
+use super::error::DeployError;
+use super::shipment::Shipment;
+use crate::pg::error::Result;
+use crate::pg::types::Regclass;
+
+/// A shipment, and which of its rows are sent.
+pub struct Planned {
+    pub relation: Regclass,
+    pub shipment: Shipment,
+    /// The table on the target that they are sent to.
+    pub stage: String,
+    pub scored_rows: i64,
+    /// Where a condition chose the rows: of the rows that it chose for the scoring.
+    pub scored_digest: Option<Digest>,
+    pub restriction: Restriction,
+}
+
+/// Which rows may differ: the others are the same on both sides, and stay where they are.
+#[derive(Default)]
+pub struct Restriction {
+    /// Conditions in parentheses, on the source and on the target; none for all rows.
+    pub here: Option<String>,
+    pub there: Option<String>,
+    /// What the rows are that are not sent.
+    pub others: Digest,
+}
+
+impl Planned {
+    /// A number that no other stage is likely to have.
+    pub fn stage_number(&self) -> u64 {
+        let digits = self.stage.rsplit('_').next().unwrap_or_default();
+        u64::from_str_radix(digits.get(..16).unwrap_or_default(), 16).unwrap_or(0)
+    }
+
+    /// From the digest of what was sent, that of everything that is deployed. Errors: 22000 if that is not what was scored.
+    pub fn all_of(&self, sent: Digest) -> Result<Digest> {
+        let mut all = self.restriction.others;
+        all.add(sent);
+        let is_as_scored = self.scored_digest.is_none_or(|scored| scored == all);
+        if all.rows == self.scored_rows && is_as_scored {
+            return Ok(all);
+        }
+        let table = self.shipment.label.clone();
+        Err(DeployError::NotAsScored { table, sent: all.rows, scored: self.scored_rows }.into())
+    }
+}

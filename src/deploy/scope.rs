@@ -1,0 +1,129 @@
+//! Which rows of each table are deployed.
+
+use super::history::SERVER;
+use super::options::{Mode, Options};
+use crate::compat::LocalTable;
+use crate::pg::error::Result;
+use crate::pg::name::{identifier, literal};
+use crate::pg::types::Regclass;
+use crate::pg::{own, spi};
+
+/// For each table, in their order, the condition that chooses its rows, in parentheses; none for all of them.
+pub struct Scope {
+    pub conditions: Vec<Option<String>>,
+    /// The server that the rows which are left out were brought to; none if none are.
+    pub known_target: Option<String>,
+}
+
+impl Scope {
+    pub fn new(environment: &str, tables: &[LocalTable], options: &Options) -> Result<Self> {
+        let mut known_target = None;
+        let conditions = tables
+            .iter()
+            .map(|table| {
+                let more = match options.mode {
+                    Mode::All => None,
+                    Mode::Limit(rows) => first_rows(table, options, rows)?,
+                    Mode::SinceLast => last_horizon(environment, table, options)?.map(|last| {
+                        known_target = Some(last.target);
+                        last.condition
+                    }),
+                };
+                Ok(match (&options.condition, more) {
+                    (Some(condition), Some(more)) => Some(format!("({condition} AND {more})")),
+                    (condition, more) => condition.clone().or(more),
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self { conditions, known_target })
+    }
+}
+
+/// The condition that a row is not behind the last of the first rows by the key; none if there are no more.
+fn first_rows(table: &LocalTable, options: &Options, rows: i64) -> Result<Option<String>> {
+    let key = match &options.key {
+        Some(key) => key.clone(),
+        None if table.is_event_table => vec!["source_id".to_owned()],
+        None => primary_key(table.relation)?,
+    };
+    if key.is_empty() {
+        return Ok(None);
+    }
+    let names: Vec<String> = key.iter().map(identifier).collect();
+    let texts: Vec<String> = names.iter().map(|name| format!("{name}::text")).collect();
+    let sql = format!(
+        "SELECT ARRAY[{}] FROM {} WHERE {} ORDER BY {} OFFSET {} LIMIT 1",
+        texts.join(", "),
+        table.name.sql(),
+        options.condition.as_deref().unwrap_or("true"),
+        names.join(", "),
+        rows - 1
+    );
+    let last = spi::read_value::<Vec<Option<String>>>(&sql, &[])?;
+    Ok(last.map(|last| {
+        let values: Vec<String> =
+            last.iter().map(|value| value.as_ref().map_or("NULL".to_owned(), literal)).collect();
+        format!("(({}) <= ({}))", names.join(", "), values.join(", "))
+    }))
+}
+
+fn primary_key(table: Regclass) -> Result<Vec<String>> {
+    let names = spi::read(
+        "SELECT a.attname::text
+         FROM pg_catalog.pg_index i, pg_catalog.unnest(i.indkey) WITH ORDINALITY k (attnum, place), pg_catalog.pg_attribute a
+         WHERE i.indrelid = $1 AND i.indisprimary AND a.attrelid = i.indrelid AND a.attnum = k.attnum
+         ORDER BY k.place",
+        &[table.into()],
+        |row| row.get::<String>(1),
+    )?;
+    Ok(names.into_iter().flatten().collect())
+}
+
+/// What the last deployment that brought everything did not see.
+struct Last {
+    condition: String,
+    target: String,
+}
+
+/// Transactions that are farther apart cannot be told from each other by what a row keeps of them: 32 bits.
+const FARTHEST: i64 = (1 << 31) - 100_000_000;
+
+/// A row that was written after that has a newer transaction in its xmin. Subtransactions have numbers of their own, newer
+/// than that of the oldest transaction that was running: so that is what is remembered, and rows of transactions that ran
+/// meanwhile are sent once more.
+///
+/// None if there is no such deployment: it left no rows out, still stands, and was of the same columns, key and
+/// transformations.
+fn last_horizon(environment: &str, table: &LocalTable, options: &Options) -> Result<Option<Last>> {
+    let sql = "SELECT (d.horizon::text::numeric % 4294967296)::bigint, d.target_server,
+                      (pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::numeric - d.horizon::text::numeric)::bigint
+               FROM opdb.deployment d
+               WHERE d.environment = $1 AND $2 = ANY (d.tables) AND d.kind = 'deploy' AND d.state = 'applied'
+                 AND d.direction = 'push' AND coalesce(d.errors, 0) = 0 AND d.horizon IS NOT NULL
+                 AND coalesce(d.options ->> 'mode', 'all') <> 'limit' AND NOT d.options ? 'where'
+                 AND d.options -> 'key' IS NOT DISTINCT FROM $3 -> 'key'
+                 AND d.options -> 'exclude_columns' IS NOT DISTINCT FROM $3 -> 'exclude_columns'
+                 AND d.source_server = $4
+                 AND NOT EXISTS (SELECT FROM opdb.transformation t
+                                 WHERE t.table_name = $5 AND t.created_at >= d.started_at)
+               ORDER BY d.deployment_id DESC LIMIT 1";
+    let here = spi::read_value::<String>(SERVER, &[])?;
+    let found = own::read_as_owner(|| {
+        spi::read_one(
+            sql,
+            &[
+                environment.into(),
+                table.name.sql().into(),
+                pgrx::JsonB(options.given.clone()).into(),
+                here.into(),
+                table.relation.into(),
+            ],
+            |row| Ok((row.get::<i64>(1)?, row.get::<String>(2)?, row.get::<i64>(3)?)),
+        )
+    })?;
+    let Some((Some(horizon), Some(target), Some(distance))) = found else { return Ok(None) };
+    Ok((distance < FARTHEST).then(|| Last {
+        condition: format!("(((xmin::text::bigint - {horizon}) & 4294967295) < 2147483648)"),
+        target,
+    }))
+}

@@ -1,0 +1,263 @@
+//! Sending rows to the target: in parts that are committed there one by one, so that what was sent before an interruption
+//! need not be sent again.
+
+use opdb_core::compat::digest::Digest;
+use pgrx::spi::SpiHeapTupleData;
+
+use super::database::Database;
+use super::error::DeployError;
+use super::ledger::{self, Part};
+use super::options::Options;
+use super::plan::Planned;
+use super::row_errors::{RowErrors, is_of_a_row, isolating};
+use super::shipment::Shipment;
+use crate::pg::error::{Failure, Result};
+use crate::pg::name::literal;
+use crate::pg::remote::{Asked, Remote};
+use crate::pg::session;
+use crate::pg::spool::Spool;
+use crate::quality;
+
+/// Rows and bytes of a part, which is what is committed at a time. It must not become another one because of `batch_size`.
+const PART_ROWS: i64 = 50_000;
+const PART_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of rows after which a message is sent, however few they are.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// The same order of rows each time, as long as nobody changes the table.
+const READING: [(&str, &str); 3] =
+    [("synchronize_seqscans", "off"), ("max_parallel_workers_per_gather", "0"), ("jit", "off")];
+
+const SAVEPOINT: &str = "SAVEPOINT opdb_batch";
+const RELEASE: &str = "RELEASE SAVEPOINT opdb_batch";
+const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT opdb_batch";
+
+/// What stands in the stage, if everything that was sent arrived.
+#[derive(Debug, Clone)]
+pub struct Staged {
+    /// The table.
+    pub stage: String,
+    pub digest: Digest,
+    /// Everything that is deployed, with what need not be sent.
+    pub total: Digest,
+    /// Rows that were there before this call sent any.
+    pub resumed: i64,
+}
+
+/// The rows that are to be sent, as the calling statement sees them. Transformations are somebody's code, which could use
+/// a connection that is open: so this comes before there is one.
+///
+/// They run as the owner of the table whose code they are, and whose rows they see.
+pub fn read(planned: &Planned) -> Result<Spool> {
+    let shipment = &planned.shipment;
+    let sql = shipment.read_rows(planned.restriction.here.as_deref());
+    let read = || session::pinned_with(&READING, || Spool::fill(&sql));
+    if !shipment.is_transformed() {
+        return read();
+    }
+    quality::as_scored(planned.relation, shipment.condition.as_deref().unwrap_or("true"), read)
+}
+
+/// Sends the rows of one table, and commits.
+pub fn push(
+    remote: &Remote,
+    planned: &Planned,
+    rows: &Spool,
+    options: &Options,
+    errors: &RowErrors,
+) -> Result<Staged> {
+    let (shipment, stage) = (&planned.shipment, &planned.stage);
+    let known = leftover(remote, shipment, stage)?;
+    let first_row = known.iter().map(|part| part.last_row).max().unwrap_or(0) + 1;
+    let mut sending = Sending {
+        remote,
+        shipment,
+        stage,
+        batch_size: options.batch_size,
+        errors,
+        known,
+        next_row: first_row,
+        sent: Digest::default(),
+        staged: Digest::default(),
+        resumed: 0,
+    };
+    rows.in_parts(PART_ROWS, PART_BYTES, |part| sending.part(part))?;
+    sending.drop_the_rest()?;
+    let total = planned.all_of(sending.sent)?;
+    Ok(Staged { stage: stage.clone(), digest: sending.staged, total, resumed: sending.resumed })
+}
+
+/// What an interrupted call has left of the same stage; makes the stage if there is none.
+fn leftover(remote: &Remote, shipment: &Shipment, stage: &str) -> Result<Vec<Part>> {
+    let there = Database::There(remote);
+    let exists = format!("SELECT (pg_catalog.to_regclass({}) IS NOT NULL)::text", literal(stage));
+    if there.value(&exists)? == "true" {
+        return ledger::parts(&there, stage);
+    }
+    there.execute(&ledger::forget_parts(stage))?;
+    there.execute(&shipment.create_stage(stage))?;
+    remote.commit()?;
+    Ok(Vec::new())
+}
+
+struct Sending<'a> {
+    remote: &'a Remote,
+    shipment: &'a Shipment,
+    stage: &'a str,
+    batch_size: usize,
+    errors: &'a RowErrors<'a>,
+    /// Parts of the stage that nobody has asked for yet.
+    known: Vec<Part>,
+    next_row: i64,
+    /// Everything that was read.
+    sent: Digest,
+    /// The same without what was refused.
+    staged: Digest,
+    resumed: i64,
+}
+
+/// A message that the other server works on: rows of the part from an offset.
+struct Pending<'a> {
+    asked: Asked<'a>,
+    offset: i64,
+    rows: i64,
+    first_row: i64,
+}
+
+impl<'a> Sending<'a> {
+    fn part(&mut self, part: &Spool) -> Result<()> {
+        let digest = digest(part)?;
+        self.sent.add(digest);
+        if let Some(place) = self.known.iter().position(|known| known.digest == digest) {
+            self.known.swap_remove(place);
+            self.staged.add(digest);
+            self.resumed += digest.rows;
+            return Ok(());
+        }
+        let first_row = self.next_row;
+        self.next_row += part.count();
+        let mut staged = digest;
+        self.batches(part, first_row, &mut staged)?;
+        let done = Part { first_row, last_row: self.next_row - 1, digest: staged };
+        self.remote.execute(&ledger::add_part(self.stage, &done))?;
+        self.remote.commit()?;
+        self.staged.add(staged);
+        Ok(())
+    }
+
+    /// Sends a part in messages: while the other server works on one, the next is made.
+    fn batches(&self, part: &Spool, first_row: i64, staged: &mut Digest) -> Result<()> {
+        let mut pending: Option<Pending> = None;
+        let mut offset = 0;
+        let batch_size = i64::try_from(self.batch_size).unwrap_or(i64::MAX);
+        part.in_parts(batch_size, BATCH_BYTES, |batch| {
+            let rows = batch.count();
+            let sql = self.message(batch, first_row + offset)?;
+            self.answered(part, pending.take(), staged)?;
+            self.remote.precede(SAVEPOINT);
+            let asked = self.remote.ask(&[(&sql, 1)])?;
+            pending = Some(Pending { asked, offset, rows, first_row: first_row + offset });
+            offset += rows;
+            Ok(())
+        })?;
+        self.answered(part, pending.take(), staged)
+    }
+
+    fn message(&self, batch: &Spool, first_row: i64) -> Result<String> {
+        let width = self.shipment.width();
+        let gathered = batch.read(&self.shipment.gather(), &[], |row: SpiHeapTupleData| {
+            (1..=width)
+                .map(|column| row.get::<String>(column).map(Option::unwrap_or_default))
+                .collect::<pgrx::spi::Result<Vec<String>>>()
+        })?;
+        let gathered = gathered.into_iter().next().unwrap_or_default();
+        Ok(self.shipment.fill_stage(self.stage, &gathered, first_row, batch.count()))
+    }
+
+    fn answered(&self, part: &Spool, pending: Option<Pending<'a>>, staged: &mut Digest) -> Result<()> {
+        let Some(Pending { asked, offset, rows, first_row }) = pending else { return Ok(()) };
+        match asked.answers() {
+            Ok(_) => {
+                self.remote.precede(RELEASE);
+                Ok(())
+            }
+            Err(failure) if failure.is_remote && is_of_a_row(&failure) => {
+                self.remote.execute(ROLL_BACK)?;
+                self.remote.precede(RELEASE);
+                self.row_by_row(part, (offset, rows, first_row), staged)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Sends again what was refused as a whole, and finds the rows that it was refused for.
+    fn row_by_row(
+        &self,
+        part: &Spool,
+        (offset, rows, first_row): (i64, i64, i64),
+        staged: &mut Digest,
+    ) -> Result<()> {
+        let there = Database::There(self.remote);
+        let refused = std::cell::Cell::new(*staged);
+        let some = |first: i64, last: i64| {
+            part.select(&format!("SELECT * FROM spool OFFSET {} LIMIT {}", offset + first, last - first + 1))
+        };
+        let send = |first: i64, last: i64| {
+            let sql = self.message(&some(first, last)?, first_row + first)?;
+            there.attempt(|| there.execute(&sql)).map(drop)
+        };
+        let refuse = |row: i64, failure: &Failure| {
+            let row = some(row, row)?;
+            let mut left = refused.get();
+            left.subtract(digest(&row)?);
+            refused.set(left);
+            self.errors.add(&self.shipment.label, key(self.shipment, &row)?, failure)
+        };
+        isolating((0, rows - 1), &send, &refuse)?;
+        *staged = refused.get();
+        Ok(())
+    }
+
+    /// Takes out of the stage what is no longer on the source.
+    fn drop_the_rest(&self) -> Result<()> {
+        for part in &self.known {
+            let rows = (part.first_row, part.last_row);
+            self.remote.execute(&self.shipment.delete_staged(self.stage, rows))?;
+            self.remote.execute(&ledger::forget_part(self.stage, part.first_row))?;
+        }
+        if self.known.is_empty() { Ok(()) } else { self.remote.commit() }
+    }
+}
+
+/// Of rows that were read: how many, and the sum of their hashes.
+fn digest(rows: &Spool) -> Result<Digest> {
+    let sql = "SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(h), 0)::text FROM spool";
+    let found = rows.read(sql, &[], |row: SpiHeapTupleData| {
+        Ok((row.get::<i64>(1)?.unwrap_or(0), row.get::<String>(2)?.unwrap_or_default()))
+    })?;
+    let (rows, sum) = found.into_iter().next().unwrap_or_default();
+    Ok(Digest { rows, sum: sum.parse().unwrap_or(0) })
+}
+
+fn key(shipment: &Shipment, row: &Spool) -> Result<String> {
+    let keys = row.read(&shipment.key_of_spool(), &[], |row| row.get::<String>(1))?;
+    Ok(keys.into_iter().flatten().next().unwrap_or_default())
+}
+
+/// Makes sure that what stands in the stage is what was sent.
+pub fn verify(database: &Database, shipment: &Shipment, staged: &Staged) -> Result<i64> {
+    let [rows, sum, last] = database.row::<3>(&shipment.stage_digest(&staged.stage))?;
+    let found = Digest {
+        rows: rows.unwrap_or_default().parse().unwrap_or(-1),
+        sum: sum.unwrap_or_default().parse().unwrap_or(0),
+    };
+    if found != staged.digest {
+        return Err(DeployError::StagedDiffers {
+            sent: staged.digest.rows,
+            staged: found.rows,
+            digest: if found.sum == staged.digest.sum { "the same" } else { "another" },
+        }
+        .into());
+    }
+    Ok(last.unwrap_or_default().parse().unwrap_or(0))
+}
