@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measurements on a throwaway cluster. They never fail because something is slow.
 
 mod compare;
+mod deploy;
 mod memory;
 mod partition;
 mod quality;
@@ -60,6 +61,13 @@ pub enum Bench {
         #[command(flatten)]
         postgres: crate::Postgres,
     },
+    /// Bringing a table to production, beside COPY, postgres_fdw and pg_dump
+    Deploy {
+        #[command(flatten)]
+        sizes: deploy::Sizes,
+        #[command(flatten)]
+        postgres: crate::Postgres,
+    },
 }
 
 impl Bench {
@@ -73,6 +81,7 @@ impl Bench {
             Self::Partition { sizes, postgres } => partition::run(postgres.pg, &sizes),
             Self::Quality { sizes, postgres } => quality::run(postgres.pg, &sizes),
             Self::Compare { sizes, postgres } => compare::run(postgres.pg, &sizes),
+            Self::Deploy { sizes, postgres } => deploy::run(postgres.pg, &sizes),
         }
     }
 }

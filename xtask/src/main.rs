@@ -110,6 +110,8 @@ mod tests {
         assert!(parse("xtask bench quality --rows 100").is_err());
         assert!(parse("xtask bench compare --rows 200000 --tables 200 --delay 5 --pg 15").is_ok());
         assert!(parse("xtask bench compare --rows 100").is_err());
+        assert!(parse("xtask bench deploy --rows 100000,1000000 --runs 3 --pg 15").is_ok());
+        assert!(parse("xtask bench deploy --rows 100000,10").is_err());
         assert!(parse("xtask demo --keep --stop").is_err());
         assert!(parse("xtask test --pg 14").is_err());
     }

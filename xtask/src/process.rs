@@ -64,6 +64,20 @@ pub fn run(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Runs two commands to their ends, the output of the first being the input of the second, whose own goes nowhere.
+pub fn pipe(mut from: Command, mut into: Command) -> anyhow::Result<()> {
+    let mut source =
+        from.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run `{}`", line(&from)))?;
+    let output = source.stdout.take().context("a pipe has no end to read from")?;
+    let read = run(into.stdin(output).stdout(Stdio::null()));
+    // It holds the end to read from: with that open, a source that nobody reads waits for ever.
+    drop(into);
+    let status = source.wait()?;
+    read?;
+    anyhow::ensure!(status.success(), "`{}` ended with {status}", line(&from));
+    Ok(())
+}
+
 /// Runs the command to its end and returns what it wrote to its standard output.
 pub fn capture(command: &mut Command) -> anyhow::Result<String> {
     let output = command.output().with_context(|| format!("cannot run `{}`", line(command)))?;
@@ -106,6 +120,20 @@ mod tests {
     fn a_failure_names_the_command() {
         let error = run(command("sh").args(["-c", "exit 3"])).unwrap_err().to_string();
         assert!(error.contains("`sh -c exit 3` ended with"), "{error}");
+    }
+
+    #[test]
+    fn a_failure_at_either_end_of_a_pipe_is_told() {
+        let shell = |script: &str| {
+            let mut shell = command("sh");
+            shell.args(["-c", script]);
+            shell
+        };
+        let failure = |from: &str, into: &str| pipe(shell(from), shell(into)).unwrap_err().to_string();
+        assert!(pipe(shell("echo 1"), shell("read n && test $n = 1")).is_ok());
+        assert!(failure("echo 1; exit 3", "cat").contains("exit 3` ended with"));
+        // Much more than a pipe holds, and nobody reads it.
+        assert!(failure("yes", "exit 4").contains("exit 4` ended with"));
     }
 
     #[test]
