@@ -41,7 +41,7 @@ GRANT EXECUTE ON FUNCTION
     opdb.capture_schema, opdb.drop_schema_snapshot, opdb.diff_schema,
     opdb.add_quality_rule, opdb.quality_score, opdb.quarantine_failures, opdb.suggest_quality_rules,
     opdb.check_compatibility, opdb.is_compatible, opdb.verify_column_mapping, opdb.compare_data, opdb.compare_summary,
-    opdb.pre_deployment_check, opdb.deploy,
+    opdb.pre_deployment_check, opdb.deploy, opdb.rollback_deployment, opdb.add_transformation, opdb.drop_transformation,
     opdb.add_job, opdb.drop_job, opdb.enable_job, opdb.disable_job, opdb.run_job,
     opdb.schedule_with_pg_cron, opdb.unschedule_from_pg_cron, opdb.add_maintenance_jobs,
     opdb.drop_advised_index,
@@ -107,6 +107,13 @@ Result: the rule''s id.
 Errors: 22004 for NULL, 22023 for an unknown dimension, rule or argument, 42703 for an unknown column,
 42601 for an expression that is none, 42611 if the rule cannot be evaluated on the table, 42P17 for a volatile
 function, 42710 for a name that the table has, 42501 unless the caller owns the table.';
+
+COMMENT ON FUNCTION opdb.add_transformation IS 'Has deployments of a table send the value of an expression instead of a column''s value.
+
+The expression may use the columns of the table; its value is converted to the type of the column. It is evaluated as
+the table''s owner, and tried on the rows by the check transformations. One that the column has is replaced.
+Errors: 22004 for NULL, 42703 without such a column, 42809 for something that is no table, 42601 or another of the
+server''s if the expression is none on that table, 22023 if it is volatile, 42501 for who is not a member of the owner.';
 
 COMMENT ON FUNCTION opdb.assert_schema IS 'Raises an error if the schema is not as captured: for scripts, migrations and tests.
 
@@ -261,6 +268,10 @@ Errors: 22004 for NULL, 42704 for an unknown job, 42501 for one of a role that t
 COMMENT ON FUNCTION opdb.drop_schema_snapshot IS 'Forgets a captured schema.
 
 Errors: 22004 for NULL, 42704 if nothing was captured under that name.';
+
+COMMENT ON FUNCTION opdb.drop_transformation IS 'Has deployments of a table send the column''s own value again.
+
+Errors: 22004 for NULL, 42704 if the column has no transformation, 42501 for who is not a member of the table''s owner.';
 
 COMMENT ON FUNCTION opdb.due_partition_sets IS 'The managed tables that have something to do now, or may have. For run_partition_maintenance.
 
@@ -489,6 +500,16 @@ an option that postgres_fdw does not know, 42710 for a server of that name that 
 COMMENT ON FUNCTION opdb.release_partitions IS 'Ends a hold that hold_partitions placed on this very relation.
 
 Errors: 22004 for NULL, 42704 if there is none, 42501 unless the caller owns it.';
+
+COMMENT ON FUNCTION opdb.rollback_deployment IS 'Takes a deployment back: its rows become what they were before it, as far as nobody has changed them since.
+
+One row per table: restored (rows that were set back, taken out or put back), skipped_changed (rows that are no longer what
+the deployment made them, or are referenced by other rows: they stay as they are, and opdb.deployment_errors lists
+them), detail. All of it is one transaction on the target. A rollback is a deployment of its own in opdb.deployments,
+of the kind rollback.
+Errors: 22004 for NULL, 42704 for an unknown deployment, 55000 if it was not applied, was rolled back before, went to
+another server than the environment leads to now, or what it kept was cleaned up, 25001 inside a transaction block, a
+pipeline, a function, CALL or DO, 08007 if the connection broke during the commit and the target cannot be asked.';
 
 COMMENT ON FUNCTION opdb.run_job IS 'Has the worker run a job now, beside its schedule, as soon as the transaction commits.
 

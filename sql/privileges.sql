@@ -38,7 +38,7 @@ GRANT EXECUTE ON FUNCTION
     opdb.capture_schema, opdb.drop_schema_snapshot, opdb.diff_schema,
     opdb.add_quality_rule, opdb.quality_score, opdb.quarantine_failures, opdb.suggest_quality_rules,
     opdb.check_compatibility, opdb.is_compatible, opdb.verify_column_mapping, opdb.compare_data, opdb.compare_summary,
-    opdb.pre_deployment_check, opdb.deploy,
+    opdb.pre_deployment_check, opdb.deploy, opdb.rollback_deployment, opdb.add_transformation, opdb.drop_transformation,
     opdb.add_job, opdb.drop_job, opdb.enable_job, opdb.disable_job, opdb.run_job,
     opdb.schedule_with_pg_cron, opdb.unschedule_from_pg_cron, opdb.add_maintenance_jobs,
     opdb.drop_advised_index,

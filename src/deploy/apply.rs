@@ -224,6 +224,11 @@ impl Table<'_> {
                 return Err(DeployError::StillThere { rows }.into());
             }
         }
+        if applied.inserted > 0
+            && let Some(remember) = shipment.remember_others(stage)
+        {
+            database.execute(&remember)?;
+        }
         if applied.undo.is_none() {
             database.execute(&format!("DROP TABLE {}", self.before()))?;
         }

@@ -38,16 +38,16 @@ impl Column {
         }
     }
 
-    /// Whether t and s have the same key, by the operator of the key's own type: one that somebody made for a
-    /// type nearer to it, in a schema of the search_path, is not asked.
-    pub fn same_key(&self) -> String {
+    /// Whether two rows of the target, or of tables that keep its rows, have the same key, by the operator of the key's own
+    /// type: one that somebody made for a type nearer to it, in a schema of the search_path, is not asked.
+    pub fn same_key(&self, one: &str, other: &str) -> String {
         let column = identifier(&self.name);
         let is_base_type = self.to.kind == "b" && !self.to.text.ends_with("[]");
         let schema = match self.to.text.split_once('.') {
             Some((schema, _)) if is_base_type && !is_builtin(&self.to.text) => schema,
             _ => "pg_catalog",
         };
-        format!("t.{column} OPERATOR({schema}.=) s.{column}")
+        format!("{one}.{column} OPERATOR({schema}.=) {other}.{column}")
     }
 
     /// What is sent, of the type that both servers hash: of a row of the table here, which is called t.
@@ -115,12 +115,12 @@ impl Column {
 
     /// By text, byte for byte: json has no equality, 1.0 is not the 1.00 that was sent, and a collation may
     /// call an A an a.
-    pub fn is_same(&self) -> String {
+    pub fn is_same(&self, one: &str, other: &str) -> String {
         let text_of = |alias: &str| {
             let column = format!("{alias}.{}", identifier(&self.name));
             format!("({}) COLLATE \"C\"", text(&column, &self.to))
         };
-        format!("{} IS NOT DISTINCT FROM {}", text_of("t"), text_of("s"))
+        format!("{} IS NOT DISTINCT FROM {}", text_of(one), text_of(other))
     }
 
     /// What of this column makes a stage another one.

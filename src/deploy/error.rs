@@ -53,6 +53,22 @@ pub enum DeployError {
     NotApplied { id: i64, state: String },
     #[error("deployment {0} is a rollback itself")]
     IsRollback(i64),
+    #[error("{rows} rows were changed since and left alone")]
+    RowsSkipped { id: i64, rows: usize },
+    #[error("the setting opdb.target of this session names \"{target}\", the deployment went to \"{environment}\"")]
+    OtherTarget { target: String, environment: String },
+    #[error("deployment {id} went to another server, or another database, than the environment leads to now")]
+    OtherServer { id: i64 },
+    #[error("what was recorded of deployment {id} cannot be read: {reason}")]
+    UnreadableDetails { id: i64, reason: String },
+    #[error("column \"{column}\" of {table} does not exist, or is generated")]
+    NoColumn { table: String, column: String },
+    #[error("the transformation {0} is volatile")]
+    VolatileTransformation(String),
+    #[error("column \"{column}\" of {table} has no transformation")]
+    NoTransformation { table: String, column: String },
+    #[error("environment \"{0}\" is another server, or another database, than the last deployment went to")]
+    UnknownTarget(String),
     #[error("what deployment {id} kept on the target is gone: {table}")]
     NothingKept { id: i64, table: String },
 }
@@ -62,9 +78,10 @@ impl Report for DeployError {
         match self {
             Self::InTransactionBlock => PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION,
             Self::NoKey(_) => PgSqlErrorCode::ERRCODE_INVALID_TABLE_DEFINITION,
-            Self::KeyColumn { .. } | Self::UnknownExcluded(_) => PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
+            Self::KeyColumn { .. } | Self::UnknownExcluded(_) | Self::NoColumn { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
             Self::NotAsScored { .. } => PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
-            Self::VolatileCondition(_) => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::NoTransformation { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+            Self::VolatileCondition(_) | Self::VolatileTransformation(_) => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::UnknownOption(_) | Self::InvalidOption { .. } => {
                 PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
             }
@@ -76,6 +93,11 @@ impl Report for DeployError {
             | Self::TooManyErrors { .. } => PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
             Self::UnknownCheck(_) => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::InDoubt { .. } => PgSqlErrorCode::ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN,
+            Self::OtherTarget { .. } | Self::OtherServer { .. } | Self::UnknownTarget(_) => {
+                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+            }
+            Self::UnreadableDetails { .. } => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+            Self::RowsSkipped { .. } => PgSqlErrorCode::ERRCODE_WARNING,
             Self::RowsLeftOut { .. } => PgSqlErrorCode::ERRCODE_WARNING,
             Self::NotRecorded { .. } => PgSqlErrorCode::ERRCODE_SYSTEM_ERROR,
             Self::NoProcess => PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
@@ -100,6 +122,13 @@ impl Report for DeployError {
                     "Rules are evaluated as the owner of {table} with its schema as search_path: a condition must choose \
                      the same rows there (no current_user, no names without a schema)."
                 )
+            }
+            Self::NoColumn { .. } => "Column names are taken as they stand, without folding case.".into(),
+            Self::NoTransformation { .. } => {
+                "SELECT * FROM opdb.transformation shows which columns have one.".into()
+            }
+            Self::VolatileTransformation(_) => {
+                "What is checked would not be what is sent: use functions that are STABLE or IMMUTABLE.".into()
             }
             Self::VolatileCondition(_) => {
                 "It could choose other rows each time it is asked: use functions that are STABLE or IMMUTABLE.".into()
@@ -149,6 +178,19 @@ impl Report for DeployError {
                 "The server's log says why. The next deployment to the environment finds out what became of deployment {deployment_id}."
             ),
             Self::NoProcess => "Raise max_worker_processes, or wait until fewer of them are in use.".into(),
+            Self::RowsSkipped { id, .. } => {
+                format!("SELECT * FROM opdb.deployment_errors WHERE deployment_id = {id} lists them.")
+            }
+            Self::OtherTarget { environment, .. } => {
+                format!("Nothing was changed. SET opdb.target = {}, if that is meant.", literal(environment))
+            }
+            Self::UnknownTarget(_) => {
+                "It has not what was deployed before: deploy once with mode all. Nothing was changed.".into()
+            }
+            Self::OtherServer { .. } => {
+                "Nothing was changed. Only that database knows what the rows were before: register it again.".into()
+            }
+            Self::UnreadableDetails { .. } => "Report this as a defect of opdb. Nothing was changed.".into(),
             Self::UnknownDeployment(_) => "SELECT deployment_id FROM opdb.deployments lists them.".into(),
             Self::NotApplied { state, .. } => match state.as_str() {
                 "rolled_back" => "It was rolled back before; what was deployed later is a deployment of its own.",

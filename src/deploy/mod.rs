@@ -10,6 +10,7 @@ mod ledger;
 mod options;
 mod plan;
 mod recorder;
+mod rollback;
 mod row_errors;
 mod run;
 mod shipment;
@@ -26,6 +27,7 @@ use pgrx::prelude::*;
 use crate::compat::local_tables;
 use crate::pg::error::required;
 use crate::pg::session;
+use crate::pg::types::Regclass;
 pub use checks::CHECKS;
 use error::DeployError;
 use options::Options;
@@ -92,4 +94,68 @@ fn deploy(
         return Err(DeployError::InTransactionBlock.into());
     }
     Ok(session::pinned(|| run::push(environment, &tables, &options))?)
+}
+
+/// Takes a deployment back: its rows become what they were before it, as far as nobody has changed them since.
+///
+/// One row per table: restored (rows that were set back, taken out or put back), skipped_changed (rows that are no longer what
+/// the deployment made them, or are referenced by other rows: they stay as they are, and opdb.deployment_errors lists
+/// them), detail. All of it is one transaction on the target. A rollback is a deployment of its own in opdb.deployments,
+/// of the kind rollback.
+/// Errors: 22004 for NULL, 42704 for an unknown deployment, 55000 if it was not applied, was rolled back before, went to
+/// another server than the environment leads to now, or what it kept was cleaned up, 25001 inside a transaction block, a
+/// pipeline, a function, CALL or DO, 08007 if the connection broke during the commit and the target cannot be asked.
+#[pg_extern(requires = ["deploy_tables", "environment_tables"])]
+#[allow(clippy::type_complexity)]
+fn rollback_deployment(
+    deployment_id: Option<i64>,
+) -> std::result::Result<
+    TableIterator<
+        'static,
+        (
+            name!(table_name, String),
+            name!(restored, i64),
+            name!(skipped_changed, i64),
+            name!(detail, String),
+        ),
+    >,
+    ErrorReport,
+> {
+    let deployment_id = required("deployment_id", deployment_id)?;
+    if session::in_transaction_block() || session::inside_a_function() {
+        return Err(DeployError::InTransactionBlock.into());
+    }
+    let restored = session::pinned(|| rollback::rollback(deployment_id))?;
+    Ok(TableIterator::new(
+        restored.into_iter().map(|table| (table.table, table.restored, table.skipped, table.detail)),
+    ))
+}
+
+/// Has deployments of a table send the value of an expression instead of a column's value.
+///
+/// The expression may use the columns of the table; its value is converted to the type of the column. It is evaluated as
+/// the table's owner, and tried on the rows by the check transformations. One that the column has is replaced.
+/// Errors: 22004 for NULL, 42703 without such a column, 42809 for something that is no table, 42601 or another of the
+/// server's if the expression is none on that table, 22023 if it is volatile, 42501 for who is not a member of the owner.
+#[pg_extern(requires = ["deploy_tables"])]
+fn add_transformation(
+    table: Option<Regclass>,
+    column: Option<&str>,
+    expression: Option<&str>,
+) -> std::result::Result<(), ErrorReport> {
+    let (table, column) = (required("table", table)?, required("column", column)?);
+    let expression = required("expression", expression)?;
+    Ok(session::pinned(|| transformation::add(table, column, expression))?)
+}
+
+/// Has deployments of a table send the column's own value again.
+///
+/// Errors: 22004 for NULL, 42704 if the column has no transformation, 42501 for who is not a member of the table's owner.
+#[pg_extern(requires = ["deploy_tables"])]
+fn drop_transformation(
+    table: Option<Regclass>,
+    column: Option<&str>,
+) -> std::result::Result<(), ErrorReport> {
+    let (table, column) = (required("table", table)?, required("column", column)?);
+    Ok(session::pinned(|| transformation::remove(table, column))?)
 }

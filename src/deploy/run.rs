@@ -15,6 +15,7 @@ use super::plan::Planned;
 use super::row_errors::RowErrors;
 use super::stage;
 use crate::compat::LocalTable;
+use crate::environment;
 use crate::pg::error::{Failure, Result};
 use crate::pg::name::literal;
 use crate::pg::remote::{self, Access, Remote};
@@ -42,6 +43,7 @@ enum End {
 pub fn push(environment: &str, tables: &[LocalTable], options: &Options) -> Result<i64> {
     session::check_writable()?;
     tables.iter().try_for_each(|table| options.check_condition(&table.name.sql()))?;
+    environment::known(environment)?;
     history::settle(environment)?;
     let deployment = Deployment::begin(json!({
         "kind": "deploy",
@@ -94,7 +96,7 @@ impl Run<'_> {
         let server = Cell::new(String::new());
         let applied: Cell<Option<Vec<Applied>>> = Cell::new(None);
         let result = remote::with(self.environment, Access::Write, |remote| {
-            self.prepare_target(remote)?;
+            self.prepare_target(remote, checked)?;
             let staged = checked
                 .planned
                 .iter()
@@ -137,8 +139,13 @@ impl Run<'_> {
         }
     }
 
-    fn prepare_target(&self, remote: &Remote) -> Result<()> {
+    fn prepare_target(&self, remote: &Remote, checked: &Checked) -> Result<()> {
         let there = Database::There(remote);
+        if let Some(known) = &checked.known_target
+            && there.value(SERVER)? != *known
+        {
+            return Err(DeployError::UnknownTarget(self.environment.to_owned()).into());
+        }
         if there.value(&format!("SELECT {}", ledger::EXISTS))? != "true" {
             ledger::create(&there)?;
             remote.commit()?;
@@ -226,7 +233,7 @@ impl Run<'_> {
     }
 }
 
-fn merged(mut one: Value, other: Value) -> Value {
+pub fn merged(mut one: Value, other: Value) -> Value {
     if let (Some(one), Value::Object(other)) = (one.as_object_mut(), other) {
         one.extend(other);
     }
@@ -248,7 +255,7 @@ pub fn warn(id: i64, failure: &Failure) {
     report.report(pgrx::PgLogLevel::WARNING);
 }
 
-fn full_text(failure: &Failure) -> String {
+pub fn full_text(failure: &Failure) -> String {
     match &failure.detail {
         Some(detail) => format!("{} ({detail})", failure.message),
         None => failure.message.clone(),

@@ -11,6 +11,8 @@ use crate::pg::{own, spi};
 /// For each table, in their order, the condition that chooses its rows, in parentheses; none for all of them.
 pub struct Scope {
     pub conditions: Vec<Option<String>>,
+    /// For each table, whether nothing of it has been written since the last deployment.
+    pub is_unchanged: Vec<bool>,
     /// The server that the rows which are left out were brought to; none if none are.
     pub known_target: Option<String>,
 }
@@ -35,7 +37,18 @@ impl Scope {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self { conditions, known_target })
+        let is_unchanged = tables
+            .iter()
+            .zip(&conditions)
+            .map(|(table, condition)| match (options.mode, condition) {
+                (Mode::SinceLast, Some(condition)) => {
+                    let sql = format!("SELECT NOT EXISTS (SELECT FROM {} WHERE {condition})", table.name.sql());
+                    Ok(spi::read_value::<bool>(&sql, &[])? == Some(true))
+                }
+                _ => Ok(false),
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self { conditions, is_unchanged, known_target })
     }
 }
 

@@ -1,8 +1,8 @@
 //! What of a table is sent, and the SQL with which it is read on the source and written on the target.
 
 use opdb_core::compat::digest::Digest;
-use opdb_core::compat::form::{Side, row_hash};
-use opdb_core::compat::table::{is_sent, is_unique};
+use opdb_core::compat::form::{Side, row_hash, text};
+use opdb_core::compat::table::{column_type, is_sent, is_unique};
 use opdb_core::deploy::in_reference_order;
 use opdb_core::schema::{Fact, Kind, label};
 
@@ -30,12 +30,17 @@ pub struct Undo {
     pub change: String,
     pub key: Vec<String>,
     pub same_key: String,
+    pub same_key_before: String,
+    pub same_key_of_both: String,
     pub same_row: String,
+    pub same_row_before: String,
     /// Puts the columns that were sent to what they were.
     pub assignments: String,
     /// All columns that can be written.
     pub whole: String,
     pub whole_before: String,
+    /// Whether what was not sent of a row that was inserted is as it was then.
+    pub same_others: String,
 }
 
 /// One table on its way.
@@ -59,6 +64,10 @@ pub struct Shipment {
     is_key_claimed: bool,
     /// The number of a row in the stage.
     row_number: String,
+    /// The column of the stage for `others`.
+    others_column: String,
+    /// Of a row of the target, t, a hash of what is not sent; none if everything is.
+    others: Option<String>,
 }
 
 impl Shipment {
@@ -93,10 +102,18 @@ impl Shipment {
             .filter(|column| column.text("generated").is_none_or(str::is_empty))
             .map(|column| column.name().to_owned())
             .collect();
-        let mut row_number = "opdb_row".to_owned();
-        while whole.contains(&row_number) || columns.iter().any(|column| column.name == row_number) {
-            row_number.push('_');
-        }
+        let free = |mut name: String| {
+            while whole.contains(&name) || columns.iter().any(|column| column.name == name) {
+                name.push('_');
+            }
+            name
+        };
+        let is_sent = |fact: &&Fact| columns.iter().any(|column| column.name == fact.name());
+        let others: Vec<String> = crate::compat::columns(&compared.remote, &label)
+            .filter(|fact| fact.text("generated").is_none() && !is_sent(fact))
+            .map(|fact| text(&format!("t.{}", identifier(fact.name())), &column_type(fact)))
+            .collect();
+        let (row_number, others_column) = (free("opdb_row".into()), free("opdb_others".into()));
         Ok(Self {
             is_key_claimed: !is_certain_key(compared, &label, &key),
             name: table.name.clone(),
@@ -109,6 +126,9 @@ impl Shipment {
             condition,
             is_event_table_there,
             row_number,
+            others_column,
+            others: (!others.is_empty())
+                .then(|| format!("pg_catalog.md5(ARRAY[{}]::text[]::text)", others.join(", "))),
         })
     }
 
@@ -195,9 +215,10 @@ impl Shipment {
     /// A table there with the types of the target and none of its constraints.
     pub fn create_stage(&self, stage: &str) -> String {
         format!(
-            "CREATE TABLE {stage} AS SELECT {}, NULL::bigint AS {} FROM {} WITH NO DATA",
+            "CREATE TABLE {stage} AS SELECT {}, NULL::bigint AS {}, NULL::text AS {} FROM {} WITH NO DATA",
             self.names(""),
             identifier(&self.row_number),
+            identifier(&self.others_column),
             self.table
         )
     }
@@ -354,6 +375,18 @@ impl Shipment {
         )
     }
 
+    /// Remembers what the target itself gave to rows; none if that is nothing.
+    pub fn remember_others(&self, stage: &str) -> Option<String> {
+        self.others.as_ref().map(|others| {
+            format!(
+                "UPDATE {stage} s SET {} = {others} FROM {} t WHERE {}",
+                identifier(&self.others_column),
+                self.table,
+                self.same_key()
+            )
+        })
+    }
+
     /// Keeps the rows that are about to be deleted, and locks them: those that the source does not have.
     pub fn keep_deleted(&self, (stage, before): (&str, &str), restriction: Option<&str>) -> String {
         format!(
@@ -395,10 +428,17 @@ impl Shipment {
             change: identifier(self.change_column()),
             key: self.key.clone(),
             same_key: self.same_key(),
+            same_key_before: self.same_key_of("t", "b"),
+            same_key_of_both: self.same_key_of("b", "s"),
             same_row: self.same_row(),
+            same_row_before: self.same_row_of("t", "b"),
             assignments: self.assignments("b."),
             whole: self.whole_names(""),
             whole_before: self.whole_names("b."),
+            same_others: match &self.others {
+                Some(others) => format!("s.{} = {others}", identifier(&self.others_column)),
+                None => "true".to_owned(),
+            },
         }
     }
 
@@ -449,13 +489,23 @@ impl Shipment {
         names.join(", ")
     }
 
+    /// Of t, the target, and s, the stage or what became of it.
     fn same_key(&self) -> String {
+        self.same_key_of("t", "s")
+    }
+
+    fn same_key_of(&self, one: &str, other: &str) -> String {
         let keys = self.columns.iter().filter(|column| self.key.contains(&column.name));
-        keys.map(Column::same_key).collect::<Vec<_>>().join(" AND ")
+        keys.map(|column| column.same_key(one, other)).collect::<Vec<_>>().join(" AND ")
     }
 
     fn same_row(&self) -> String {
-        self.columns.iter().map(Column::is_same).collect::<Vec<_>>().join(" AND ")
+        self.same_row_of("t", "s")
+    }
+
+    fn same_row_of(&self, one: &str, other: &str) -> String {
+        let columns = self.columns.iter();
+        columns.map(|column| column.is_same(one, other)).collect::<Vec<_>>().join(" AND ")
     }
 }
 

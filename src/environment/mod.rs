@@ -15,6 +15,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::pg::error::{Result, required};
+use crate::pg::remote::RemoteError;
 use crate::pg::{own, secret, spi};
 use crate::settings;
 use error::EnvironmentError;
@@ -200,6 +201,14 @@ pub fn own() -> Result<Option<(String, String)>> {
 /// The kind that an environment was registered as.
 pub fn kind_of(name: &str) -> Result<Option<String>> {
     spi::read_value::<String>("SELECT kind FROM opdb.environment WHERE name = $1", &[name.into()])
+}
+
+/// Errors: 42704 if no environment has this name.
+pub fn known(name: &str) -> Result<()> {
+    match kind_of(name)? {
+        Some(_) => Ok(()),
+        None => Err(RemoteError::UnknownEnvironment(name.to_owned()).into()),
+    }
 }
 
 #[cfg(any(test, feature = "pg_test"))]

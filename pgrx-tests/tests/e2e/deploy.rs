@@ -1,3 +1,7 @@
+mod errors;
+mod rollback;
+mod rows;
+
 use std::time::Duration;
 
 use postgres::Client;
