@@ -13,7 +13,7 @@ GRANT SELECT ON
     opdb.event_table, opdb.dead_letters,
     opdb.schema_snapshot, opdb.schema_fact, opdb.schema_snapshots,
     opdb.quality_rule, opdb.quality_run, opdb.quality_scan, opdb.quality_run_scan,
-    opdb.deployments, opdb.settings,
+    opdb.deployments, opdb.settings, opdb.deployment_metrics, opdb.lineage,
     opdb.job, opdb.job_state, opdb.job_run, opdb.jobs, opdb.job_runs,
     opdb.index_ledger,
     opdb.partition_set, opdb.partition_state, opdb.partition_hold, opdb.retired_partition, opdb.partition_status,
@@ -41,7 +41,7 @@ GRANT EXECUTE ON FUNCTION
     opdb.capture_schema, opdb.drop_schema_snapshot, opdb.diff_schema,
     opdb.add_quality_rule, opdb.quality_score, opdb.quarantine_failures, opdb.suggest_quality_rules,
     opdb.check_compatibility, opdb.is_compatible, opdb.verify_column_mapping, opdb.compare_data, opdb.compare_summary,
-    opdb.pre_deployment_check, opdb.deploy, opdb.rollback_deployment, opdb.add_transformation, opdb.drop_transformation,
+    opdb.pre_deployment_check, opdb.deploy, opdb.rollback_deployment, opdb.plan_deploy, opdb.clean_deployments, opdb.add_transformation, opdb.drop_transformation,
     opdb.add_job, opdb.drop_job, opdb.enable_job, opdb.disable_job, opdb.run_job,
     opdb.schedule_with_pg_cron, opdb.unschedule_from_pg_cron, opdb.add_maintenance_jobs,
     opdb.drop_advised_index,
@@ -170,6 +170,13 @@ or take half of latency_ms), address (internal or external), host and port of th
 Unix socket), rights (what the role may do there), tls_version and tls_cipher. An environment that cannot be reached
 or does not answer in time is a row, not an error.
 Errors: 22004 for NULL, 22023 for a timeout that is not positive, 42704 for an unknown environment.';
+
+COMMENT ON FUNCTION opdb.clean_deployments IS 'Removes from the target what deployments have left there for a rollback, and rows that were sent and never applied.
+
+older_than is an interval (default: deploy.keep_days of opdb.settings). One row per table that was dropped: object,
+bytes, what. Deployments whose rows are gone cannot be rolled back any more; the ledger stays. To remove everything:
+DROP SCHEMA opdb_deploy CASCADE there, while nothing is deployed.
+Errors: 22004 for a NULL environment, 42704 for an unknown one, 08001 or 28P01 if it cannot be reached.';
 
 COMMENT ON FUNCTION opdb.compare_data IS 'Finds the rows of a table that are not the same on an environment.
 
@@ -405,6 +412,12 @@ Columns: job_id, when it should run next, and the status, times and detail of it
 COMMENT ON FUNCTION opdb.pg_cron_runs IS 'What pg_cron keeps of the runs of opdb''s jobs; the view opdb.job_runs shows it.
 
 Columns: job_id, pg_cron''s number of the run, its times, its status in opdb''s words, its detail.';
+
+COMMENT ON FUNCTION opdb.plan_deploy IS 'Shows everything that deploy would do on the target with these options, statement by statement, and does none of it.
+
+One row per statement: step (from 1), place (source or target), action, table_name, sql, lock (the strongest on tables
+that others use), note. The checks are not part of it: see pre_deployment_check.
+Errors: as pre_deployment_check, 08001 or 28P01 if the target cannot be reached, 42P01 for a table that is not there.';
 
 COMMENT ON FUNCTION opdb.plan_partition_table IS 'What partition_table would do, step by step. Changes nothing.
 

@@ -83,3 +83,46 @@ CREATE TABLE opdb.transformation (
 );
 SELECT pg_catalog.pg_extension_config_dump('opdb.transformation',
     'WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = table_name)');
+
+CREATE VIEW opdb.deployment_metrics AS
+SELECT e.environment, e.deployments, e.error_rate, e.rollback_frequency, e.avg_duration_ms, e.avg_quality_score,
+       e.avg_schema_validation_ms, e.applied, e.refused, e.failed, e.rolled_back, e.in_doubt, e.rows_left_out, e.last_applied_at
+FROM (
+    SELECT environment,
+           count(*) AS deployments,
+           count(*) FILTER (WHERE is_failed)::numeric / nullif(count(*) FILTER (WHERE is_begun), 0) AS error_rate,
+           count(*) FILTER (WHERE state = 'rolled_back')::numeric / nullif(count(*) FILTER (WHERE is_begun), 0)
+               AS rollback_frequency,
+           avg(EXTRACT(epoch FROM finished_at - started_at) * 1000) FILTER (WHERE is_begun)::double precision
+               AS avg_duration_ms,
+           avg(quality_score) AS avg_quality_score,
+           avg(validation_ms) AS avg_schema_validation_ms,
+           count(*) FILTER (WHERE state = 'applied') AS applied,
+           count(*) FILTER (WHERE state = 'refused') AS refused,
+           count(*) FILTER (WHERE state = 'failed') AS failed,
+           count(*) FILTER (WHERE state = 'rolled_back') AS rolled_back,
+           count(*) FILTER (WHERE state = 'in_doubt') AS in_doubt,
+           coalesce(sum(errors) FILTER (WHERE state = 'applied'), 0)::bigint AS rows_left_out,
+           max(finished_at) FILTER (WHERE state = 'applied') AS last_applied_at
+    FROM (SELECT d.*, state IN ('applied', 'failed', 'rolled_back', 'in_doubt') AS is_begun,
+                 state = 'failed' OR (state = 'rolled_back' AND rolled_back_by IS NULL) AS is_failed
+          FROM opdb.deployment d
+          WHERE kind = 'deploy' AND state NOT IN ('checking', 'staging', 'applying')) d
+    GROUP BY environment) e;
+
+COMMENT ON VIEW opdb.deployment_metrics IS
+'Per environment, of deployments that have ended: error_rate is the share that failed or rolled back by itself, and rollback_frequency the share that was rolled back by itself or by hand, both of those that passed the checks; NULL if there is none.';
+
+CREATE VIEW opdb.lineage AS
+SELECT d.deployment_id, d.environment, d.direction, e.entry ->> 'table' AS table_name, d.state,
+       e.entry -> 'lineage' -> 'sources' AS sources, e.entry -> 'lineage' -> 'transformations' AS transformations,
+       (e.entry -> 'lineage' ->> 'quality_run')::bigint AS quality_run_id,
+       (e.entry -> 'lineage' ->> 'quality_score')::numeric AS quality_score,
+       (e.entry ->> 'rows')::bigint AS rows, (e.entry ->> 'inserted')::bigint AS inserted,
+       (e.entry ->> 'updated')::bigint AS updated, (e.entry ->> 'deleted')::bigint AS deleted,
+       e.entry ->> 'digest' AS digest, d.source_server, d.target_server, d.finished_at AS deployed_at, d.deployed_by
+FROM opdb.deployment d CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(d.details) e (entry)
+WHERE d.kind = 'deploy' AND d.state IN ('applied', 'rolled_back') AND e.entry ? 'rows';
+
+COMMENT ON VIEW opdb.lineage IS
+'For each table of each deployment that was applied: where its rows came from (of an event table how many of which ingest source), what was done to its columns, the quality run that they passed, and the digest of the rows.';

@@ -25,6 +25,8 @@ pub struct Applied {
     pub unchanged: i64,
     pub deleted: i64,
     pub digest: String,
+    #[serde(default)]
+    pub lineage: Value,
     /// What a rollback needs; none if nothing was changed.
     #[serde(default)]
     pub undo: Option<Undo>,
@@ -128,8 +130,14 @@ impl Table<'_> {
             database.query(&create, 1)?;
         }
         let present = database.number(&shipment.count())?;
+        let before = self.before();
+        database.execute(&shipment.create_before(&before))?;
+        if self.work.options.delete_missing {
+            // While the stage still has every row.
+            let restriction = self.planned.restriction.there.as_deref();
+            database.execute(&shipment.keep_deleted((stage, &before), restriction))?;
+        }
         let same = if present == 0 { 0 } else { database.execute(&shipment.drop_unchanged(stage))? };
-        database.execute(&shipment.create_before(&self.before()))?;
         let (updated, inserted) = self.rows((1, last))?;
         self.check_change_ratio(updated, present)?;
         Ok(Applied {
@@ -140,6 +148,7 @@ impl Table<'_> {
             unchanged: self.planned.restriction.others.rows + same,
             deleted: 0,
             digest: self.staged.total.hex(),
+            lineage: self.planned.lineage.clone(),
             undo: (updated + inserted > 0).then(|| self.undo()),
         })
     }
@@ -185,13 +194,10 @@ impl Table<'_> {
             return Ok(());
         }
         let (database, shipment, before) = (self.work.database, self.shipment(), self.before());
-        let restriction = self.planned.restriction.there.as_deref();
-        let kept =
-            database.execute(&shipment.keep_deleted((&self.staged.stage, &before), restriction))?;
-        if kept == 0 {
+        applied.deleted = database.execute(&shipment.delete(&before))?;
+        if applied.deleted == 0 {
             return Ok(());
         }
-        applied.deleted = database.execute(&shipment.delete(&before))?;
         applied.undo.get_or_insert_with(|| self.undo());
         let present = database.number(&shipment.count())? + applied.deleted - applied.inserted;
         self.check_change_ratio(applied.updated + applied.deleted, present)
@@ -247,6 +253,7 @@ impl Applied {
             "unchanged": self.unchanged,
             "deleted": self.deleted,
             "digest": self.digest,
+            "lineage": self.lineage,
         })
     }
 }

@@ -4,6 +4,8 @@ use opdb_core::compat::digest::Digest;
 use opdb_core::quality::to_decimal;
 use opdb_core::schema::Kind;
 
+use serde_json::{Value, json};
+
 use super::error::DeployError;
 use super::history::SERVER;
 use super::options::Options;
@@ -150,6 +152,19 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
     })
 }
 
+/// What would be deployed of each table, in the order of the deployment.
+pub fn shipments_of(environment: &str, tables: &[LocalTable], options: &Options) -> Result<Vec<Shipment>> {
+    tables.iter().try_for_each(LocalTable::hold)?;
+    tables.iter().try_for_each(|table| options.check_condition(&table.name.sql()))?;
+    let scope = Scope::new(environment, tables, options)?;
+    let transformations = Transformations::read(tables)?;
+    remote::with(environment, Access::Read, |remote| {
+        let compared = Compared::new(remote, tables)?;
+        tables.iter().try_for_each(|table| compared.check_exists_there(table, environment))?;
+        ordered(shipments(tables, &compared, options, &scope, &transformations)?, &compared)
+    })
+}
+
 /// In their order, and which are required: those that the settings name, and those that the call names.
 fn arrange(checks: &mut [Check], options: &Options) -> Result<()> {
     let required = configure::list("deploy.required_checks")?;
@@ -185,11 +200,34 @@ fn planned(
                 stage: stage_name(&source, environment, &shipment.signature()),
                 scored_rows: scored.map_or(0, |score| score.run.rows),
                 scored_digest,
+                lineage: json!({
+                    "sources": sources(table, &shipment)?,
+                    "transformations": shipment.transformations(),
+                    "quality_run": scored.map(|score| score.run.run_id),
+                    "quality_score": scored.and_then(|score| score.run.score.total.as_ref().map(|it| to_decimal(it, 6))),
+                }),
                 restriction: Restriction::default(),
                 shipment,
             })
         })
         .collect()
+}
+
+/// Where the rows come from: of an event table how many from which source, of another the table itself.
+fn sources(table: &LocalTable, shipment: &Shipment) -> Result<Value> {
+    let sql = match table.is_event_table {
+        true => format!(
+            "SELECT pg_catalog.jsonb_object_agg(s.source, s.rows) FROM (
+                 SELECT source, pg_catalog.count(*) AS rows FROM {} WHERE {} GROUP BY source) s",
+            shipment.table,
+            shipment.condition.as_deref().unwrap_or("true")
+        ),
+        false => format!(
+            "SELECT pg_catalog.jsonb_build_object(pg_catalog.current_database() || '.' || {}, NULL)",
+            crate::pg::name::literal(&table.name.label())
+        ),
+    };
+    Ok(spi::read_value::<pgrx::JsonB>(&sql, &[])?.map_or(Value::Null, |sources| sources.0))
 }
 
 /// A condition may mean other rows to the owner, as whom they are scored, than to the caller, who sends them.

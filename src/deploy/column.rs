@@ -14,7 +14,7 @@ pub struct Column {
     /// How both servers hash it.
     form: Form,
     /// What is sent instead of the column, in the words of the table here.
-    transformation: Option<String>,
+    pub transformation: Option<String>,
     /// The other side draws its default from a sequence of its own.
     pub has_sequence_there: bool,
 }

@@ -2,9 +2,11 @@
 
 mod apply;
 mod checks;
+mod clean;
 mod column;
 mod database;
 mod error;
+mod explain;
 mod history;
 mod ledger;
 mod options;
@@ -21,11 +23,13 @@ mod target_checks;
 mod transformation;
 
 use pgrx::JsonB;
+use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::compat::local_tables;
 use crate::pg::error::required;
+use crate::pg::remote::{self, Access};
 use crate::pg::session;
 use crate::pg::types::Regclass;
 pub use checks::CHECKS;
@@ -158,4 +162,70 @@ fn drop_transformation(
 ) -> std::result::Result<(), ErrorReport> {
     let (table, column) = (required("table", table)?, required("column", column)?);
     Ok(session::pinned(|| transformation::remove(table, column))?)
+}
+
+/// Shows everything that deploy would do on the target with these options, statement by statement, and does none of it.
+///
+/// One row per statement: step (from 1), place (source or target), action, table_name, sql, lock (the strongest on tables
+/// that others use), note. The checks are not part of it: see pre_deployment_check.
+/// Errors: as pre_deployment_check, 08001 or 28P01 if the target cannot be reached, 42P01 for a table that is not there.
+#[pg_extern(requires = ["environment_tables", "ingest_tables", "deploy_tables"])]
+#[allow(clippy::type_complexity)]
+fn plan_deploy(
+    environment: Option<&str>,
+    tables: Option<Vec<Option<String>>>,
+    options: default!(Option<JsonB>, "'{}'"),
+) -> std::result::Result<
+    TableIterator<
+        'static,
+        (
+            name!(step, i32),
+            name!(place, String),
+            name!(action, String),
+            name!(table_name, Option<String>),
+            name!(sql, String),
+            name!(lock, String),
+            name!(note, String),
+        ),
+    >,
+    ErrorReport,
+> {
+    let environment = required("environment", environment)?;
+    let tables = local_tables(required("tables", tables)?)?;
+    let options = Options::read(&required("options", options)?.0)?;
+    let steps = session::pinned(|| explain::steps(environment, &tables, &options))?;
+    Ok(TableIterator::new((1..).zip(steps).map(|(number, step)| {
+        let (place, action, lock) = (step.place.into(), step.action.into(), step.lock.into());
+        (number, place, action, step.table, step.sql, lock, step.note)
+    })))
+}
+
+/// Removes from the target what deployments have left there for a rollback, and rows that were sent and never applied.
+///
+/// older_than is an interval (default: deploy.keep_days of opdb.settings). One row per table that was dropped: object,
+/// bytes, what. Deployments whose rows are gone cannot be rolled back any more; the ledger stays. To remove everything:
+/// DROP SCHEMA opdb_deploy CASCADE there, while nothing is deployed.
+/// Errors: 22004 for a NULL environment, 42704 for an unknown one, 08001 or 28P01 if it cannot be reached.
+#[pg_extern(requires = ["environment_tables"])]
+#[allow(clippy::type_complexity)]
+fn clean_deployments(
+    environment: Option<&str>,
+    older_than: default!(Option<Interval>, "NULL"),
+) -> std::result::Result<
+    TableIterator<'static, (name!(object, String), name!(bytes, i64), name!(what, String))>,
+    ErrorReport,
+> {
+    let environment = required("environment", environment)?;
+    let age = older_than.map_or_else(
+        || Ok(format!("{} days", crate::configure::number("deploy.keep_days")?)),
+        |age| Ok(format!("{} seconds", age.as_micros() as f64 / 1e6)),
+    );
+    let age: crate::pg::error::Result<String> = age;
+    let age = age?;
+    let removed = remote::with(environment, Access::Write, |remote| {
+        let removed = clean::remove(&database::Database::There(remote), &age)?;
+        remote.execute("COMMIT")?;
+        Ok(removed)
+    })?;
+    Ok(TableIterator::new(removed.into_iter().map(|it| (it.object, it.bytes, it.what))))
 }

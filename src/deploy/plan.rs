@@ -2,6 +2,8 @@
 
 use opdb_core::compat::digest::Digest;
 
+use serde_json::Value;
+
 use super::error::DeployError;
 use super::shipment::Shipment;
 use crate::pg::error::Result;
@@ -16,6 +18,8 @@ pub struct Planned {
     pub scored_rows: i64,
     /// Where a condition chose the rows: of the rows that it chose for the scoring.
     pub scored_digest: Option<Digest>,
+    /// Where the rows come from and what was done to them.
+    pub lineage: Value,
     pub restriction: Restriction,
 }
 

@@ -349,6 +349,7 @@ impl Table<'_> {
             unchanged: 0,
             deleted,
             digest: self.applied.digest.clone(),
+            lineage: Value::Null,
             undo: None,
         });
         done.skipped.extend(skipped);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::apply::{Applied, Work, short};
 use super::checks::{self, Checked};
+use super::clean;
 use super::database::Database;
 use super::error::DeployError;
 use super::history::{self, Deployment, SERVER, Verdict, totals};
@@ -15,6 +16,7 @@ use super::plan::Planned;
 use super::row_errors::RowErrors;
 use super::stage;
 use crate::compat::LocalTable;
+use crate::configure;
 use crate::environment;
 use crate::pg::error::{Failure, Result};
 use crate::pg::name::literal;
@@ -148,9 +150,11 @@ impl Run<'_> {
         }
         if there.value(&format!("SELECT {}", ledger::EXISTS))? != "true" {
             ledger::create(&there)?;
-            remote.commit()?;
+            return remote.commit();
         }
-        Ok(())
+        let age = format!("{} days", configure::number("deploy.keep_days")?);
+        let removed = clean::remove(&there, &age)?;
+        if removed.is_empty() { Ok(()) } else { remote.commit() }
     }
 
     /// From here on the target may be changed. Returns which server that is.

@@ -7,6 +7,7 @@ use opdb_core::deploy::in_reference_order;
 use opdb_core::schema::{Fact, Kind, label};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::column::Column;
 use super::error::DeployError;
@@ -178,6 +179,14 @@ impl Shipment {
     /// The columns that something else is sent of.
     pub fn transformed(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().filter(|column| column.is_transformed()).map(|column| column.name.as_str())
+    }
+
+    /// What is sent of them, by column.
+    pub fn transformations(&self) -> serde_json::Map<String, Value> {
+        let transformed = self.columns.iter().filter_map(|column| {
+            Some((column.name.clone(), Value::from(column.transformation.clone()?)))
+        });
+        transformed.collect()
     }
 
     pub fn is_transformed(&self) -> bool {

@@ -1,3 +1,4 @@
+mod around;
 mod errors;
 mod rollback;
 mod rows;

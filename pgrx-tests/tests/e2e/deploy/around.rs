@@ -1,0 +1,145 @@
+//! What stands around deployments: the plan, what they leave, what is counted.
+
+use super::{applied, content, deploy, pair_with};
+use crate::fixture::{Pair, execute, ingest, records, refused, rows, text};
+
+#[test]
+fn the_plan_shows_what_is_done_and_does_nothing() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
+    let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1, 'x'), (2, 'y')"), table);
+    let plan = |pair: &mut Pair, options: &str| {
+        rows(
+            &mut pair.here,
+            &format!("SELECT action, sql, note FROM opdb.plan_deploy('production', '{{t}}', '{options}') ORDER BY step"),
+        )
+    };
+    let first = plan(&mut pair, "{}");
+    let actions = |plan: &[Vec<String>]| plan.iter().map(|row| row[0].clone()).collect::<Vec<_>>().join(" ");
+    assert_eq!(
+        actions(&first),
+        "prepare prepare prepare read stage stage apply lock verify keep skip keep update insert verify verify record commit"
+    );
+    assert!(first[0][1].contains("CREATE SCHEMA IF NOT EXISTS opdb_deploy"), "{first:?}");
+    assert!(first[3][2].contains("2 rows"), "{first:?}");
+    assert_eq!(text(&mut pair.there, "SELECT to_regnamespace('opdb_deploy') IS NULL"), "t");
+    // Whoever may create nothing there has somebody else run what the plan says.
+    for row in &first[..3] {
+        execute(&mut pair.there, &row[1]);
+    }
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(2, 0, 0));
+    let second = plan(&mut pair, r#"{"delete_missing": true, "where": "id = 2"}"#);
+    assert_eq!(
+        actions(&second),
+        "read stage stage apply lock verify keep keep skip keep update insert delete verify verify record commit"
+    );
+    assert!(second[0][2].contains("1 rows"), "{second:?}");
+    let refusal = refused(&mut pair.here, "SELECT opdb.plan_deploy('nowhere', '{t}')");
+    assert_eq!(refusal.sqlstate, "42704");
+}
+
+#[test]
+fn what_is_kept_for_a_rollback_is_removed_in_time() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
+    let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1, 'x')"), table);
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(1, 0, 0));
+    let clean = |older_than: &str| format!("SELECT object, bytes > 0, what FROM opdb.clean_deployments('production'{older_than})");
+    assert_eq!(rows(&mut pair.here, &clean("")).len(), 0, "it is not old");
+    let removed = rows(&mut pair.here, &clean(", '0'"));
+    assert_eq!(removed.len(), 2, "{removed:?}");
+    assert!(removed[0][2].contains("rollback of deployment 1"), "{removed:?}");
+    let refusal = refused(&mut pair.here, "SELECT opdb.rollback_deployment(1)");
+    assert_eq!(refusal.sqlstate, "55000", "{refusal:?}");
+    assert!(refusal.message.contains("gone"), "{refusal:?}");
+    assert_eq!(text(&mut pair.there, "SELECT count(*) FROM opdb_deploy.ledger"), "1", "the ledger stays");
+    // The next deployment does it, too.
+    execute(&mut pair.here, "UPDATE t SET a = 'y'; SELECT opdb.set_setting('deploy.keep_days', '0')");
+    let all = r#"{"max_change_ratio": 1}"#;
+    assert_eq!(deploy(&mut pair.here, "{t}", all), applied(0, 1, 0));
+    assert_eq!(deploy(&mut pair.here, "{t}", all), applied(0, 0, 1));
+    let kept = "SELECT count(*) FROM pg_class WHERE relnamespace = 'opdb_deploy'::regnamespace AND relkind = 'r'";
+    assert_eq!(text(&mut pair.there, kept), "2");
+}
+
+#[test]
+fn metrics_count_what_became_of_deployments() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, n int)";
+    let mut pair = pair_with(
+        &format!("{table}; INSERT INTO t VALUES (1, 1), (2, 2)"),
+        &format!("{table}; ALTER TABLE t ADD CONSTRAINT small CHECK (n < 3)"),
+    );
+    let all = r#"{"max_change_ratio": 1, "error_threshold": 1}"#;
+    assert_eq!(deploy(&mut pair.here, "{t}", all), applied(2, 0, 0));
+    execute(&mut pair.here, "UPDATE t SET n = 5 WHERE id = 1");
+    assert_eq!(deploy(&mut pair.here, "{t}", all)[0], "rolled_back");
+    execute(&mut pair.here, "SET opdb.target = 'elsewhere'");
+    assert_eq!(deploy(&mut pair.here, "{t}", all)[0], "refused");
+    execute(&mut pair.here, "RESET opdb.target; UPDATE t SET n = 0 WHERE id = 1");
+    assert_eq!(deploy(&mut pair.here, "{t}", all), applied(0, 1, 1));
+    execute(&mut pair.here, "SELECT opdb.rollback_deployment(4)");
+    let metrics = "SELECT environment, deployments, round(error_rate, 4), round(rollback_frequency, 4), applied, refused,
+                          failed, rolled_back, avg_duration_ms > 0, avg_quality_score, avg_schema_validation_ms > 0
+                   FROM opdb.deployment_metrics";
+    assert_eq!(
+        rows(&mut pair.here, metrics),
+        [["production", "4", "0.3333", "0.6667", "1", "1", "0", "2", "t", "1.00000000000000000000", "t"]]
+    );
+}
+
+#[test]
+fn lineage_goes_from_the_ingest_source_to_the_row_there() {
+    let mut pair = Pair::with_opdb_on_both();
+    execute(
+        &mut pair.there,
+        "SELECT opdb.set_environment('live', 'production'); SELECT opdb.create_event_table('events')",
+    );
+    execute(&mut pair.here, "SELECT opdb.create_event_table('events')");
+    ingest(&mut pair.here, "events", &records(3));
+    ingest(&mut pair.here, "events", &records(5).replace("feed", "usgs").replace("event-", "quake-"));
+    execute(
+        &mut pair.here,
+        "CREATE TABLE t (id int PRIMARY KEY, a text); INSERT INTO t VALUES (1, 'x');
+         SELECT opdb.add_transformation('t', 'a', 'upper(a)'); SELECT opdb.capture_schema()",
+    );
+    execute(&mut pair.there, "CREATE TABLE t (id int PRIMARY KEY, a text)");
+    assert_eq!(deploy(&mut pair.here, "{events,t}", "{}"), applied(9, 0, 0));
+    let found = rows(
+        &mut pair.here,
+        "SELECT l.table_name, l.sources ->> 'usgs', l.transformations ->> 'a' LIKE '(upper(a)%', l.rows, q.passed, l.digest = e.entry ->> 'digest'
+         FROM opdb.lineage l JOIN opdb.quality_run q ON q.run_id = l.quality_run_id
+         JOIN opdb.deployments d USING (deployment_id), jsonb_array_elements(d.details) e (entry)
+         WHERE e.entry ->> 'table' = l.table_name ORDER BY 1",
+    );
+    assert_eq!(
+        found,
+        [
+            ["public.events", "5", "NULL", "8", "t", "t"],
+            ["public.t", "NULL", "t", "1", "t", "t"],
+        ]
+    );
+    assert_eq!(
+        text(&mut pair.there, "SELECT counts -> 0 -> 'lineage' -> 'sources' ->> 'feed' FROM opdb_deploy.ledger"),
+        "3",
+        "the target knows it, too"
+    );
+}
+
+#[test]
+fn only_rows_that_differ_and_missing_ones_are_touched() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
+    let mut pair = pair_with(
+        &format!("{table}; INSERT INTO t SELECT i, 'x' || i FROM generate_series(1, 5000) i"),
+        &format!("{table}; INSERT INTO t SELECT i, 'x' || i FROM generate_series(11, 5010) i"),
+    );
+    execute(&mut pair.there, "UPDATE t SET a = 'old' WHERE id % 1000 = 0");
+    let options = r#"{"delete_missing": true}"#;
+    assert_eq!(deploy(&mut pair.here, "{t}", options), applied(10, 5, 4985));
+    assert_eq!(text(&mut pair.here, "SELECT deleted FROM opdb.deployments"), "10");
+    assert_eq!(content(&mut pair.here, "t"), content(&mut pair.there, "t"));
+    assert_eq!(
+        text(&mut pair.there, "SELECT count(*) FROM t WHERE xmin = (SELECT xmin FROM t WHERE id = 5)"),
+        "15",
+        "the others were not written"
+    );
+    execute(&mut pair.there, "DELETE FROM t WHERE id > 10; INSERT INTO t SELECT i FROM generate_series(10001, 10020) i");
+    assert_eq!(deploy(&mut pair.here, "{t}", options)[0], "failed", "20 of 30 rows would be deleted");
+}
