@@ -27,9 +27,8 @@ const SETTINGS: [Setting; 4] = [
         default: || json!(crate::deploy::CHECKS),
         needs: "an array of names of checks",
         is_valid: |value| {
-            let is_check = |name: &Value| {
-                name.as_str().is_some_and(|name| crate::deploy::CHECKS.contains(&name))
-            };
+            let is_check =
+                |name: &Value| name.as_str().is_some_and(|name| crate::deploy::CHECKS.contains(&name));
             value.as_array().is_some_and(|names| names.iter().all(is_check))
         },
         description: "Checks of pre_deployment_check that stop a deployment if they fail or are unknown.",
@@ -59,14 +58,12 @@ const SETTINGS: [Setting; 4] = [
 
 /// Every setting that there is, with its default.
 #[pg_extern(stable, parallel_safe)]
-fn setting_defaults() -> TableIterator<
-    'static,
-    (name!(name, String), name!(default_value, JsonB), name!(description, String)),
-> {
+fn setting_defaults()
+-> TableIterator<'static, (name!(name, String), name!(default_value, JsonB), name!(description, String))> {
     TableIterator::new(
-        SETTINGS
-            .iter()
-            .map(|setting| (setting.name.to_owned(), JsonB((setting.default)()), setting.description.to_owned())),
+        SETTINGS.iter().map(|setting| {
+            (setting.name.to_owned(), JsonB((setting.default)()), setting.description.to_owned())
+        }),
     )
 }
 

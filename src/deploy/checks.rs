@@ -134,8 +134,7 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
         }
         Err(failure) => return Err(failure),
     };
-    let scores =
-        if row_security.passed == Some(true) { scores(tables, &scope)? } else { Vec::new() };
+    let scores = if row_security.passed == Some(true) { scores(tables, &scope)? } else { Vec::new() };
     let begun = std::time::Instant::now();
     let valid = valid_schema(tables)?;
     let validation_ms = begun.elapsed().as_secs_f64() * 1000.0;
@@ -143,7 +142,7 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
     checks.extend([valid, quality(&scores, &row_security), row_security]);
     arrange(&mut checks, options)?;
     Ok(Checked {
-        planned: planned(environment, tables, shipments, &scores)?,
+        planned: planned(environment, tables, options, shipments, &scores)?,
         quality_score: lowest(&scores),
         quality_runs: scores.iter().map(|score| score.run.run_id).collect(),
         checks,
@@ -170,8 +169,7 @@ fn arrange(checks: &mut [Check], options: &Options) -> Result<()> {
     let required = configure::list("deploy.required_checks")?;
     for check in checks.iter_mut() {
         let is = |names: &[String]| names.iter().any(|name| name == check.name);
-        check.is_required =
-            INDISPENSABLE.contains(&check.name) || is(&required) || is(&options.require);
+        check.is_required = INDISPENSABLE.contains(&check.name) || is(&required) || is(&options.require);
     }
     checks.sort_by_key(|check| CHECKS.iter().position(|name| *name == check.name));
     Ok(())
@@ -184,6 +182,7 @@ fn is_unreachable(failure: &Failure) -> bool {
 fn planned(
     environment: &str,
     tables: &[LocalTable],
+    options: &Options,
     shipments: Vec<Shipment>,
     scores: &[Scored],
 ) -> Result<Vec<Planned>> {
@@ -194,7 +193,7 @@ fn planned(
         .map(|(table, shipment)| {
             let scored = scores.iter().find(|score| score.table.name == shipment.name);
             let scored_digest =
-                scored.map(|score| scored_digest(score.table, &shipment)).transpose()?.flatten();
+                scored.map(|score| scored_digest(score.table, &shipment, options)).transpose()?.flatten();
             Ok(Planned {
                 relation: table.relation,
                 stage: stage_name(&source, environment, &shipment.signature()),
@@ -231,8 +230,8 @@ fn sources(table: &LocalTable, shipment: &Shipment) -> Result<Value> {
 }
 
 /// A condition may mean other rows to the owner, as whom they are scored, than to the caller, who sends them.
-fn scored_digest(table: &LocalTable, shipment: &Shipment) -> Result<Option<Digest>> {
-    let Some(condition) = &shipment.condition else { return Ok(None) };
+fn scored_digest(table: &LocalTable, shipment: &Shipment, options: &Options) -> Result<Option<Digest>> {
+    let (Some(condition), Some(_)) = (&shipment.condition, &options.condition) else { return Ok(None) };
     quality::as_scored(table.relation, condition, || shipment.read_digest().map(Some))
 }
 
@@ -252,9 +251,7 @@ fn shipments(
     tables
         .iter()
         .zip(&scope.conditions)
-        .map(|(table, condition)| {
-            Shipment::new(table, compared, options, condition.clone(), transformations)
-        })
+        .map(|(table, condition)| Shipment::new(table, compared, options, condition.clone(), transformations))
         .collect()
 }
 
@@ -323,8 +320,13 @@ fn error_rate(environment: &str) -> Result<Check> {
     if all < 5 || bad as f64 <= limit * all as f64 {
         return Ok(passed(NAME, told));
     }
-    Ok(failed(NAME, format!("{told}, more than the share of {limit}: see opdb.deployments, and when the cause is gone, \
-                             deploy.max_error_rate of opdb.settings")))
+    Ok(failed(
+        NAME,
+        format!(
+            "{told}, more than the share of {limit}: see opdb.deployments, and when the cause is gone, \
+                             deploy.max_error_rate of opdb.settings"
+        ),
+    ))
 }
 
 /// Tries the transformations on the rows that would be sent, as the owner of the table: they are his code.
@@ -337,7 +339,11 @@ fn transformed(tables: &[LocalTable], shipments: &[Shipment], row_security: &Che
     for shipment in shipments.iter().filter(|shipment| shipment.is_transformed()) {
         let Some(table) = tables.iter().find(|table| table.name == shipment.name) else { continue };
         count += shipment.transformed().count();
-        let tried = subtransaction::run(|| quality::as_scored(table.relation, shipment.condition.as_deref().unwrap_or("true"), || shipment.read_digest()));
+        let tried = subtransaction::run(|| {
+            quality::as_scored(table.relation, shipment.condition.as_deref().unwrap_or("true"), || {
+                shipment.read_digest()
+            })
+        });
         match tried {
             Ok(digest) => rows += digest.rows,
             Err(failure) if failure.is_interrupt => return Err(failure),

@@ -37,7 +37,9 @@ pub enum DeployError {
     StillThere { rows: i64 },
     #[error("{errors} rows were refused, the threshold is {limit}; the first: {first}")]
     TooManyErrors { errors: usize, limit: usize, first: String },
-    #[error("the connection to environment \"{environment}\" broke while it committed, and it cannot be asked")]
+    #[error(
+        "the connection to environment \"{environment}\" broke while it committed, and it cannot be asked"
+    )]
     InDoubt { environment: String },
     #[error("{errors} rows were refused and left out")]
     RowsLeftOut { id: i64, errors: usize, threshold: usize, by_hand: bool },
@@ -55,7 +57,9 @@ pub enum DeployError {
     IsRollback(i64),
     #[error("{rows} rows were changed since and left alone")]
     RowsSkipped { id: i64, rows: usize },
-    #[error("the setting opdb.target of this session names \"{target}\", the deployment went to \"{environment}\"")]
+    #[error(
+        "the setting opdb.target of this session names \"{target}\", the deployment went to \"{environment}\""
+    )]
     OtherTarget { target: String, environment: String },
     #[error("deployment {id} went to another server, or another database, than the environment leads to now")]
     OtherServer { id: i64 },
@@ -78,10 +82,14 @@ impl Report for DeployError {
         match self {
             Self::InTransactionBlock => PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION,
             Self::NoKey(_) => PgSqlErrorCode::ERRCODE_INVALID_TABLE_DEFINITION,
-            Self::KeyColumn { .. } | Self::UnknownExcluded(_) | Self::NoColumn { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
+            Self::KeyColumn { .. } | Self::UnknownExcluded(_) | Self::NoColumn { .. } => {
+                PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN
+            }
             Self::NotAsScored { .. } => PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
             Self::NoTransformation { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
-            Self::VolatileCondition(_) | Self::VolatileTransformation(_) => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::VolatileCondition(_) | Self::VolatileTransformation(_) => {
+                PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
+            }
             Self::UnknownOption(_) | Self::InvalidOption { .. } => {
                 PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
             }

@@ -44,7 +44,13 @@ pub fn steps(environment: &str, tables: &[LocalTable], options: &Options) -> Res
     for (place, shipment) in shipments.iter().enumerate() {
         steps.extend(Explained { shipment, place: place + 1, options }.stage()?);
     }
-    steps.push(step("apply", None, settled(KEY), "advisory", "begins the one transaction that changes the target"));
+    steps.push(step(
+        "apply",
+        None,
+        settled(KEY),
+        "advisory",
+        "begins the one transaction that changes the target",
+    ));
     for (place, shipment) in shipments.iter().enumerate() {
         steps.extend(Explained { shipment, place: place + 1, options }.apply());
     }
@@ -55,7 +61,8 @@ pub fn steps(environment: &str, tables: &[LocalTable], options: &Options) -> Res
     for (place, shipment) in shipments.iter().enumerate() {
         steps.extend(Explained { shipment, place: place + 1, options }.verify());
     }
-    let insert = "INSERT INTO opdb_deploy.ledger (deployment, kind, source, source_id, tables, counts) VALUES (…)";
+    let insert =
+        "INSERT INTO opdb_deploy.ledger (deployment, kind, source, source_id, tables, counts) VALUES (…)";
     steps.push(step("record", None, insert.into(), "ROW EXCLUSIVE", "what settles a doubt"));
     steps.push(step("commit", None, "COMMIT".into(), "", ""));
     Ok(steps)
@@ -99,53 +106,114 @@ impl Explained<'_> {
         let texts: Vec<String> = (1..=shipment.width()).map(|column| format!("c{column}")).collect();
         Ok(vec![
             read,
-            step("stage", Some(shipment), shipment.create_stage(&stage), "ACCESS SHARE", "unless an interrupted deployment left it"),
+            step(
+                "stage",
+                Some(shipment),
+                shipment.create_stage(&stage),
+                "ACCESS SHARE",
+                "unless an interrupted deployment left it",
+            ),
             step(
                 "stage",
                 Some(shipment),
                 shipment.fill_stage(&stage, &texts, 1, rows.max(1)),
                 "",
-                format!("in messages of {} rows, committed every 50,000; c1, c2, … stand for the values", self.options.batch_size),
+                format!(
+                    "in messages of {} rows, committed every 200,000; c1, c2, … stand for the values",
+                    self.options.batch_size
+                ),
             ),
         ])
     }
 
     fn apply(&self) -> Vec<Step> {
         let (shipment, stage, before) = (self.shipment, self.table("stage"), self.table("before"));
-        let all = (1, i64::MAX);
+        let all = None;
         let some = Some(shipment);
         let mut steps = vec![
-            step("lock", some, shipment.lock(), "advisory", "one deployment of a table at a time; waits 10 s at most"),
-            step("verify", some, shipment.stage_digest(&stage), "", "must be the count and the digest of what was checked and sent"),
+            step(
+                "lock",
+                some,
+                shipment.lock(),
+                "advisory",
+                "one deployment of a table at a time; waits 10 s at most",
+            ),
+            step(
+                "verify",
+                some,
+                shipment.stage_digest(&stage),
+                "",
+                "must be the count and the digest of what was checked and sent",
+            ),
         ];
         steps.extend(shipment.key_stage(&stage).map(|sql| step("verify", some, sql, "", "each key once")));
-        steps.extend(shipment.create_partitions(&stage).map(|sql| step("partitions", some, sql, "", "those that are missing")));
+        steps.extend(
+            shipment
+                .create_partitions(&stage)
+                .map(|sql| step("partitions", some, sql, "", "those that are missing")),
+        );
         steps.push(step("keep", some, shipment.create_before(&before), "ACCESS SHARE", "for a rollback"));
         if self.options.delete_missing {
             let keep = shipment.keep_deleted((&stage, &before), None);
             steps.push(step("keep", some, keep, "ROW SHARE", "rows that only the target has"));
         }
-        steps.push(step("skip", some, shipment.drop_unchanged(&stage), "ACCESS SHARE", "rows that are the same"));
+        steps.push(step(
+            "skip",
+            some,
+            shipment.drop_unchanged(&stage),
+            "ACCESS SHARE",
+            "rows that are the same",
+        ));
         if let Some(update) = shipment.update(&stage, all) {
-            steps.push(step("keep", some, shipment.keep_updated((&stage, &before), all), "ROW SHARE", "for a rollback"));
-            steps.push(step("update", some, update, "ROW EXCLUSIVE", format!("at most {} of the rows there", self.options.max_change_ratio)));
+            steps.push(step(
+                "keep",
+                some,
+                shipment.keep_updated((&stage, &before), all),
+                "ROW SHARE",
+                "for a rollback",
+            ));
+            steps.push(step(
+                "update",
+                some,
+                update,
+                "ROW EXCLUSIVE",
+                format!("at most {} of the rows there", self.options.max_change_ratio),
+            ));
         }
-        steps.push(step("insert", some, shipment.insert(&stage, all), "ROW EXCLUSIVE", "rows that are refused are found one by one"));
+        steps.push(step(
+            "insert",
+            some,
+            shipment.insert(&stage, all),
+            "ROW EXCLUSIVE",
+            "rows that are refused are found one by one",
+        ));
         steps
     }
 
     fn delete(&self) -> Vec<Step> {
         let delete = self.shipment.delete(&self.table("before"));
-        vec![step("delete", Some(self.shipment), delete, "ROW EXCLUSIVE", "delete_missing: rows that only the target has")]
+        vec![step(
+            "delete",
+            Some(self.shipment),
+            delete,
+            "ROW EXCLUSIVE",
+            "delete_missing: rows that only the target has",
+        )]
     }
 
     fn verify(&self) -> Vec<Step> {
         let (shipment, stage) = (self.shipment, self.table("stage"));
         let some = Some(shipment);
-        let mut steps =
-            vec![step("verify", some, shipment.target_digest(&stage), "ACCESS SHARE", "must be the digest of what was written")];
+        let mut steps = vec![step(
+            "verify",
+            some,
+            shipment.target_digest(&stage),
+            "ACCESS SHARE",
+            "must be the digest of what was written",
+        )];
         let sequences = shipment.advance_sequences(&stage);
-        steps.extend(sequences.into_iter().map(|sql| step("sequence", some, sql, "", "if rows are inserted")));
+        steps
+            .extend(sequences.into_iter().map(|sql| step("sequence", some, sql, "", "if rows are inserted")));
         steps
     }
 }

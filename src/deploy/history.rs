@@ -84,7 +84,8 @@ pub fn ask(environment: &str, key: &str, server: &str) -> Verdict {
             )));
         }
         remote.query(&settled(key), 1)?;
-        if value(remote, "SELECT (pg_catalog.to_regclass('opdb_deploy.ledger') IS NOT NULL)::text")? != "true" {
+        if value(remote, "SELECT (pg_catalog.to_regclass('opdb_deploy.ledger') IS NOT NULL)::text")? != "true"
+        {
             return Ok(Verdict::NotCommitted);
         }
         let sql =

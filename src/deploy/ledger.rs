@@ -103,10 +103,7 @@ pub fn add_part(stage: &str, part: &Part) -> String {
 }
 
 pub fn forget_part(stage: &str, first_row: i64) -> String {
-    format!(
-        "DELETE FROM opdb_deploy.part WHERE stage = {} AND first_row = {first_row}",
-        literal(stage)
-    )
+    format!("DELETE FROM opdb_deploy.part WHERE stage = {} AND first_row = {first_row}", literal(stage))
 }
 
 pub fn forget_parts(stage: &str) -> String {

@@ -15,9 +15,9 @@ mod recorder;
 mod rollback;
 mod row_errors;
 mod run;
+mod scope;
 mod shipment;
 mod stage;
-mod scope;
 mod table_checks;
 mod target_checks;
 mod transformation;
@@ -116,12 +116,7 @@ fn rollback_deployment(
 ) -> std::result::Result<
     TableIterator<
         'static,
-        (
-            name!(table_name, String),
-            name!(restored, i64),
-            name!(skipped_changed, i64),
-            name!(detail, String),
-        ),
+        (name!(table_name, String), name!(restored, i64), name!(skipped_changed, i64), name!(detail, String)),
     >,
     ErrorReport,
 > {

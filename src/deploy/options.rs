@@ -84,7 +84,9 @@ impl Options {
         }
         read.set_mode(object.get("mode"), object.get("limit"))?;
         if read.delete_missing && read.mode != Mode::All {
-            return Err(invalid("delete_missing", "false unless mode is all: other rows are not looked at").into());
+            return Err(
+                invalid("delete_missing", "false unless mode is all: other rows are not looked at").into()
+            );
         }
         Ok(read)
     }
@@ -142,7 +144,9 @@ impl Options {
 
     fn set_mode(&mut self, mode: Option<&Value>, limit: Option<&Value>) -> Result<()> {
         let rows = limit
-            .map(|limit| integer(limit, 1..=1_000_000_000).ok_or_else(|| invalid("limit", "an integer of at least 1")))
+            .map(|limit| {
+                integer(limit, 1..=1_000_000_000).ok_or_else(|| invalid("limit", "an integer of at least 1"))
+            })
             .transpose()?;
         self.mode = match mode.map(|mode| mode.as_str().unwrap_or_default()) {
             None | Some("all") => Mode::All,

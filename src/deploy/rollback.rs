@@ -91,9 +91,8 @@ enum Outcome {
 
 fn environment_of(id: i64) -> Result<String> {
     let sql = "SELECT environment FROM opdb.deployment WHERE deployment_id = $1";
-    let found = own::read_as_owner(|| {
-        spi::on_latest_snapshot(|| spi::read_value::<String>(sql, &[id.into()]))
-    })?;
+    let found =
+        own::read_as_owner(|| spi::on_latest_snapshot(|| spi::read_value::<String>(sql, &[id.into()])))?;
     found.ok_or_else(|| DeployError::UnknownDeployment(id).into())
 }
 
@@ -163,9 +162,7 @@ impl Original {
                 match history::ask(&self.environment, &deployment.key, &self.server) {
                     Verdict::Committed(_) => Ok(Outcome::Done(done)),
                     Verdict::NotCommitted => Err(failure),
-                    Verdict::Unknown(reason) => {
-                        Ok(Outcome::InDoubt(format!("{}; {reason}", failure.told())))
-                    }
+                    Verdict::Unknown(reason) => Ok(Outcome::InDoubt(format!("{}; {reason}", failure.told()))),
                 }
             }
             (Err(failure), _) => Err(failure),
@@ -252,7 +249,8 @@ impl Table<'_> {
 
     fn restore_updated(&self) -> Result<i64> {
         let Some(undo) = self.undo.filter(|undo| !undo.assignments.is_empty()) else { return Ok(0) };
-        let Undo { table, rows, before, change, same_key, same_key_of_both, same_row, assignments, .. } = undo;
+        let Undo { table, rows, before, change, same_key, same_key_of_both, same_row, assignments, .. } =
+            undo;
         self.database.execute(&format!(
             "UPDATE {table} t SET {assignments} FROM {rows} s JOIN {before} b ON {same_key_of_both}
              WHERE b.{change} = 'U' AND {same_key} AND {same_row}"
@@ -358,7 +356,9 @@ impl Table<'_> {
 
     /// Rows that are not as they were before the deployment, with the reason.
     fn skipped(&self, undo: &Undo) -> Result<Vec<Value>> {
-        let Undo { table, rows, before, change, same_key, same_key_before, same_row, same_row_before, .. } = undo;
+        let Undo {
+            table, rows, before, change, same_key, same_key_before, same_row, same_row_before, ..
+        } = undo;
         let key = |alias: &str| {
             let members: Vec<String> = undo
                 .key

@@ -169,8 +169,7 @@ impl Run<'_> {
                 json!({"table": planned.shipment.label, "undo": undo})
             })
             .collect();
-        self.deployment
-            .record(&json!({"state": "applying", "target_server": server, "details": details}))?;
+        self.deployment.record(&json!({"state": "applying", "target_server": server, "details": details}))?;
         Ok(server)
     }
 
@@ -269,6 +268,7 @@ pub fn full_text(failure: &Failure) -> String {
 /// The table on the target that the rows of a table are sent to: the same one for the same work, so that an interrupted
 /// call's rows are found.
 pub fn stage_name(source: &str, environment: &str, signature: &str) -> String {
-    let name = opdb_core::deploy::combined(&[source.to_owned(), environment.to_owned(), signature.to_owned()]);
+    let name =
+        opdb_core::deploy::combined(&[source.to_owned(), environment.to_owned(), signature.to_owned()]);
     format!("{}.stage_{}", ledger::SCHEMA, &name[..24])
 }

@@ -42,7 +42,8 @@ impl Scope {
             .zip(&conditions)
             .map(|(table, condition)| match (options.mode, condition) {
                 (Mode::SinceLast, Some(condition)) => {
-                    let sql = format!("SELECT NOT EXISTS (SELECT FROM {} WHERE {condition})", table.name.sql());
+                    let sql =
+                        format!("SELECT NOT EXISTS (SELECT FROM {} WHERE {condition})", table.name.sql());
                     Ok(spi::read_value::<bool>(&sql, &[])? == Some(true))
                 }
                 _ => Ok(false),

@@ -167,13 +167,9 @@ impl Shipment {
             "SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(h), 0)::text FROM ({}) d",
             self.read_rows(None)
         );
-        let found =
-            spi::read_one(&sql, &[], |row| Ok((row.get::<i64>(1)?, row.get::<String>(2)?)))?;
+        let found = spi::read_one(&sql, &[], |row| Ok((row.get::<i64>(1)?, row.get::<String>(2)?)))?;
         let (rows, sum) = found.unwrap_or_default();
-        Ok(Digest {
-            rows: rows.unwrap_or(0),
-            sum: sum.and_then(|sum| sum.parse().ok()).unwrap_or(0),
-        })
+        Ok(Digest { rows: rows.unwrap_or(0), sum: sum.and_then(|sum| sum.parse().ok()).unwrap_or(0) })
     }
 
     /// The columns that something else is sent of.
@@ -183,9 +179,10 @@ impl Shipment {
 
     /// What is sent of them, by column.
     pub fn transformations(&self) -> serde_json::Map<String, Value> {
-        let transformed = self.columns.iter().filter_map(|column| {
-            Some((column.name.clone(), Value::from(column.transformation.clone()?)))
-        });
+        let transformed = self
+            .columns
+            .iter()
+            .filter_map(|column| Some((column.name.clone(), Value::from(column.transformation.clone()?))));
         transformed.collect()
     }
 
@@ -311,39 +308,46 @@ impl Shipment {
         &self.row_number
     }
 
+    /// Of a row of the stage, s, whether it is one of those; none for all, of which the planner then knows how many they
+    /// are.
+    fn is_in(&self, rows: Option<(i64, i64)>) -> String {
+        rows.map_or("true".to_owned(), |(first, last)| {
+            format!("s.{} BETWEEN {first} AND {last}", identifier(&self.row_number))
+        })
+    }
+
     /// Keeps the rows that are about to be updated, and locks them.
-    pub fn keep_updated(&self, (stage, before): (&str, &str), (first, last): (i64, i64)) -> String {
+    pub fn keep_updated(&self, (stage, before): (&str, &str), rows: Option<(i64, i64)>) -> String {
         format!(
-            "INSERT INTO {before} SELECT 'U', {} FROM {} t JOIN {stage} s ON {}
-             WHERE s.{} BETWEEN {first} AND {last} FOR UPDATE OF t",
+            "INSERT INTO {before} SELECT 'U', {} FROM {} t JOIN {stage} s ON {} WHERE {} FOR UPDATE OF t",
             self.whole_names("t."),
             self.table,
             self.same_key(),
-            identifier(&self.row_number)
+            self.is_in(rows)
         )
     }
 
     /// None if there is nothing beside the key.
-    pub fn update(&self, stage: &str, (first, last): (i64, i64)) -> Option<String> {
+    pub fn update(&self, stage: &str, rows: Option<(i64, i64)>) -> Option<String> {
         let set = self.assignments("s.");
         (!set.is_empty()).then(|| {
             format!(
-                "UPDATE {} t SET {set} FROM {stage} s WHERE {} AND s.{} BETWEEN {first} AND {last}",
+                "UPDATE {} t SET {set} FROM {stage} s WHERE {} AND {}",
                 self.table,
                 self.same_key(),
-                identifier(&self.row_number)
+                self.is_in(rows)
             )
         })
     }
 
-    pub fn insert(&self, stage: &str, (first, last): (i64, i64)) -> String {
+    pub fn insert(&self, stage: &str, rows: Option<(i64, i64)>) -> String {
         format!(
             "INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {stage} s
-             WHERE s.{row} BETWEEN {first} AND {last} AND NOT EXISTS (SELECT FROM {table} t WHERE {same_key})",
+             WHERE {is_in} AND NOT EXISTS (SELECT FROM {table} t WHERE {same_key})",
             table = self.table,
             names = self.names(""),
             values = self.names("s."),
-            row = identifier(&self.row_number),
+            is_in = self.is_in(rows),
             same_key = self.same_key()
         )
     }
@@ -361,6 +365,19 @@ impl Shipment {
 
     pub fn count(&self) -> String {
         format!("SELECT pg_catalog.count(*)::text FROM {}", self.table)
+    }
+
+    /// About how many rows there are; 0 only if there are none.
+    pub fn estimate(&self) -> String {
+        format!(
+            "SELECT CASE WHEN EXISTS (SELECT FROM {}) THEN
+                        (SELECT greatest(pg_catalog.sum(c.reltuples), 1)::bigint::text
+                         FROM pg_catalog.pg_partition_tree({name}::regclass) p JOIN pg_catalog.pg_class c ON c.oid = p.relid
+                         WHERE p.isleaf)
+                    ELSE '0' END",
+            self.table,
+            name = literal(&self.table)
+        )
     }
 
     /// How many rows of the stage are in the target, and the sum of the hashes that they have there.

@@ -19,7 +19,7 @@ use crate::pg::spool::Spool;
 use crate::quality;
 
 /// Rows and bytes of a part, which is what is committed at a time. It must not become another one because of `batch_size`.
-const PART_ROWS: i64 = 50_000;
+const PART_ROWS: i64 = 200_000;
 const PART_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of rows after which a message is sent, however few they are.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;

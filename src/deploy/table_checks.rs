@@ -7,11 +7,11 @@ use super::checks::{Check, failed, passed, unless};
 use super::options::Options;
 use super::shipment::Shipment;
 use crate::compat::{Compared, Data, LocalTable, Mapping, Renames};
+use crate::configure;
 use crate::pg::error::Result;
 use crate::pg::name::literal;
 use crate::pg::remote::Remote;
 use crate::pg::{own, spi};
-use crate::configure;
 
 /// `tables` and `shipments` go together, place by place.
 pub fn run(
@@ -223,7 +223,8 @@ fn rollback_plan(remote: &Remote, shipments: &[Shipment], mut wrong: Vec<String>
         tables_of(shipments)
     );
     wrong.extend(remote.query(&sql, 1)?.into_iter().flatten().flatten());
-    let fine = "rows that are updated or deleted are kept there as they were, and what is inserted can be deleted";
+    let fine =
+        "rows that are updated or deleted are kept there as they were, and what is inserted can be deleted";
     Ok(unless("rollback_plan", &wrong, fine))
 }
 

@@ -26,8 +26,7 @@ pub fn other_database(remote: &Remote) -> Result<Check> {
 pub fn target_kind(remote: &Remote, environment: &str) -> Result<Check> {
     const NAME: &str = "target_kind";
     let registered = environment::kind_of(environment)?.unwrap_or_default();
-    let readable =
-        remote.query_row(&format!("SELECT {}", may_call("current_environment")), 1)?;
+    let readable = remote.query_row(&format!("SELECT {}", may_call("current_environment")), 1)?;
     if readable.first().and_then(Option::as_deref) != Some("t") {
         return Ok(passed(NAME, format!("registered as {registered}; the target does not say what it is")));
     }
@@ -57,4 +56,3 @@ pub fn target_writable(remote: &Remote) -> Result<Check> {
         None => passed(NAME, "the target takes writes"),
     })
 }
-

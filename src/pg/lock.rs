@@ -220,10 +220,8 @@ pub fn quarantine(table: Regclass) {
 
 /// A deployment of this database, which one transaction at a time works on. False if another one has it.
 pub fn deployment(id: i64) -> Result<bool> {
-    let table = spi::read_value::<pg_sys::Oid>(
-        "SELECT 'opdb.deployment'::pg_catalog.regclass::pg_catalog.oid",
-        &[],
-    )?;
+    let table =
+        spi::read_value::<pg_sys::Oid>("SELECT 'opdb.deployment'::pg_catalog.regclass::pg_catalog.oid", &[])?;
     let number = (u64::from(table.unwrap_or(pg_sys::InvalidOid).to_u32()) << 32) | u64::from(id as u32);
     Ok(advisory(DEPLOYMENT, number, false))
 }

@@ -29,6 +29,7 @@ const COMMIT_TO_DISK: &str = "pg_catalog.set_config('synchronous_commit',
 /// How often what has arrived is taken in between two pauses, and how long they may be: together they let through 50
 /// megabytes a second.
 const BUFFERS: usize = 32;
+const SHORTEST_PAUSE: Duration = Duration::from_micros(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 /// Fails on a server whose catalogs opdb does not know, without a question of its own: the error shows the text that is
 /// no number.
@@ -464,17 +465,18 @@ impl Remote {
             "SELECT pg_catalog.min({}.dblink_is_busy($1)) FROM pg_catalog.generate_series(1, {BUFFERS})",
             self.dblink
         );
-        let mut pause = Duration::from_micros(50);
+        let begun = Instant::now();
         while spi::read_value::<i32>(&sql, &[self.connection.as_str().into()])? == Some(1) {
             if self.deadline.get().is_some_and(|deadline| Instant::now() >= deadline) {
                 return Err(RemoteError::TimedOut { environment: self.environment.clone() }.into());
             }
+            // What took long so far takes an eighth of that longer at most because nobody looked.
+            let pause = (begun.elapsed() / 8).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
             if pause < Duration::from_millis(1) {
                 std::thread::sleep(pause);
             } else {
                 session::wait(pause);
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
         Ok(())
     }

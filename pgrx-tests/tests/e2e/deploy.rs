@@ -400,7 +400,8 @@ fn a_role_with_few_rights_there_is_enough() {
     let deployer = role(&servers().production, &[]);
     let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
     let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1, 'x')"), table);
-    let grants = "GRANT SELECT, INSERT, UPDATE, DELETE ON t TO deployer; GRANT CREATE ON DATABASE target TO deployer";
+    let grants =
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON t TO deployer; GRANT CREATE ON DATABASE target TO deployer";
     let grants = grants.replace("deployer", &deployer).replace("target", &pair.there_name);
     execute(&mut pair.there, &grants);
     let mut pair = pair.register("production", "production", &deployer, &deployer);

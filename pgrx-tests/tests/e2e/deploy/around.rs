@@ -10,7 +10,9 @@ fn the_plan_shows_what_is_done_and_does_nothing() {
     let plan = |pair: &mut Pair, options: &str| {
         rows(
             &mut pair.here,
-            &format!("SELECT action, sql, note FROM opdb.plan_deploy('production', '{{t}}', '{options}') ORDER BY step"),
+            &format!(
+                "SELECT action, sql, note FROM opdb.plan_deploy('production', '{{t}}', '{options}') ORDER BY step"
+            ),
         )
     };
     let first = plan(&mut pair, "{}");
@@ -42,7 +44,9 @@ fn what_is_kept_for_a_rollback_is_removed_in_time() {
     let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
     let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1, 'x')"), table);
     assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(1, 0, 0));
-    let clean = |older_than: &str| format!("SELECT object, bytes > 0, what FROM opdb.clean_deployments('production'{older_than})");
+    let clean = |older_than: &str| {
+        format!("SELECT object, bytes > 0, what FROM opdb.clean_deployments('production'{older_than})")
+    };
     assert_eq!(rows(&mut pair.here, &clean("")).len(), 0, "it is not old");
     let removed = rows(&mut pair.here, &clean(", '0'"));
     assert_eq!(removed.len(), 2, "{removed:?}");
@@ -56,7 +60,8 @@ fn what_is_kept_for_a_rollback_is_removed_in_time() {
     let all = r#"{"max_change_ratio": 1}"#;
     assert_eq!(deploy(&mut pair.here, "{t}", all), applied(0, 1, 0));
     assert_eq!(deploy(&mut pair.here, "{t}", all), applied(0, 0, 1));
-    let kept = "SELECT count(*) FROM pg_class WHERE relnamespace = 'opdb_deploy'::regnamespace AND relkind = 'r'";
+    let kept =
+        "SELECT count(*) FROM pg_class WHERE relnamespace = 'opdb_deploy'::regnamespace AND relkind = 'r'";
     assert_eq!(text(&mut pair.there, kept), "2");
 }
 
@@ -111,13 +116,13 @@ fn lineage_goes_from_the_ingest_source_to_the_row_there() {
     );
     assert_eq!(
         found,
-        [
-            ["public.events", "5", "NULL", "8", "t", "t"],
-            ["public.t", "NULL", "t", "1", "t", "t"],
-        ]
+        [["public.events", "5", "NULL", "8", "t", "t"], ["public.t", "NULL", "t", "1", "t", "t"],]
     );
     assert_eq!(
-        text(&mut pair.there, "SELECT counts -> 0 -> 'lineage' -> 'sources' ->> 'feed' FROM opdb_deploy.ledger"),
+        text(
+            &mut pair.there,
+            "SELECT counts -> 0 -> 'lineage' -> 'sources' ->> 'feed' FROM opdb_deploy.ledger"
+        ),
         "3",
         "the target knows it, too"
     );
@@ -140,6 +145,9 @@ fn only_rows_that_differ_and_missing_ones_are_touched() {
         "15",
         "the others were not written"
     );
-    execute(&mut pair.there, "DELETE FROM t WHERE id > 10; INSERT INTO t SELECT i FROM generate_series(10001, 10020) i");
+    execute(
+        &mut pair.there,
+        "DELETE FROM t WHERE id > 10; INSERT INTO t SELECT i FROM generate_series(10001, 10020) i",
+    );
     assert_eq!(deploy(&mut pair.here, "{t}", options)[0], "failed", "20 of 30 rows would be deleted");
 }

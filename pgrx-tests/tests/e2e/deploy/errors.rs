@@ -7,8 +7,12 @@ use crate::fixture::{Pair, execute, rows, text};
 fn pair_with_bad_rows(bad: usize) -> Pair {
     let table = "CREATE TABLE t (id int PRIMARY KEY, n int)";
     let mut pair = pair_with(
-        &format!("{table}; INSERT INTO t SELECT i, CASE WHEN i <= {bad} THEN -1 ELSE i END FROM generate_series(1, 10) i"),
-        &format!("{table}; ALTER TABLE t ADD CONSTRAINT positive CHECK (n > 0); INSERT INTO t VALUES (10, 1), (99, 1)"),
+        &format!(
+            "{table}; INSERT INTO t SELECT i, CASE WHEN i <= {bad} THEN -1 ELSE i END FROM generate_series(1, 10) i"
+        ),
+        &format!(
+            "{table}; ALTER TABLE t ADD CONSTRAINT positive CHECK (n > 0); INSERT INTO t VALUES (10, 1), (99, 1)"
+        ),
     );
     execute(&mut pair.here, "SELECT opdb.set_setting('deploy.max_error_rate', '1')");
     pair
@@ -18,13 +22,18 @@ fn pair_with_bad_rows(bad: usize) -> Pair {
 fn fewer_refused_rows_than_the_threshold_are_left_out_and_listed() {
     let mut pair = pair_with_bad_rows(4);
     assert_eq!(deploy(&mut pair.here, "{t}", "{}"), ["applied", "5", "1", "0", "NULL"]);
-    assert_eq!(text(&mut pair.there, "SELECT string_agg(id::text, ',' ORDER BY id) FROM t"), "5,6,7,8,9,10,99");
+    assert_eq!(
+        text(&mut pair.there, "SELECT string_agg(id::text, ',' ORDER BY id) FROM t"),
+        "5,6,7,8,9,10,99"
+    );
     assert_eq!(
         rows(
             &mut pair.here,
             "SELECT table_name, key, sqlstate, error LIKE '%positive%' FROM opdb.deployment_errors ORDER BY key ->> 'id'"
         ),
-        (1..=4).map(|id| vec!["public.t".into(), format!("{{\"id\": {id}}}"), "23514".into(), "t".into()]).collect::<Vec<Vec<String>>>()
+        (1..=4)
+            .map(|id| vec!["public.t".into(), format!("{{\"id\": {id}}}"), "23514".into(), "t".into()])
+            .collect::<Vec<Vec<String>>>()
     );
     assert_eq!(text(&mut pair.here, "SELECT errors FROM opdb.deployments"), "4");
     let notice = pair.notices("SELECT opdb.deploy('production', '{t}')");
@@ -48,7 +57,10 @@ fn without_auto_rollback_it_says_what_to_do_by_hand() {
     let before = content(&mut pair.there, "t");
     let notice = pair.notices(r#"SELECT opdb.deploy('production', '{t}', '{"auto_rollback": false}')"#);
     assert!(notice.contains("7 rows were refused"), "{notice}");
-    assert_eq!(rows(&mut pair.here, "SELECT state, errors, inserted FROM opdb.deployments"), [["applied", "7", "2"]]);
+    assert_eq!(
+        rows(&mut pair.here, "SELECT state, errors, inserted FROM opdb.deployments"),
+        [["applied", "7", "2"]]
+    );
     assert_eq!(
         rows(&mut pair.here, "SELECT restored, skipped_changed FROM opdb.rollback_deployment(1)"),
         [["3", "0"]]
@@ -67,7 +79,10 @@ fn values_that_do_not_fit_are_found_row_by_row() {
     let small = r#"{"batch_size": 7}"#;
     assert_eq!(deploy(&mut pair.here, "{t}", small)[..2], ["applied", "117"]);
     assert_eq!(
-        text(&mut pair.here, "SELECT string_agg(key ->> 'id', ',' ORDER BY key ->> 'id') FROM opdb.deployment_errors"),
+        text(
+            &mut pair.here,
+            "SELECT string_agg(key ->> 'id', ',' ORDER BY key ->> 'id') FROM opdb.deployment_errors"
+        ),
         "120,40,80"
     );
 }
@@ -136,7 +151,10 @@ fn an_unreachable_target_is_a_failed_check_and_what_hangs_on_it_unknown() {
         "unknown is not passed"
     );
     let id = text(&mut pair.here, "SELECT opdb.deploy('nowhere', '{t}')");
-    let found = rows(&mut pair.here, &format!("SELECT state, error FROM opdb.deployments WHERE deployment_id = {id}"));
+    let found = rows(
+        &mut pair.here,
+        &format!("SELECT state, error FROM opdb.deployments WHERE deployment_id = {id}"),
+    );
     assert_eq!(found[0][0], "refused");
     assert!(found[0][1].contains("target_reachable: could not connect"), "{found:?}");
 }

@@ -34,10 +34,14 @@ fn rows_become_what_they_were() {
     assert_eq!(text(&mut pair.there, "SELECT count(*) FROM t"), "10");
     assert_eq!(roll_back(&mut pair), [["public.t", "20", "0"]]);
     assert_eq!(content(&mut pair.there, "t"), before);
-    let kept = "SELECT count(*) FROM pg_class WHERE relnamespace = 'opdb_deploy'::regnamespace AND relkind = 'r'";
+    let kept =
+        "SELECT count(*) FROM pg_class WHERE relnamespace = 'opdb_deploy'::regnamespace AND relkind = 'r'";
     assert_eq!(text(&mut pair.there, kept), "2", "nothing but the ledger and its parts");
     assert_eq!(
-        rows(&mut pair.here, "SELECT kind, state, rolls_back, rolled_back_by FROM opdb.deployments ORDER BY deployment_id"),
+        rows(
+            &mut pair.here,
+            "SELECT kind, state, rolls_back, rolled_back_by FROM opdb.deployments ORDER BY deployment_id"
+        ),
         [["deploy", "rolled_back", "NULL", "2"], ["rollback", "applied", "1", "NULL"]]
     );
     assert_eq!(

@@ -55,7 +55,10 @@ fn rows_of_a_transaction_that_ran_meanwhile_are_sent_the_next_time() {
     let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1, 'x'), (2, 'x')"), table);
     let since = r#"{"mode": "since_last"}"#;
     let mut other = crate::fixture::on_test(&pair.here_name);
-    execute(&mut other, "BEGIN; UPDATE t SET a = 'y' WHERE id = 1; SAVEPOINT s; UPDATE t SET a = 'y' WHERE id = 2");
+    execute(
+        &mut other,
+        "BEGIN; UPDATE t SET a = 'y' WHERE id = 1; SAVEPOINT s; UPDATE t SET a = 'y' WHERE id = 2",
+    );
     execute(&mut pair.here, "CREATE TABLE later (); DROP TABLE later");
     assert_eq!(deploy(&mut pair.here, "{t}", since), applied(2, 0, 0));
     execute(&mut other, "COMMIT");
@@ -72,7 +75,10 @@ fn the_first_rows_by_the_key() {
     );
     assert_eq!(deploy(&mut pair.here, "{t}", r#"{"mode": "limit", "limit": 5}"#), applied(5, 0, 0));
     assert_eq!(
-        text(&mut pair.here, "SELECT string_agg(b, ',' ORDER BY a, b) FROM (SELECT * FROM t ORDER BY a, b LIMIT 5) l"),
+        text(
+            &mut pair.here,
+            "SELECT string_agg(b, ',' ORDER BY a, b) FROM (SELECT * FROM t ORDER BY a, b LIMIT 5) l"
+        ),
         text(&mut pair.there, "SELECT string_agg(b, ',' ORDER BY a, b) FROM t")
     );
     assert_eq!(deploy(&mut pair.here, "{t}", r#"{"mode": "limit"}"#), applied(995, 0, 5));
@@ -95,7 +101,8 @@ fn options_that_do_not_go_together_are_refused() {
         r#"{"require": ["luck"]}"#,
         r#"{"mode": null}"#,
     ] {
-        let refusal = refused(&mut pair.here, &format!("SELECT opdb.deploy('production', '{{t}}', '{options}')"));
+        let refusal =
+            refused(&mut pair.here, &format!("SELECT opdb.deploy('production', '{{t}}', '{options}')"));
         assert_eq!(refusal.sqlstate, "22023", "{options}: {refusal:?}");
         assert!(!refusal.hint.is_empty(), "{options}");
     }
@@ -105,8 +112,10 @@ fn options_that_do_not_go_together_are_refused() {
 #[test]
 fn transformed_values_are_sent() {
     let table = "CREATE TABLE t (id int PRIMARY KEY, email varchar(20), n int)";
-    let mut pair =
-        pair_with(&format!("{table}; INSERT INTO t VALUES (1, 'ada@example.com', 1), (2, 'b@example.com', 2)"), table);
+    let mut pair = pair_with(
+        &format!("{table}; INSERT INTO t VALUES (1, 'ada@example.com', 1), (2, 'b@example.com', 2)"),
+        table,
+    );
     execute(
         &mut pair.here,
         "SELECT opdb.add_transformation('t', 'email', 'left(md5(email), 8)');
