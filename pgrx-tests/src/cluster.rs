@@ -34,7 +34,7 @@ pub use bouncer::{Bouncer, PoolMode};
 pub use certificate::Certificate;
 pub use installation::Installation;
 pub use left_over::{remove_left_over, stop_left_over};
-pub use proxy::Proxy;
+pub use proxy::{Hold, Proxy};
 pub use suspended::Suspended;
 
 const HOST: &str = "127.0.0.1";
