@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod deploy;
 mod partition_table;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
