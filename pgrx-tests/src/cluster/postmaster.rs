@@ -26,10 +26,10 @@ pub(super) fn kill(data: &Path) -> anyhow::Result<()> {
         "the backends of the killed server of {} stay",
         data.display()
     );
-    // The first process of a container may never collect the dead, and PostgreSQL takes a dead process
+    // The first process of a container may collect the dead late or never, and PostgreSQL takes a dead process
     // that was not collected for a running server.
     let entry = format!("/proc/{pid}");
-    if !wait(|| !Path::new(&entry).exists(), Duration::from_secs(2)) {
+    if !wait(|| !Path::new(&entry).exists(), Duration::from_millis(200)) {
         fs::remove_file(data.join("postmaster.pid"))?;
     }
     Ok(())
