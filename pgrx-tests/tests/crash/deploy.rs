@@ -66,21 +66,25 @@ fn cases(points: &[usize], commit: usize, least: usize) -> Vec<Case> {
     points.iter().enumerate().flat_map(at).collect()
 }
 
-/// Where in a call the transaction is that applies.
-struct Applying {
+/// The messages of a transaction, by their places in a call.
+struct Transaction {
     begin: usize,
     commit: usize,
 }
 
-impl Applying {
-    /// It writes the ledger.
-    fn find(messages: &[String]) -> Self {
-        let writes_the_ledger = |sql: &String| sql.contains("ledger") && sql.contains("INSERT INTO");
-        let ledger = messages.iter().rposition(writes_the_ledger);
-        let ledger = ledger.unwrap_or_else(|| panic!("no ledger is written:\n{}", messages.join("\n")));
-        let begin = messages[..=ledger].iter().rposition(|sql| has(sql, "BEGIN")).unwrap();
-        let commit = messages[ledger..].iter().position(|sql| has(sql, "COMMIT")).unwrap();
-        Self { begin: begin + 1, commit: ledger + commit + 1 }
+impl Transaction {
+    /// The last one with a message that has these words.
+    fn with(messages: &[String], words: [&str; 2]) -> Self {
+        let has_words = |sql: &String| words.iter().all(|word| sql.contains(word));
+        let place = messages.iter().rposition(has_words);
+        let place = place.unwrap_or_else(|| panic!("no {words:?}:\n{}", messages.join("\n")));
+        let begin = messages[..=place].iter().rposition(|sql| has(sql, "BEGIN")).unwrap();
+        let commit = messages[place..].iter().position(|sql| has(sql, "COMMIT")).unwrap();
+        Self { begin: begin + 1, commit: place + commit + 1 }
+    }
+
+    fn that_applies(messages: &[String]) -> Self {
+        Self::with(messages, ["INSERT INTO", "ledger"])
     }
 
     /// Every message from its beginning on, and a few of those before.
@@ -174,10 +178,12 @@ impl Scene {
             .unwrap()
     }
 
-    /// Calls to the end; returns the deployment's row.
+    /// Calls to the end; returns the row that this made in the history.
     fn complete(&self, sql: &str) -> Entry {
-        let id: i64 = text(&mut self.here(), sql).parse().unwrap();
-        self.history_since(id - 1).into_iter().find(|entry| entry.id == id).unwrap()
+        let last = self.last_id();
+        rows(&mut self.here(), sql);
+        let [entry] = <[Entry; 1]>::try_from(self.history_since(last)).unwrap();
+        entry
     }
 
     fn history_since(&self, id: i64) -> Vec<Entry> {
@@ -208,13 +214,15 @@ impl Scene {
         self.proxy.queries()
     }
 
-    /// Has a whole deployment show what there is afterwards.
+    /// Has the first deployment show what there is afterwards, and takes that away again. Returns its messages: with them
+    /// it also makes what opdb keeps there.
     fn rehearse(&mut self) -> Vec<String> {
         let messages = self.messages_of(DEPLOY);
         self.after = self.content();
         let rows_here = text(&mut self.here(), CONTENT);
         assert!(rows_here.lines().all(|row| self.after.lines().any(|other| row == other)), "{}", self.after);
         assert_eq!(self.after.lines().count(), rows_here.lines().count() + 1);
+        self.restore();
         messages
     }
 
@@ -326,7 +334,7 @@ impl Scene {
 }
 
 fn take_back(id: i64) -> String {
-    format!("SELECT opdb.rollback_deployment({id})")
+    format!("SELECT * FROM opdb.rollback_deployment({id})")
 }
 
 /// The sessions of the dead end by themselves.
@@ -362,9 +370,10 @@ fn tell(what: &str, messages: &[String], cases: &[Case], begun: Instant) {
 fn a_deployment_is_there_or_not_whoever_is_killed_at_whatever_message() {
     let begun = Instant::now();
     let mut scene = Scene::set();
-    let messages = scene.rehearse();
+    scene.rehearse();
+    let messages = scene.messages_of(DEPLOY);
     scene.restore();
-    let applying = Applying::find(&messages);
+    let applying = Transaction::that_applies(&messages);
     let cases = cases(&applying.points(&messages, 5), applying.commit, 40);
     for case in &cases {
         scene.survive_deploying(*case);
@@ -374,13 +383,29 @@ fn a_deployment_is_there_or_not_whoever_is_killed_at_whatever_message() {
 }
 
 #[test]
+fn what_opdb_keeps_on_the_target_is_there_or_not_whoever_is_killed() {
+    let begun = Instant::now();
+    let mut scene = Scene::set();
+    let messages = scene.rehearse();
+    let creating = Transaction::with(&messages, ["CREATE SCHEMA", "opdb_deploy"]);
+    let points: Vec<usize> = (creating.begin..=creating.commit).collect();
+    let cases = cases(&points, creating.commit, 9);
+    for case in &cases {
+        execute(&mut scene.there(), "DROP SCHEMA opdb_deploy CASCADE");
+        scene.survive_deploying(*case);
+    }
+    tell("deploying for the first time", &messages, &cases, begun);
+}
+
+#[test]
 fn a_deployment_is_taken_back_or_not_whoever_is_killed() {
     let begun = Instant::now();
     let mut scene = Scene::set();
     scene.rehearse();
-    let messages = scene.messages_of(&take_back(scene.last_id()));
+    let original = scene.complete(DEPLOY).id;
+    let messages = scene.messages_of(&take_back(original));
     assert_eq!(scene.content(), scene.before);
-    let applying = Applying::find(&messages);
+    let applying = Transaction::that_applies(&messages);
     let mut points = vec![applying.begin, applying.begin.midpoint(applying.commit), applying.commit];
     points.dedup();
     let cases = cases(&points, applying.commit, 9);
