@@ -70,3 +70,14 @@ JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 JOIN pg_catalog.pg_type e ON e.oid = CASE WHEN t.typcategory = 'A' AND t.typelem <> 0 THEN t.typelem ELSE t.oid END
 LEFT JOIN domains d ON d.oid = e.oid
+UNION ALL
+SELECT 'constraint', r.schema, r.name, o.conname::text, NULL,
+       -- Which column references which.
+       pg_catalog.json_build_object('pairs',
+           (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attname, f.attname) ORDER BY k.place)
+            FROM ROWS FROM (pg_catalog.unnest(o.conkey), pg_catalog.unnest(o.confkey))
+                     WITH ORDINALITY k (attnum, referenced, place)
+            JOIN pg_catalog.pg_attribute a ON a.attrelid = o.conrelid AND a.attnum = k.attnum
+            JOIN pg_catalog.pg_attribute f ON f.attrelid = o.confrelid AND f.attnum = k.referenced))::text
+FROM relation r
+JOIN pg_catalog.pg_constraint o ON o.conrelid = r.oid AND o.contype = 'f'

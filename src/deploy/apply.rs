@@ -128,6 +128,7 @@ impl Table<'_> {
         if let Some(create) = shipment.create_partitions(stage) {
             database.query(&create, 1)?;
         }
+        self.resolve_references()?;
         let about = database.number(&shipment.estimate())?;
         self.look_up_by_index(about)?;
         let before = self.before();
@@ -151,6 +152,29 @@ impl Table<'_> {
             lineage: self.planned.lineage.clone(),
             undo: (updated + inserted > 0).then(|| self.undo()),
         })
+    }
+
+    /// Rows that reference what the target has not are left out.
+    fn resolve_references(&self) -> Result<()> {
+        let (database, shipment, stage) = (self.work.database, self.shipment(), self.staged.stage.as_str());
+        if !shipment.has_references() {
+            return Ok(());
+        }
+        for resolve in shipment.resolve_references(stage) {
+            database.execute(&resolve)?;
+        }
+        for row in database.query(&shipment.unresolved(stage), 2)? {
+            let Ok([Some(row), Some(parent)]) = <[Option<String>; 2]>::try_from(row) else { continue };
+            let row: i64 = row.parse().unwrap_or(0);
+            let key = database.value(&shipment.staged_key(stage, row))?;
+            database.execute(&shipment.delete_staged(stage, (row, row)))?;
+            let failure = Failure::new(
+                pgrx::PgSqlErrorCode::ERRCODE_FOREIGN_KEY_VIOLATION,
+                format!("the row of {parent} that it references is not on the target"),
+            );
+            self.work.errors.add(&shipment.label, key, &failure)?;
+        }
+        Ok(())
     }
 
     fn undo(&self) -> Undo {
@@ -239,7 +263,10 @@ impl Table<'_> {
         };
         // What was taken out of the stage was the same already, or was refused.
         let is_all = applied.inserted + applied.updated == self.staged.digest.rows;
-        let sent = if is_all { self.staged.digest } else { digest(&shipment.stage_digest(stage))? };
+        let sent = match is_all && !shipment.has_references() {
+            true => self.staged.digest,
+            false => digest(&shipment.written_digest(stage))?,
+        };
         let there = digest(&shipment.target_digest(stage))?;
         if sent != there {
             let rows = database.value(&shipment.count_deviating(stage))?;

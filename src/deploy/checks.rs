@@ -1,5 +1,7 @@
 //! What must be true before rows go anywhere.
 
+use std::cell::Cell;
+
 use opdb_core::compat::digest::Digest;
 use opdb_core::quality::to_decimal;
 use opdb_core::schema::Kind;
@@ -12,7 +14,7 @@ use super::options::Options;
 use super::plan::{Planned, Restriction};
 use super::run::stage_name;
 use super::scope::Scope;
-use super::shipment::{Shipment, ordered};
+use super::shipment::{Shipment, ordered, parents};
 use super::table_checks;
 use super::target_checks::{other_database, target_kind, target_writable};
 use super::transformation::Transformations;
@@ -109,8 +111,10 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
     let transformations = Transformations::read(tables)?;
     let mut checks =
         vec![source(environment)?, source_encoding()?, session_target(environment), error_rate(environment)?];
+    let is_reached = Cell::new(false);
     let looked = remote::with(environment, Access::Read, |remote| {
         let compared = Compared::new(remote, tables)?;
+        is_reached.set(true);
         let shipments = shipments(tables, &compared, options, &scope, &transformations)?;
         let mut checks = vec![
             passed("target_reachable", format!("connected to the {} address", remote.address().as_str())),
@@ -119,7 +123,7 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
             target_writable(remote)?,
         ];
         let readable = row_security.passed == Some(true);
-        checks.extend(table_checks::run(remote, tables, &shipments, &compared, readable, options)?);
+        checks.extend(table_checks::run(remote, environment, tables, &shipments, &compared, readable, options)?);
         Ok((ordered(shipments, &compared)?, checks))
     });
     let shipments = match looked {
@@ -127,7 +131,7 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
             checks.extend(looked);
             shipments
         }
-        Err(failure) if is_unreachable(&failure) => {
+        Err(failure) if is_unreachable(&failure, is_reached.get()) => {
             checks.push(failed("target_reachable", failure.told()));
             checks.extend(ON_TARGET.map(|name| unknown(name, "not looked at: the target cannot be reached")));
             Vec::new()
@@ -175,8 +179,10 @@ fn arrange(checks: &mut [Check], options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn is_unreachable(failure: &Failure) -> bool {
-    !failure.is_interrupt && matches!(failure.class().as_str(), "08" | "28" | "0A")
+/// Whether the target could not be asked: not at all, or as long as it was.
+fn is_unreachable(failure: &Failure, is_reached: bool) -> bool {
+    let class = failure.class();
+    !failure.is_interrupt && (class == "08" || (!is_reached && matches!(class.as_str(), "28" | "0A")))
 }
 
 fn planned(
@@ -248,10 +254,13 @@ fn shipments(
     if let Some(column) = options.exclude_columns.iter().find(|column| !known(column)) {
         return Err(DeployError::UnknownExcluded(column.clone()).into());
     }
+    let parents = parents(tables, compared, options)?;
     tables
         .iter()
         .zip(&scope.conditions)
-        .map(|(table, condition)| Shipment::new(table, compared, options, condition.clone(), transformations))
+        .map(|(table, condition)| {
+            Shipment::new(table, compared, options, condition.clone(), transformations, &parents)
+        })
         .collect()
 }
 

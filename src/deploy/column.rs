@@ -15,6 +15,8 @@ pub struct Column {
     form: Form,
     /// What is sent instead of the column, in the words of the table here.
     pub transformation: Option<String>,
+    /// The same where it is opdb's own: the key of a row that is referenced.
+    looked_up: Option<String>,
     /// The other side draws its default from a sequence of its own.
     pub has_sequence_there: bool,
 }
@@ -34,28 +36,52 @@ impl Column {
             from,
             to,
             transformation,
+            looked_up: None,
             has_sequence_there,
         }
+    }
+
+    /// A column of the stage for a value that is looked up in another table here, where `local` is, and compared with
+    /// `there` on the target.
+    pub fn looked_up(name: String, local: &Fact, there: Option<&Fact>, lookup: String) -> Self {
+        let column = Self::new(local, there, None);
+        Self { name, looked_up: Some(lookup), has_sequence_there: false, ..column }
+    }
+
+    /// A column of the target that is filled there.
+    pub fn filled(there: &Fact) -> Self {
+        Self { has_sequence_there: false, ..Self::new(there, Some(there), None) }
+    }
+
+    /// The type that it has on the target.
+    pub fn type_there(&self) -> &str {
+        &self.to.text
     }
 
     /// Whether two rows of the target, or of tables that keep its rows, have the same key, by the operator of the key's own
     /// type: one that somebody made for a type nearer to it, in a schema of the search_path, is not asked.
     pub fn same_key(&self, one: &str, other: &str) -> String {
-        let column = identifier(&self.name);
+        self.equals(one, &self.name, other)
+    }
+
+    /// The same for a column of another name in the first of two rows.
+    pub fn equals(&self, one: &str, name: &str, other: &str) -> String {
+        let (name, column) = (identifier(name), identifier(&self.name));
         let is_base_type = self.to.kind == "b" && !self.to.text.ends_with("[]");
         let schema = match self.to.text.split_once('.') {
             Some((schema, _)) if is_base_type && !is_builtin(&self.to.text) => schema,
             _ => "pg_catalog",
         };
-        format!("{one}.{column} OPERATOR({schema}.=) {other}.{column}")
+        format!("{one}.{name} OPERATOR({schema}.=) {other}.{column}")
     }
 
     /// What is sent, of the type that both servers hash: of a row of the table here, which is called t.
     pub fn value(&self) -> String {
         let column = format!("t.{}", identifier(&self.name));
-        let value = match &self.transformation {
-            Some(expression) => format!("({expression})::{}", self.from.text),
-            None => column,
+        let value = match (&self.transformation, &self.looked_up) {
+            (Some(expression), _) => format!("({expression})::{}", self.from.text),
+            (None, Some(lookup)) => lookup.clone(),
+            (None, None) => column,
         };
         if self.is_cast() { format!("({value})::{}", base(&self.to)) } else { value }
     }

@@ -73,6 +73,8 @@ pub enum DeployError {
     NoTransformation { table: String, column: String },
     #[error("environment \"{0}\" is another server, or another database, than the last deployment went to")]
     UnknownTarget(String),
+    #[error("{table} references itself by ({columns}), a number that is left to the target")]
+    ReferencesItself { table: String, columns: String },
     #[error("what deployment {id} kept on the target is gone: {table}")]
     NothingKept { id: i64, table: String },
 }
@@ -104,6 +106,7 @@ impl Report for DeployError {
             Self::OtherTarget { .. } | Self::OtherServer { .. } | Self::UnknownTarget(_) => {
                 PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
             }
+            Self::ReferencesItself { .. } => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::UnreadableDetails { .. } => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
             Self::RowsSkipped { .. } => PgSqlErrorCode::ERRCODE_WARNING,
             Self::RowsLeftOut { .. } => PgSqlErrorCode::ERRCODE_WARNING,
@@ -199,6 +202,11 @@ impl Report for DeployError {
                 "Nothing was changed. Only that database knows what the rows were before: register it again.".into()
             }
             Self::UnreadableDetails { .. } => "Report this as a defect of opdb. Nothing was changed.".into(),
+            Self::ReferencesItself { .. } => {
+                "Which number a row gets is not known before it is there: deploy the table by its primary key, or leave these \
+                 columns out with exclude_columns."
+                    .into()
+            }
             Self::UnknownDeployment(_) => "SELECT deployment_id FROM opdb.deployments lists them.".into(),
             Self::NotApplied { state, .. } => match state.as_str() {
                 "rolled_back" => "It was rolled back before; what was deployed later is a deployment of its own.",

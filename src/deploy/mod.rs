@@ -12,6 +12,7 @@ mod ledger;
 mod options;
 mod plan;
 mod recorder;
+mod reference;
 mod rollback;
 mod row_errors;
 mod run;

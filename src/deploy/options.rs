@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::checks::CHECKS;
 use super::error::DeployError;
-use crate::compat::column_names;
+use crate::compat::{LocalTable, column_names};
 use crate::pg::error::Result;
-use crate::pg::expression;
+use crate::pg::types::Regclass;
+use crate::pg::{expression, name};
 
 /// Which way rows go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +33,8 @@ pub struct Options {
     pub given: Value,
     pub direction: Direction,
     pub mode: Mode,
-    /// Columns to match rows by, instead of the primary key.
-    pub key: Option<Vec<String>>,
+    /// Columns to match rows by, instead of the primary key: of all tables, or of each that is named.
+    key: Keys,
     /// Which rows to send: a condition in parentheses.
     pub condition: Option<String>,
     pub exclude_columns: Vec<String>,
@@ -61,14 +62,15 @@ impl Options {
         auto_rollback (boolean, default true), batch_size (1 to 100000, default 10000), \
         require (array of checks), raise (boolean, default false)";
 
-    /// Errors: 22023 for an unknown option or a value that cannot be, 42601 for a condition that is none.
+    /// Errors: 22023 for an unknown option or a value that cannot be, 42601 for a condition that is none, 42P01 for a table
+    /// that does not exist.
     pub fn read(options: &Value) -> Result<Self> {
         let object = options.as_object().ok_or_else(|| invalid("options", "a JSON object"))?;
         let mut read = Self {
             given: options.clone(),
             direction: Direction::Push,
             mode: Mode::All,
-            key: None,
+            key: Keys::Primary,
             condition: None,
             exclude_columns: Vec::new(),
             delete_missing: false,
@@ -102,13 +104,7 @@ impl Options {
                 }
             }
             "mode" | "limit" => {}
-            "key" => {
-                let columns = columns(option, value)?;
-                if columns.is_empty() {
-                    return Err(invalid(option, "an array of at least one column name").into());
-                }
-                self.key = Some(columns);
-            }
+            "key" => self.key = Keys::read(value)?,
             "where" => {
                 let text = value.as_str().ok_or_else(|| invalid(option, "a condition as text"))?;
                 self.condition = Some(expression::parenthesised(text)?);
@@ -160,9 +156,40 @@ impl Options {
         Ok(())
     }
 
-    /// Whether it is all rows of a table that are deployed, or all that changed.
-    pub fn is_whole(&self) -> bool {
-        self.condition.is_none() && !matches!(self.mode, Mode::Limit(_))
+    /// The key that the options say, if they do.
+    pub fn key_of(&self, table: &LocalTable) -> Option<Vec<String>> {
+        match &self.key {
+            Keys::Primary => None,
+            Keys::Same(key) => Some(key.clone()),
+            Keys::Each(keys) => {
+                keys.iter().find(|(named, _)| *named == table.relation).map(|(_, key)| key.clone())
+            }
+        }
+    }
+}
+
+enum Keys {
+    Primary,
+    Same(Vec<String>),
+    Each(Vec<(Regclass, Vec<String>)>),
+}
+
+impl Keys {
+    fn read(value: &Value) -> Result<Self> {
+        let some = |value: &Value| {
+            let needs = "an array of at least one column name, or an object of such arrays by table";
+            let names = column_names(value).filter(|names| !names.is_empty());
+            names.ok_or_else(|| invalid("key", needs))
+        };
+        Ok(match value.as_object() {
+            None => Self::Same(some(value)?),
+            Some(tables) => Self::Each(
+                tables
+                    .iter()
+                    .map(|(table, columns)| Ok((name::find(table)?, some(columns)?)))
+                    .collect::<Result<Vec<_>>>()?,
+            ),
+        })
     }
 }
 

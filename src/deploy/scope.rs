@@ -55,8 +55,8 @@ impl Scope {
 
 /// The condition that a row is not behind the last of the first rows by the key; none if there are no more.
 fn first_rows(table: &LocalTable, options: &Options, rows: i64) -> Result<Option<String>> {
-    let key = match &options.key {
-        Some(key) => key.clone(),
+    let key = match options.key_of(table) {
+        Some(key) => key,
         None if table.is_event_table => vec!["source_id".to_owned()],
         None => primary_key(table.relation)?,
     };

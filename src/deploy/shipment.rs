@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::column::Column;
 use super::error::DeployError;
 use super::options::Options;
+use super::reference::{Parent, Reference};
 use super::transformation::Transformations;
 use crate::compat::{Compared, LocalTable, columns, primary_key};
 use crate::pg::error::Result;
@@ -54,7 +55,12 @@ pub struct Shipment {
     /// What the other side decides for itself.
     pub kept_here: Vec<String>,
     pub key: Vec<String>,
+    /// What is sent as it is.
     columns: Vec<Column>,
+    /// What is sent of rows that are referenced by numbers of the target's own.
+    references: Vec<Reference>,
+    /// The columns that those numbers are stored in.
+    filled: Vec<Column>,
     /// Every column of the target that can be written, for what is deleted there.
     whole: Vec<String>,
     /// Which rows are deployed, in parentheses.
@@ -79,37 +85,48 @@ impl Shipment {
         options: &Options,
         condition: Option<String>,
         transformations: &Transformations,
+        parents: &[Parent],
     ) -> Result<Self> {
         let label = table.name.label();
-        let mut kept_here = table.kept_here();
-        kept_here.extend(options.exclude_columns.iter().cloned());
+        let kept_here = kept_here(table, compared, options)?;
         let there = |name: &str| columns(&compared.remote, &label).find(|column| column.name() == name);
-        let key = key(table, &label, compared, options)?;
-        let columns: Vec<Column> = columns(&compared.local, &label)
-            .filter(|local| is_sent(local, there(local.name()), &kept_here))
+        let key = key(table, compared, options)?;
+        let all_sent = || {
+            columns(&compared.local, &label).filter(|local| is_sent(local, there(local.name()), &kept_here))
+        };
+        if let Some(column) = key.iter().find(|key| !all_sent().any(|column| column.name() == **key)) {
+            return Err(DeployError::KeyColumn { table: label, column: column.clone() }.into());
+        }
+        let whole: Vec<String> = columns(&compared.remote, &label)
+            .filter(|column| column.text("generated").is_none())
+            .map(|column| column.name().to_owned())
+            .collect();
+        let free = |mut name: String| {
+            while whole.contains(&name) || all_sent().any(|column| column.name() == name) {
+                name.push('_');
+            }
+            name
+        };
+        let references = Reference::all(&label, compared, parents, &free)?;
+        let is_filled = |name: &str| references.iter().any(|it| it.stored().any(|column| column == name));
+        let filled: Vec<Column> = columns(&compared.remote, &label)
+            .filter(|fact| is_filled(fact.name()) && all_sent().any(|local| local.name() == fact.name()))
+            .map(Column::filled)
+            .collect();
+        let columns: Vec<Column> = all_sent()
+            .filter(|local| !is_filled(local.name()))
             .map(|local| {
                 Column::new(local, there(local.name()), transformations.of(&table.name, local.name()))
             })
             .collect();
-        if let Some(column) = key.iter().find(|key| !columns.iter().any(|column| column.name == **key)) {
-            return Err(DeployError::KeyColumn { table: label, column: column.clone() }.into());
-        }
         let is_event_table_there = compared.remote.iter().any(|fact| {
             fact.kind() == Kind::Table
                 && fact.relation() == label
                 && !fact.list("unique_by_trigger").is_empty()
         });
-        let whole: Vec<String> = crate::compat::columns(&compared.remote, &label)
-            .filter(|column| column.text("generated").is_none_or(str::is_empty))
-            .map(|column| column.name().to_owned())
-            .collect();
-        let free = |mut name: String| {
-            while whole.contains(&name) || columns.iter().any(|column| column.name == name) {
-                name.push('_');
-            }
-            name
+        let is_sent = |fact: &&Fact| {
+            columns.iter().chain(&filled).any(|column| column.name == fact.name())
         };
-        let is_sent = |fact: &&Fact| columns.iter().any(|column| column.name == fact.name());
         let others: Vec<String> = crate::compat::columns(&compared.remote, &label)
             .filter(|fact| fact.text("generated").is_none() && !is_sent(fact))
             .map(|fact| text(&format!("t.{}", identifier(fact.name())), &column_type(fact)))
@@ -123,6 +140,8 @@ impl Shipment {
             kept_here,
             key,
             columns,
+            references,
+            filled,
             whole,
             condition,
             is_event_table_there,
@@ -133,25 +152,34 @@ impl Shipment {
         })
     }
 
-    pub fn sent_columns(&self) -> impl Iterator<Item = &str> {
-        self.columns.iter().map(|column| column.name.as_str())
+    /// The columns of the target that are written.
+    pub fn written_columns(&self) -> impl Iterator<Item = &str> {
+        self.written().map(|column| column.name.as_str())
+    }
+
+    fn written(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().chain(&self.filled)
+    }
+
+    /// What is sent, in the order in which it is.
+    fn sent(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().chain(self.references.iter().flat_map(|reference| &reference.sent))
     }
 
     /// What makes two stages of the table the same: rows of one can be rows of the other.
     pub fn signature(&self) -> String {
-        let columns: Vec<String> = self.columns.iter().map(Column::signature).collect();
+        let columns: Vec<String> = self.sent().map(Column::signature).collect();
         format!("{}|{}|{}", self.table, self.key.join(","), columns.join("|"))
     }
 
     /// The rows on the source: the hash of each, then what is sent of it as c1, c2, …
     pub fn read_rows(&self, restriction: Option<&str>) -> String {
         let values: Vec<String> = self
-            .columns
-            .iter()
+            .sent()
             .enumerate()
             .map(|(place, column)| format!("{} AS c{}", column.value(), place + 1))
             .collect();
-        let hash = self.row_hash(Side::Local, |place, _| format!("r.c{}", place + 1));
+        let hash = hash_of(self.sent(), Side::Local, |place, _| format!("r.c{}", place + 1));
         format!(
             "SELECT {hash} AS h, r.* FROM (SELECT {} FROM {} t WHERE {}{}) r",
             values.join(", "),
@@ -193,8 +221,7 @@ impl Shipment {
     /// From a spool of rows, all values of each column as one text.
     pub fn gather(&self) -> String {
         let texts: Vec<String> = self
-            .columns
-            .iter()
+            .sent()
             .enumerate()
             .map(|(place, column)| column.gathered(&format!("c{}", place + 1)))
             .collect();
@@ -203,16 +230,19 @@ impl Shipment {
 
     /// How many columns that has.
     pub fn width(&self) -> usize {
-        self.columns.len()
+        self.sent().count()
     }
 
     /// From a spool, the key of its first row, as JSON.
     pub fn key_of_spool(&self) -> String {
+        // A reference that is part of the key is shown by what it was sent as.
+        let is_shown = |column: &&Column| {
+            self.key.contains(&column.name) || !self.columns.iter().any(|own| own.name == column.name)
+        };
         let members: Vec<String> = self
-            .columns
-            .iter()
+            .sent()
             .enumerate()
-            .filter(|(_, column)| self.key.contains(&column.name))
+            .filter(|(_, column)| is_shown(column))
             .map(|(place, column)| format!("{}, c{}", literal(&column.name), place + 1))
             .collect();
         format!("SELECT pg_catalog.jsonb_build_object({})::text FROM spool LIMIT 1", members.join(", "))
@@ -220,8 +250,11 @@ impl Shipment {
 
     /// A table there with the types of the target and none of its constraints.
     pub fn create_stage(&self, stage: &str) -> String {
+        let keys = self.references.iter().flat_map(|reference| &reference.sent);
+        let looked_up: String =
+            keys.map(|key| format!(", NULL::{} AS {}", key.type_there(), identifier(&key.name))).collect();
         format!(
-            "CREATE TABLE {stage} AS SELECT {}, NULL::bigint AS {}, NULL::text AS {} FROM {} WITH NO DATA",
+            "CREATE TABLE {stage} AS SELECT {}{looked_up}, NULL::bigint AS {}, NULL::text AS {} FROM {} WITH NO DATA",
             self.names(""),
             identifier(&self.row_number),
             identifier(&self.others_column),
@@ -232,10 +265,11 @@ impl Shipment {
     /// Puts rows into the stage, from what `gather` gives of them.
     pub fn fill_stage(&self, stage: &str, gathered: &[String], first_row: i64, rows: i64) -> String {
         let values: Vec<String> =
-            self.columns.iter().zip(gathered).map(|(column, values)| column.scattered(values)).collect();
+            self.sent().zip(gathered).map(|(column, values)| column.scattered(values)).collect();
+        let names: Vec<String> = self.sent().map(|column| identifier(&column.name)).collect();
         format!(
             "INSERT INTO {stage} ({}, {}) SELECT {}, pg_catalog.generate_series({first_row}::bigint, {})",
-            self.names(""),
+            names.join(", "),
             identifier(&self.row_number),
             values.join(", "),
             first_row + rows - 1
@@ -249,12 +283,46 @@ impl Shipment {
 
     /// Rows of the stage, the sum of their hashes, and the highest number.
     pub fn stage_digest(&self, stage: &str) -> String {
-        let hash = self.row_hash(Side::Remote, |_, column| format!("s.{}", identifier(&column.name)));
+        let hash = hash_of(self.sent(), Side::Remote, |_, column| format!("s.{}", identifier(&column.name)));
         format!(
             "SELECT pg_catalog.count(*)::text, coalesce(pg_catalog.sum({hash}), 0)::text,
                     coalesce(pg_catalog.max(s.{}), 0)::text FROM {stage} s",
             identifier(&self.row_number)
         )
+    }
+
+    /// The same of what is to be written; the same as that where nothing is looked up.
+    pub fn written_digest(&self, stage: &str) -> String {
+        let hash = hash_of(self.written(), Side::Remote, |_, column| format!("s.{}", identifier(&column.name)));
+        format!(
+            "SELECT pg_catalog.count(*)::text, coalesce(pg_catalog.sum({hash}), 0)::text, NULL::text FROM {stage} s"
+        )
+    }
+
+    pub fn has_references(&self) -> bool {
+        !self.references.is_empty()
+    }
+
+    /// Statements that put the target's own numbers into the stage.
+    pub fn resolve_references(&self, stage: &str) -> Vec<String> {
+        self.references.iter().map(|reference| reference.resolve(stage)).collect()
+    }
+
+    /// Rows of the stage that reference what is not on the target: their number and what that is.
+    pub fn unresolved(&self, stage: &str) -> String {
+        let each: Vec<String> = self
+            .references
+            .iter()
+            .map(|reference| {
+                format!(
+                    "SELECT s.{}::text, {} FROM {stage} s WHERE {}",
+                    identifier(&self.row_number),
+                    literal(reference.parent()),
+                    reference.is_missing()
+                )
+            })
+            .collect();
+        each.join(" UNION ALL ")
     }
 
     /// Fails if a key is in the stage twice, or NULL.
@@ -382,7 +450,7 @@ impl Shipment {
 
     /// How many rows of the stage are in the target, and the sum of the hashes that they have there.
     pub fn target_digest(&self, stage: &str) -> String {
-        let hash = self.row_hash(Side::Remote, |_, column| format!("t.{}", identifier(&column.name)));
+        let hash = hash_of(self.written(), Side::Remote, |_, column| format!("t.{}", identifier(&column.name)));
         format!(
             "SELECT pg_catalog.count(*)::text, coalesce(pg_catalog.sum({hash}), 0)::text, NULL::text
              FROM {} t JOIN {stage} s ON {}",
@@ -493,19 +561,14 @@ impl Shipment {
     }
 
     fn assignments(&self, from: &str) -> String {
-        let others = self.columns.iter().filter(|column| !self.key.contains(&column.name));
+        let others = self.written().filter(|column| !self.key.contains(&column.name));
         let set = others.map(|column| format!("{0} = {from}{0}", identifier(&column.name)));
         set.collect::<Vec<_>>().join(", ")
     }
 
-    fn row_hash(&self, side: Side, value: impl Fn(usize, &Column) -> String) -> String {
-        let parts = self.columns.iter().enumerate();
-        row_hash(parts.flat_map(|(place, column)| column.hash_parts(side, &value(place, column))))
-    }
-
     fn names(&self, prefix: &str) -> String {
         let names: Vec<String> =
-            self.columns.iter().map(|column| format!("{prefix}{}", identifier(&column.name))).collect();
+            self.written().map(|column| format!("{prefix}{}", identifier(&column.name))).collect();
         names.join(", ")
     }
 
@@ -521,7 +584,7 @@ impl Shipment {
     }
 
     fn same_key_of(&self, one: &str, other: &str) -> String {
-        let keys = self.columns.iter().filter(|column| self.key.contains(&column.name));
+        let keys = self.written().filter(|column| self.key.contains(&column.name));
         keys.map(|column| column.same_key(one, other)).collect::<Vec<_>>().join(" AND ")
     }
 
@@ -530,20 +593,71 @@ impl Shipment {
     }
 
     fn same_row_of(&self, one: &str, other: &str) -> String {
-        let columns = self.columns.iter();
+        let columns = self.written();
         columns.map(|column| column.is_same(one, other)).collect::<Vec<_>>().join(" AND ")
     }
 }
 
+fn hash_of<'c>(
+    columns: impl Iterator<Item = &'c Column>,
+    side: Side,
+    value: impl Fn(usize, &Column) -> String,
+) -> String {
+    row_hash(columns.enumerate().flat_map(|(place, column)| column.hash_parts(side, &value(place, column))))
+}
+
 /// The option's key, an event table's source_id, or the primary key.
-fn key(table: &LocalTable, label: &str, compared: &Compared, options: &Options) -> Result<Vec<String>> {
-    if let Some(key) = &options.key {
-        return Ok(key.clone());
+pub fn key(table: &LocalTable, compared: &Compared, options: &Options) -> Result<Vec<String>> {
+    if let Some(key) = options.key_of(table) {
+        return Ok(key);
     }
     if table.is_event_table {
         return Ok(vec!["source_id".to_owned()]);
     }
-    primary_key(&compared.local, label).ok_or_else(|| DeployError::NoKey(label.to_owned()).into())
+    let label = table.name.label();
+    primary_key(&compared.local, &label).ok_or_else(|| DeployError::NoKey(label).into())
+}
+
+/// The columns that the other side decides for itself: an event's, those that the options exclude, and the numbers that it
+/// gives to rows which are told apart by another key.
+fn kept_here(table: &LocalTable, compared: &Compared, options: &Options) -> Result<Vec<String>> {
+    let mut kept = table.kept_here();
+    kept.extend(options.exclude_columns.iter().cloned());
+    if let Some(key) = options.key_of(table) {
+        kept.extend(surrogates(table, compared).filter(|name| !key.contains(name)));
+    }
+    Ok(kept)
+}
+
+/// The columns of the primary key that the target draws from a sequence.
+fn surrogates(table: &LocalTable, compared: &Compared) -> impl Iterator<Item = String> {
+    let label = table.name.label();
+    let primary = primary_key(&compared.remote, &label).unwrap_or_default();
+    let drawn: Vec<String> = columns(&compared.remote, &label)
+        .filter(|fact| {
+            fact.text("identity").is_some_and(|identity| !identity.is_empty())
+                || fact.text("default").is_some_and(|default| default.starts_with("nextval("))
+        })
+        .map(|fact| fact.name().to_owned())
+        .filter(|name| primary.contains(name))
+        .collect();
+    drawn.into_iter()
+}
+
+/// The tables whose rows have other numbers on the target than here.
+pub fn parents(tables: &[LocalTable], compared: &Compared, options: &Options) -> Result<Vec<Parent>> {
+    let parents = tables.iter().map(|table| {
+        let key = key(table, compared, options)?;
+        let kept = kept_here(table, compared, options)?;
+        let label = table.name.label();
+        let own: Vec<String> = primary_key(&compared.remote, &label)
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|name| kept.contains(name))
+            .collect();
+        Ok((!own.is_empty()).then(|| Parent { sql: table.name.sql(), label, key, own }))
+    });
+    Ok(parents.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
 /// Whether the catalog here says that the key is there once and never NULL.

@@ -2,6 +2,7 @@
 
 use opdb_core::compat::Verdict;
 use opdb_core::compat::table::is_unique;
+use opdb_core::schema::Fact;
 
 use super::checks::{Check, failed, passed, unless};
 use super::options::Options;
@@ -9,13 +10,14 @@ use super::shipment::Shipment;
 use crate::compat::{Compared, Data, LocalTable, Mapping, Renames};
 use crate::configure;
 use crate::pg::error::Result;
-use crate::pg::name::literal;
+use crate::pg::name::{Qualified, literal};
 use crate::pg::remote::Remote;
 use crate::pg::{own, spi};
 
 /// `tables` and `shipments` go together, place by place.
 pub fn run(
     remote: &Remote,
+    environment: &str,
     tables: &[LocalTable],
     shipments: &[Shipment],
     compared: &Compared,
@@ -34,7 +36,7 @@ pub fn run(
         not_looked_at.push("values were not looked at because of row security".to_owned());
     }
     Ok([
-        compatible(tables, shipments, compared),
+        compatible(environment, tables, shipments, compared)?,
         column_mapping(if is_readable { &there } else { &[] }, not_looked_at, compared)?,
         unique_there(&there, unknown.clone(), compared),
         privileges(remote, shipments, unknown.clone(), options)?,
@@ -46,8 +48,13 @@ pub fn run(
 type There<'a> = [(&'a LocalTable, &'a Shipment)];
 
 /// Structure only; whether narrower types matter is for the next check to say.
-fn compatible(tables: &[LocalTable], shipments: &[Shipment], compared: &Compared) -> Check {
-    let wrong: Vec<String> = tables
+fn compatible(
+    environment: &str,
+    tables: &[LocalTable],
+    shipments: &[Shipment],
+    compared: &Compared,
+) -> Result<Check> {
+    let mut wrong: Vec<String> = tables
         .iter()
         .zip(shipments)
         .flat_map(|(table, shipment)| compared.findings(table, &shipment.kept_here))
@@ -57,7 +64,37 @@ fn compatible(tables: &[LocalTable], shipments: &[Shipment], compared: &Compared
             false => format!("{}.{}: {}", finding.table, finding.object, finding.detail),
         })
         .collect();
-    unless("compatible", &wrong, "tables and columns have their counterparts")
+    wrong.extend(renumbered(environment, shipments, compared)?);
+    Ok(unless("compatible", &wrong, "tables and columns have their counterparts"))
+}
+
+/// Foreign keys onto tables that are not deployed now, and were before, by another key than the primary one: their rows have
+/// other numbers there.
+fn renumbered(environment: &str, shipments: &[Shipment], compared: &Compared) -> Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    let is_foreign_key = |fact: &&std::rc::Rc<Fact>| fact.text("type") == Some("f");
+    for fact in compared.remote.iter().filter(is_foreign_key) {
+        let [schema, name] = fact.list("references")[..] else { continue };
+        let parent = Qualified { schema: schema.to_owned(), name: name.to_owned() };
+        if shipments.iter().any(|shipment| shipment.name == parent) {
+            continue;
+        }
+        let sql = "SELECT EXISTS (SELECT FROM opdb.deployment d WHERE d.environment = $1 AND $2 = ANY (d.tables)
+                                  AND d.state = 'applied' AND d.options ? 'key')";
+        let is_renumbered = own::read_as_owner(|| {
+            spi::on_latest_snapshot(|| {
+                spi::read_value::<bool>(sql, &[environment.into(), parent.sql().into()])
+            })
+        })?;
+        if is_renumbered == Some(true) {
+            wrong.push(format!(
+                "{} references {}, which was deployed by the option key and has numbers of its own there: deploy both in one call",
+                fact.relation(),
+                parent.label()
+            ));
+        }
+    }
+    Ok(wrong)
 }
 
 fn column_mapping(there: &There, mut wrong: Vec<String>, compared: &Compared) -> Result<Check> {
@@ -179,7 +216,7 @@ fn privileges(
     let values: Vec<String> = shipments
         .iter()
         .map(|shipment| {
-            let sent: Vec<String> = shipment.sent_columns().map(literal).collect();
+            let sent: Vec<String> = shipment.written_columns().map(literal).collect();
             format!(
                 "({}, {}, ARRAY[{}]::text[], {})",
                 literal(&shipment.name.schema),

@@ -191,12 +191,6 @@ pub fn write_value<'a, T: pgrx::IntoDatum + pgrx::FromDatum>(
     Ok(write_returning(sql, args, |row| row.get::<T>(1))?.pop().flatten())
 }
 
-/// Hands the rows of a one-column text query to `each`, one at a time, on the snapshot of the calling
-/// statement and without ever holding more than one: SPI frees what it fetched only when it disconnects.
-pub fn for_each_text(sql: &str, mut each: impl FnMut(String) -> Result<()>) -> Result<()> {
-    for_each(sql, 1, |row| row.get::<String>(1), |value| value.map_or(Ok(()), &mut each))
-}
-
 /// Maps each row of a query and hands it to `each`, on the snapshot of the calling statement, never holding more
 /// than `batch` rows.
 pub fn for_each<T>(

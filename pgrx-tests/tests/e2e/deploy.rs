@@ -1,5 +1,6 @@
 mod around;
 mod errors;
+mod references;
 mod rollback;
 mod rows;
 
