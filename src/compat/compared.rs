@@ -63,7 +63,7 @@ impl LocalTable {
              FROM pg_catalog.pg_class c
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
              WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
-               AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'opdb')
+               AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'opdb', 'opdb_deploy')
                AND NOT EXISTS (SELECT FROM opdb.event_table e WHERE e.key_table = c.oid)
              ORDER BY n.nspname, c.relname",
             &[],
@@ -129,6 +129,11 @@ impl Compared {
             let remote = there.iter().map(|it| same(it).map_or_else(|| it.parsed(&place), Ok));
             Ok(Self { remote: remote.collect::<Result<Vec<_>>>()?, local })
         })
+    }
+
+    /// The same with this database as the other side.
+    pub fn turned(self) -> Self {
+        Self { local: self.remote, remote: self.local }
     }
 
     pub fn findings(&self, table: &LocalTable, kept_here: &[String]) -> Vec<Finding> {

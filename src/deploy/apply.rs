@@ -25,6 +25,9 @@ pub struct Applied {
     pub unchanged: i64,
     pub deleted: i64,
     pub digest: String,
+    /// Rows that an interrupted call had sent before.
+    #[serde(default)]
+    pub resumed: i64,
     #[serde(default)]
     pub lineage: Value,
     /// What a rollback needs; none if nothing was changed.
@@ -149,6 +152,7 @@ impl Table<'_> {
             unchanged: self.planned.restriction.others.rows + same,
             deleted: 0,
             digest: self.staged.total.hex(),
+            resumed: self.staged.resumed,
             lineage: self.planned.lineage.clone(),
             undo: (updated + inserted > 0).then(|| self.undo()),
         })
@@ -301,6 +305,7 @@ impl Applied {
             "unchanged": self.unchanged,
             "deleted": self.deleted,
             "digest": self.digest,
+            "resumed": self.resumed,
             "lineage": self.lineage,
         })
     }

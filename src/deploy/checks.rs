@@ -8,6 +8,7 @@ use opdb_core::schema::Kind;
 
 use serde_json::{Value, json};
 
+use super::database::Database;
 use super::error::DeployError;
 use super::history::SERVER;
 use super::options::Options;
@@ -106,7 +107,7 @@ const EXPECTED: &str = "expected";
 /// Errors: an environment that is unknown, a table without a key.
 pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Result<Checked> {
     tables.iter().try_for_each(LocalTable::hold)?;
-    let scope = Scope::new(environment, tables, options)?;
+    let scope = Scope::new(environment, tables, options, &on_statement_snapshot)?;
     let row_security = row_security(tables)?;
     let transformations = Transformations::read(tables)?;
     let mut checks =
@@ -120,10 +121,18 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
             passed("target_reachable", format!("connected to the {} address", remote.address().as_str())),
             other_database(remote)?,
             target_kind(remote, environment)?,
-            target_writable(remote)?,
+            target_writable(&Database::There(remote))?,
         ];
         let readable = row_security.passed == Some(true);
-        checks.extend(table_checks::run(remote, environment, tables, &shipments, &compared, readable, options)?);
+        checks.extend(table_checks::run(
+            (&Database::Here, &Database::There(remote)),
+            environment,
+            tables,
+            &shipments,
+            &compared,
+            readable,
+            options,
+        )?);
         Ok((ordered(shipments, &compared)?, checks))
     });
     let shipments = match looked {
@@ -159,7 +168,7 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
 pub fn shipments_of(environment: &str, tables: &[LocalTable], options: &Options) -> Result<Vec<Shipment>> {
     tables.iter().try_for_each(LocalTable::hold)?;
     tables.iter().try_for_each(|table| options.check_condition(&table.name.sql()))?;
-    let scope = Scope::new(environment, tables, options)?;
+    let scope = Scope::new(environment, tables, options, &on_statement_snapshot)?;
     let transformations = Transformations::read(tables)?;
     remote::with(environment, Access::Read, |remote| {
         let compared = Compared::new(remote, tables)?;
@@ -168,8 +177,13 @@ pub fn shipments_of(environment: &str, tables: &[LocalTable], options: &Options)
     })
 }
 
+/// One value of a query here.
+fn on_statement_snapshot(sql: &str) -> Result<Option<String>> {
+    spi::read_value::<String>(sql, &[])
+}
+
 /// In their order, and which are required: those that the settings name, and those that the call names.
-fn arrange(checks: &mut [Check], options: &Options) -> Result<()> {
+pub fn arrange(checks: &mut [Check], options: &Options) -> Result<()> {
     let required = configure::list("deploy.required_checks")?;
     for check in checks.iter_mut() {
         let is = |names: &[String]| names.iter().any(|name| name == check.name);
@@ -180,7 +194,7 @@ fn arrange(checks: &mut [Check], options: &Options) -> Result<()> {
 }
 
 /// Whether the target could not be asked: not at all, or as long as it was.
-fn is_unreachable(failure: &Failure, is_reached: bool) -> bool {
+pub fn is_unreachable(failure: &Failure, is_reached: bool) -> bool {
     let class = failure.class();
     !failure.is_interrupt && (class == "08" || (!is_reached && matches!(class.as_str(), "28" | "0A")))
 }
@@ -241,7 +255,7 @@ fn scored_digest(table: &LocalTable, shipment: &Shipment, options: &Options) -> 
     quality::as_scored(table.relation, condition, || shipment.read_digest().map(Some))
 }
 
-fn shipments(
+pub fn shipments(
     tables: &[LocalTable],
     compared: &Compared,
     options: &Options,
@@ -309,7 +323,7 @@ fn session_target(environment: &str) -> Check {
 }
 
 /// A circuit breaker: who deploys into the same failure again and again should look first.
-fn error_rate(environment: &str) -> Result<Check> {
+pub fn error_rate(environment: &str) -> Result<Check> {
     const NAME: &str = "error_rate";
     let limit: f64 = configure::number("deploy.max_error_rate")?;
     let sql = "SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE state = 'failed'
@@ -401,7 +415,7 @@ fn row_security(tables: &[LocalTable]) -> Result<Check> {
     Ok(unless("row_security", &wrong, "no row is hidden from this role"))
 }
 
-fn valid_schema(tables: &[LocalTable]) -> Result<Check> {
+pub fn valid_schema(tables: &[LocalTable]) -> Result<Check> {
     const NAME: &str = "schema_valid";
     let Some(captured) = schema::captured_schemas(EXPECTED)? else {
         return Ok(failed(NAME, "no schema was captured to validate against: SELECT opdb.capture_schema()"));

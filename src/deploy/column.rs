@@ -125,7 +125,7 @@ impl Column {
 
     /// The type that the values are read as there. From one of the system's types to another the server converts by itself
     /// when it stores them.
-    fn read_type(&self) -> String {
+    pub fn read_type(&self) -> String {
         let (sent, to) = (base(self.sent_type()), base(&self.to));
         match (is_builtin(&sent), is_builtin(&to)) {
             (true, true) => sent,

@@ -14,13 +14,13 @@ const RELEASE: &str = "RELEASE SAVEPOINT opdb_attempt";
 const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT opdb_attempt";
 
 impl Database<'_> {
-    /// Runs a query, or a statement that returns rows. All of its columns are text.
+    /// Runs a query, which sees what was written before it. All of its columns are text.
     pub fn query(&self, sql: &str, columns: usize) -> Result<Vec<Row>> {
         match self {
             Self::There(remote) => remote.query(sql, columns),
-            Self::Here => spi::write_returning(sql, &[], |row| {
-                (1..=columns).map(|column| row.get::<String>(column)).collect()
-            }),
+            Self::Here => {
+                spi::read_now(sql, &[], |row| (1..=columns).map(|column| row.get::<String>(column)).collect())
+            }
         }
     }
 

@@ -75,6 +75,12 @@ pub enum DeployError {
     UnknownTarget(String),
     #[error("{table} references itself by ({columns}), a number that is left to the target")]
     ReferencesItself { table: String, columns: String },
+    #[error("rows cannot be pulled in a transaction that keeps its snapshot")]
+    KeepsSnapshot,
+    #[error(
+        "the rows that were written are not good enough (quality run {run}, which is not kept): {reason}"
+    )]
+    NotGood { table: String, run: i64, reason: String },
     #[error("what deployment {id} kept on the target is gone: {table}")]
     NothingKept { id: i64, table: String },
 }
@@ -106,6 +112,10 @@ impl Report for DeployError {
             Self::OtherTarget { .. } | Self::OtherServer { .. } | Self::UnknownTarget(_) => {
                 PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
             }
+            Self::KeepsSnapshot => {
+                PgSqlErrorCode::ERRCODE_INAPPROPRIATE_ISOLATION_LEVEL_FOR_BRANCH_TRANSACTION
+            }
+            Self::NotGood { .. } => PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
             Self::ReferencesItself { .. } => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::UnreadableDetails { .. } => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
             Self::RowsSkipped { .. } => PgSqlErrorCode::ERRCODE_WARNING,
@@ -202,6 +212,10 @@ impl Report for DeployError {
                 "Nothing was changed. Only that database knows what the rows were before: register it again.".into()
             }
             Self::UnreadableDetails { .. } => "Report this as a defect of opdb. Nothing was changed.".into(),
+            Self::KeepsSnapshot => "SET default_transaction_isolation = 'read committed', and call it again.".into(),
+            Self::NotGood { table, .. } => format!(
+                "Everything was rolled back. Score the rows where they come from: SELECT * FROM opdb.quality_score('{table}')"
+            ),
             Self::ReferencesItself { .. } => {
                 "Which number a row gets is not known before it is there: deploy the table by its primary key, or leave these \
                  columns out with exclude_columns."

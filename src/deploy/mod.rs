@@ -11,6 +11,7 @@ mod history;
 mod ledger;
 mod options;
 mod plan;
+mod pull;
 mod recorder;
 mod reference;
 mod rollback;
@@ -32,10 +33,11 @@ use crate::compat::local_tables;
 use crate::pg::error::required;
 use crate::pg::remote::{self, Access};
 use crate::pg::session;
+use crate::pg::spi;
 use crate::pg::types::Regclass;
 pub use checks::CHECKS;
 use error::DeployError;
-use options::Options;
+use options::{Direction, Options};
 
 /// Runs every check that deploy makes with these options, and changes nothing.
 ///
@@ -64,10 +66,12 @@ fn pre_deployment_check(
     let environment = required("environment", environment)?;
     let tables = local_tables(required("tables", tables)?)?;
     let options = Options::read(&required("options", options)?.0)?;
-    let checked = session::pinned(|| checks::run(environment, &tables, &options))?;
+    let checks = session::pinned(|| match options.direction {
+        Direction::Push => Ok(checks::run(environment, &tables, &options)?.checks),
+        Direction::Pull => pull::check(environment, &tables, &options),
+    })?;
     Ok(TableIterator::new(
-        checked
-            .checks
+        checks
             .into_iter()
             .map(|check| (check.name.to_owned(), check.passed, check.detail, check.is_required)),
     ))
@@ -98,7 +102,11 @@ fn deploy(
     if session::in_transaction_block() || session::inside_a_function() {
         return Err(DeployError::InTransactionBlock.into());
     }
-    Ok(session::pinned(|| run::push(environment, &tables, &options))?)
+    let search_path = spi::read_value::<String>("SELECT pg_catalog.current_setting('search_path')", &[])?;
+    Ok(session::pinned(|| match options.direction {
+        Direction::Push => run::push(environment, &tables, &options),
+        Direction::Pull => pull::pull(environment, &tables, &options, &search_path.unwrap_or_default()),
+    })?)
 }
 
 /// Takes a deployment back: its rows become what they were before it, as far as nobody has changed them since.
@@ -125,7 +133,8 @@ fn rollback_deployment(
     if session::in_transaction_block() || session::inside_a_function() {
         return Err(DeployError::InTransactionBlock.into());
     }
-    let restored = session::pinned(|| rollback::rollback(deployment_id))?;
+    let search_path = spi::read_value::<String>("SELECT pg_catalog.current_setting('search_path')", &[])?;
+    let restored = session::pinned(|| rollback::rollback(deployment_id, &search_path.unwrap_or_default()))?;
     Ok(TableIterator::new(
         restored.into_iter().map(|table| (table.table, table.restored, table.skipped, table.detail)),
     ))

@@ -18,6 +18,15 @@ pub enum Direction {
     Pull,
 }
 
+impl Direction {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::Pull => "pull",
+        }
+    }
+}
+
 /// Which rows are deployed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {

@@ -56,7 +56,10 @@ impl Reference {
                 .enumerate()
                 .map(|(number, key)| {
                     let name = free(format!("opdb_key_{place}_{}", number + 1));
-                    let (local, there) = (fact_of(&compared.local, &parent.label, key), fact_of(&compared.remote, &parent.label, key));
+                    let (local, there) = (
+                        fact_of(&compared.local, &parent.label, key),
+                        fact_of(&compared.remote, &parent.label, key),
+                    );
                     let local = local.ok_or_else(|| DeployError::KeyColumn {
                         table: parent.label.clone(),
                         column: key.clone(),
@@ -83,12 +86,7 @@ impl Reference {
             .collect();
         let same: Vec<String> =
             self.sent.iter().zip(&self.key).map(|(sent, key)| sent.equals("t", key, "s")).collect();
-        format!(
-            "UPDATE {stage} s SET {} FROM {} t WHERE {}",
-            set.join(", "),
-            self.parent,
-            same.join(" AND ")
-        )
+        format!("UPDATE {stage} s SET {} FROM {} t WHERE {}", set.join(", "), self.parent, same.join(" AND "))
     }
 
     /// Of a row of the stage, s, that what it references is not on the target.

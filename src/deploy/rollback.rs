@@ -9,13 +9,14 @@ use super::apply::{Applied, settled};
 use super::database::Database;
 use super::error::DeployError;
 use super::history::{self, Deployment, SERVER, Verdict, totals};
+use super::recorder;
 use super::run::{full_text, merged, warn};
 use super::shipment::Undo;
 use crate::pg::error::{Failure, Result};
 use crate::pg::name::literal;
 use crate::pg::remote::{self, Access};
 use crate::pg::{lock, own, session, spi, subtransaction};
-use crate::settings;
+use crate::{environment, settings};
 
 /// What became of one table.
 #[derive(Debug, Clone)]
@@ -33,6 +34,7 @@ struct Original {
     environment: String,
     tables: Vec<String>,
     server: String,
+    is_push: bool,
     applied: Vec<Applied>,
 }
 
@@ -44,12 +46,15 @@ struct Done {
     skipped: Vec<Value>,
 }
 
-/// Takes a deployment back, which is a deployment of its own.
-pub fn rollback(id: i64) -> Result<Vec<Restored>> {
+/// Takes a deployment back, which is a deployment of its own. `search_path` is the caller's, for triggers of the tables if
+/// they are here.
+///
+/// Errors: 25001 if rows that were pulled are to be taken back in a transaction that keeps its snapshot.
+pub fn rollback(id: i64, search_path: &str) -> Result<Vec<Restored>> {
     session::check_writable()?;
     history::settle(&environment_of(id)?)?;
     let original = Original::read(id)?;
-    check_target(&original.environment)?;
+    original.check_target()?;
     // Nobody takes it back twice at a time.
     if !lock::deployment(id)? {
         return Err(DeployError::NotApplied { id, state: "being rolled back".into() }.into());
@@ -58,14 +63,18 @@ pub fn rollback(id: i64) -> Result<Vec<Restored>> {
         "kind": "rollback",
         "rolls_back": id,
         "environment": original.environment,
+        "direction": if original.is_push { "push" } else { "pull" },
         "tables": original.tables,
     }))?;
-    match subtransaction::run(|| original.undo(&deployment)) {
+    let undone = match original.is_push {
+        true => subtransaction::run(|| original.undo(&deployment)),
+        false => subtransaction::run(|| original.undo_here(&deployment, search_path)).map(Outcome::Done),
+    };
+    match undone {
         Ok(Outcome::Done(done)) => {
-            deployment.record(&merged(
-                totals(&done.counts),
-                json!({"state": "applied", "errors": done.skipped.len(), "row_errors": done.skipped}),
-            ))?;
+            if original.is_push {
+                deployment.record(&done.entry())?;
+            }
             if !done.skipped.is_empty() {
                 let skipped = DeployError::RowsSkipped { id: deployment.id, rows: done.skipped.len() };
                 warn(deployment.id, &skipped.into());
@@ -83,6 +92,13 @@ pub fn rollback(id: i64) -> Result<Vec<Restored>> {
     }
 }
 
+impl Done {
+    fn entry(&self) -> Value {
+        let skipped = json!({"state": "applied", "errors": self.skipped.len(), "row_errors": self.skipped});
+        merged(totals(&self.counts), skipped)
+    }
+}
+
 enum Outcome {
     Done(Done),
     /// Why nobody knows.
@@ -96,20 +112,41 @@ fn environment_of(id: i64) -> Result<String> {
     found.ok_or_else(|| DeployError::UnknownDeployment(id).into())
 }
 
-/// A session that said what it writes to does not write to something else.
-fn check_target(environment: &str) -> Result<()> {
-    match settings::target() {
-        Some(target) if target != environment => {
-            Err(DeployError::OtherTarget { target, environment: environment.to_owned() }.into())
+impl Original {
+    /// A session that said what it writes to does not write to something else.
+    fn check_target(&self) -> Result<()> {
+        let environment = match self.is_push {
+            true => self.environment.clone(),
+            false => environment::own()?.map(|(name, _)| name).unwrap_or_default(),
+        };
+        match settings::target() {
+            Some(target) if target != environment => {
+                Err(DeployError::OtherTarget { target, environment }.into())
+            }
+            _ if !self.is_push && session::keeps_its_snapshot() => Err(DeployError::KeepsSnapshot.into()),
+            _ => Ok(()),
         }
-        _ => Ok(()),
+    }
+
+    /// In this transaction, with the last word in the history.
+    fn undo_here(&self, deployment: &Deployment, search_path: &str) -> Result<Done> {
+        let server = spi::read_value::<String>(SERVER, &[])?.unwrap_or_default();
+        if server != self.server {
+            return Err(DeployError::OtherServer { id: self.id }.into());
+        }
+        deployment.record(&json!({"state": "applying", "target_server": server}))?;
+        let settings = [("search_path", search_path), ("lock_timeout", "10s")];
+        let done = session::pinned_with(&settings, || self.on(&Database::Here))?;
+        Database::Here.execute(&self.ledger_row(deployment, &done)?)?;
+        recorder::write(deployment.id, &done.entry())?;
+        Ok(done)
     }
 }
 
 impl Original {
     /// Errors: 55000 if there is nothing to take back.
     fn read(id: i64) -> Result<Self> {
-        let sql = "SELECT key::text, environment, tables, coalesce(target_server, ''), details, state, kind
+        let sql = "SELECT key::text, environment, tables, coalesce(target_server, ''), details, state, kind, direction = 'push'
                    FROM opdb.deployment WHERE deployment_id = $1";
         let found = own::read_as_owner(|| {
             spi::on_latest_snapshot(|| {
@@ -121,6 +158,7 @@ impl Original {
                         environment: spi::known(&row, 2)?,
                         tables: spi::known(&row, 3)?,
                         server: spi::known(&row, 4)?,
+                        is_push: spi::known(&row, 8)?,
                         applied: Vec::new(),
                     };
                     let (state, kind) = (spi::known::<String>(&row, 6)?, spi::known::<String>(&row, 7)?);
@@ -347,6 +385,7 @@ impl Table<'_> {
             unchanged: 0,
             deleted,
             digest: self.applied.digest.clone(),
+            resumed: 0,
             lineage: Value::Null,
             undo: None,
         });

@@ -28,14 +28,12 @@ pub struct Run<'a> {
     pub environment: &'a str,
     pub tables: &'a [LocalTable],
     pub options: &'a Options,
-    deployment: Deployment,
-    errors: RowErrors<'a>,
+    pub deployment: Deployment,
+    pub errors: RowErrors<'a>,
 }
 
 /// How it ended, where it did not fail.
 enum End {
-    /// Why.
-    Refused(String),
     Applied(Vec<Applied>),
     /// What was to be applied, and why nobody knows.
     InDoubt(String),
@@ -44,30 +42,36 @@ enum End {
 /// Deploys, and returns the id in the history.
 pub fn push(environment: &str, tables: &[LocalTable], options: &Options) -> Result<i64> {
     session::check_writable()?;
-    tables.iter().try_for_each(|table| options.check_condition(&table.name.sql()))?;
-    environment::known(environment)?;
-    history::settle(environment)?;
-    let deployment = Deployment::begin(json!({
-        "kind": "deploy",
-        "environment": environment,
-        "direction": "push",
-        "tables": tables.iter().map(|table| table.name.sql()).collect::<Vec<_>>(),
-        "options": options.given,
-    }))?;
-    let run = Run { environment, tables, options, deployment, errors: RowErrors::new(options) };
-    let checked = subtransaction::run(|| run.check());
-    let end = match checked {
-        Ok(checked) => match checked.failures() {
-            Some(reasons) => Ok(End::Refused(reasons)),
-            None => subtransaction::run(|| run.deploy(&checked)),
-        },
-        // What is wrong with the call is the caller's to see.
-        Err(failure) => {
-            run.deployment.record(&json!({"state": "failed", "error": full_text(&failure)}))?;
-            return Err(failure);
-        }
+    let run = Run::begin(environment, tables, options)?;
+    let checked = match subtransaction::run(|| run.check()) {
+        Ok(checked) => checked,
+        Err(failure) => return Err(run.refuse_call(failure)),
     };
-    run.end(end)
+    if let Some(reasons) = checked.failures() {
+        return run.refuse(reasons);
+    }
+    match subtransaction::run(|| run.deploy(&checked)) {
+        Ok(End::Applied(applied)) => run.applied(&applied),
+        Ok(End::InDoubt(reason)) => run.doubt(&reason),
+        Err(failure) => run.fail(failure),
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Errors: 42704 for an unknown environment, 22023 for a volatile condition.
+    pub fn begin(environment: &'a str, tables: &'a [LocalTable], options: &'a Options) -> Result<Self> {
+        tables.iter().try_for_each(|table| options.check_condition(&table.name.sql()))?;
+        environment::known(environment)?;
+        history::settle(environment)?;
+        let deployment = Deployment::begin(json!({
+            "kind": "deploy",
+            "environment": environment,
+            "direction": options.direction.as_str(),
+            "tables": tables.iter().map(|table| table.name.sql()).collect::<Vec<_>>(),
+            "options": options.given,
+        }))?;
+        Ok(Self { environment, tables, options, deployment, errors: RowErrors::new(options) })
+    }
 }
 
 impl Run<'_> {
@@ -173,7 +177,7 @@ impl Run<'_> {
         Ok(server)
     }
 
-    fn ledger_row(&self, applied: &[Applied], source: &str) -> String {
+    pub fn ledger_row(&self, applied: &[Applied], source: &str) -> String {
         let counts: Vec<Value> = applied.iter().map(Applied::counts).collect();
         let tables: Vec<String> = self.tables.iter().map(|table| literal(table.name.sql())).collect();
         format!(
@@ -187,52 +191,71 @@ impl Run<'_> {
         )
     }
 
-    /// Writes how it ended, and says what is to be said.
-    fn end(&self, end: Result<End>) -> Result<i64> {
-        let errors = json!({"errors": self.errors.count(), "row_errors": self.errors.to_json()});
-        let (entry, failure) = match end {
-            Ok(End::Applied(applied)) => {
-                (merged(totals(&applied), json!({"state": "applied"})), self.complaint())
-            }
-            Ok(End::Refused(reasons)) => {
-                let refused = DeployError::Refused {
-                    environment: self.environment.to_owned(),
-                    tables: self.tables.iter().map(|table| table.name.sql()).collect(),
-                    options: self.options.given.to_string(),
-                    reasons: reasons.clone(),
-                };
-                (json!({"state": "refused", "error": reasons}), Some(refused.into()))
-            }
-            Ok(End::InDoubt(reason)) => {
-                let failure = DeployError::InDoubt { environment: self.environment.to_owned() };
-                (json!({"state": "in_doubt", "error": reason}), Some(failure.into()))
-            }
-            Err(failure) => {
-                let is_by_itself = self.options.auto_rollback && self.errors.is_past_threshold();
-                let state = if is_by_itself { "rolled_back" } else { "failed" };
-                (json!({"state": state, "error": full_text(&failure), "details": []}), Some(failure))
-            }
-        };
-        let is_applied = entry["state"] == "applied";
-        let recorded = self.deployment.record(&merged(entry, errors));
-        match failure {
-            // Somebody stopped this call: that is their error to see.
-            Some(failure) if failure.is_interrupt => return Err(failure),
-            Some(failure) if self.options.raise && !is_applied => return Err(failure),
-            Some(failure) => warn(self.deployment.id, &failure),
-            None => {}
-        }
+    /// What is wrong with the call is the caller's to see.
+    pub fn refuse_call(&self, failure: Failure) -> Failure {
+        let recorded = self.deployment.record(&json!({"state": "failed", "error": full_text(&failure)}));
+        recorded.err().filter(|_| !failure.is_interrupt).unwrap_or(failure)
+    }
+
+    pub fn refuse(&self, reasons: String) -> Result<i64> {
+        self.deployment.record(&json!({"state": "refused", "error": reasons}))?;
+        self.unsuccessful(DeployError::Refused {
+            environment: self.environment.to_owned(),
+            tables: self.tables.iter().map(|table| table.name.sql()).collect(),
+            options: self.options.given.to_string(),
+            reasons,
+        })
+    }
+
+    fn applied(&self, applied: &[Applied]) -> Result<i64> {
+        let entry = merged(totals(applied), json!({"state": "applied"}));
+        let recorded = self.deployment.record(&merged(entry, self.counted_errors()));
+        self.complain();
         recorded.map(|()| self.deployment.id)
     }
 
-    /// What there is to say of one that was applied.
-    fn complaint(&self) -> Option<Failure> {
+    fn doubt(&self, reason: &str) -> Result<i64> {
+        let entry = json!({"state": "in_doubt", "error": reason});
+        self.deployment.record(&merged(entry, self.counted_errors()))?;
+        self.unsuccessful(DeployError::InDoubt { environment: self.environment.to_owned() })
+    }
+
+    /// Nothing was changed there.
+    pub fn fail(&self, failure: Failure) -> Result<i64> {
+        let is_by_itself = self.options.auto_rollback && self.errors.is_past_threshold();
+        let state = if is_by_itself { "rolled_back" } else { "failed" };
+        let entry = json!({"state": state, "error": full_text(&failure), "details": []});
+        let recorded = self.deployment.record(&merged(entry, self.counted_errors()));
+        // Somebody stopped this call: that is their error to see.
+        if failure.is_interrupt {
+            return Err(failure);
+        }
+        recorded?;
+        self.unsuccessful(failure)
+    }
+
+    /// Raises it if that is what the caller asked for, and warns otherwise.
+    fn unsuccessful(&self, failure: impl Into<Failure>) -> Result<i64> {
+        let failure = failure.into();
+        if self.options.raise {
+            return Err(failure);
+        }
+        warn(self.deployment.id, &failure);
+        Ok(self.deployment.id)
+    }
+
+    pub fn counted_errors(&self) -> Value {
+        json!({"errors": self.errors.count(), "row_errors": self.errors.to_json()})
+    }
+
+    /// Says which rows are not there, of one that was applied.
+    pub fn complain(&self) {
         let errors = self.errors.count();
-        (errors > 0).then(|| {
-            let id = self.deployment.id;
+        if errors > 0 {
+            let (id, threshold) = (self.deployment.id, self.options.error_threshold);
             let by_hand = self.errors.is_past_threshold();
-            DeployError::RowsLeftOut { id, errors, threshold: self.options.error_threshold, by_hand }.into()
-        })
+            warn(id, &DeployError::RowsLeftOut { id, errors, threshold, by_hand }.into());
+        }
     }
 }
 

@@ -18,15 +18,21 @@ pub struct Scope {
 }
 
 impl Scope {
-    pub fn new(environment: &str, tables: &[LocalTable], options: &Options) -> Result<Self> {
+    /// `ask` gives one value of a query on the source, as text.
+    pub fn new(
+        environment: &str,
+        tables: &[LocalTable],
+        options: &Options,
+        ask: &dyn Fn(&str) -> Result<Option<String>>,
+    ) -> Result<Self> {
         let mut known_target = None;
         let conditions = tables
             .iter()
             .map(|table| {
                 let more = match options.mode {
                     Mode::All => None,
-                    Mode::Limit(rows) => first_rows(table, options, rows)?,
-                    Mode::SinceLast => last_horizon(environment, table, options)?.map(|last| {
+                    Mode::Limit(rows) => first_rows(table, options, rows, ask)?,
+                    Mode::SinceLast => last_horizon(environment, table, options, ask)?.map(|last| {
                         known_target = Some(last.target);
                         last.condition
                     }),
@@ -54,7 +60,12 @@ impl Scope {
 }
 
 /// The condition that a row is not behind the last of the first rows by the key; none if there are no more.
-fn first_rows(table: &LocalTable, options: &Options, rows: i64) -> Result<Option<String>> {
+fn first_rows(
+    table: &LocalTable,
+    options: &Options,
+    rows: i64,
+    ask: &dyn Fn(&str) -> Result<Option<String>>,
+) -> Result<Option<String>> {
     let key = match options.key_of(table) {
         Some(key) => key,
         None if table.is_event_table => vec!["source_id".to_owned()],
@@ -66,14 +77,14 @@ fn first_rows(table: &LocalTable, options: &Options, rows: i64) -> Result<Option
     let names: Vec<String> = key.iter().map(identifier).collect();
     let texts: Vec<String> = names.iter().map(|name| format!("{name}::text")).collect();
     let sql = format!(
-        "SELECT ARRAY[{}] FROM {} WHERE {} ORDER BY {} OFFSET {} LIMIT 1",
+        "SELECT pg_catalog.array_to_json(ARRAY[{}]::text[])::text FROM {} WHERE {} ORDER BY {} OFFSET {} LIMIT 1",
         texts.join(", "),
         table.name.sql(),
         options.condition.as_deref().unwrap_or("true"),
         names.join(", "),
         rows - 1
     );
-    let last = spi::read_value::<Vec<Option<String>>>(&sql, &[])?;
+    let last: Option<Vec<Option<String>>> = ask(&sql)?.and_then(|last| serde_json::from_str(&last).ok());
     Ok(last.map(|last| {
         let values: Vec<String> =
             last.iter().map(|value| value.as_ref().map_or("NULL".to_owned(), literal)).collect();
@@ -108,12 +119,17 @@ const FARTHEST: i64 = (1 << 31) - 100_000_000;
 ///
 /// None if there is no such deployment: it left no rows out, still stands, and was of the same columns, key and
 /// transformations.
-fn last_horizon(environment: &str, table: &LocalTable, options: &Options) -> Result<Option<Last>> {
+fn last_horizon(
+    environment: &str,
+    table: &LocalTable,
+    options: &Options,
+    ask: &dyn Fn(&str) -> Result<Option<String>>,
+) -> Result<Option<Last>> {
     let sql = "SELECT (d.horizon::text::numeric % 4294967296)::bigint, d.target_server,
-                      (pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::numeric - d.horizon::text::numeric)::bigint
+                      ($6::numeric - d.horizon::text::numeric)::bigint
                FROM opdb.deployment d
                WHERE d.environment = $1 AND $2 = ANY (d.tables) AND d.kind = 'deploy' AND d.state = 'applied'
-                 AND d.direction = 'push' AND coalesce(d.errors, 0) = 0 AND d.horizon IS NOT NULL
+                 AND d.direction = $7 AND coalesce(d.errors, 0) = 0 AND d.horizon IS NOT NULL
                  AND coalesce(d.options ->> 'mode', 'all') <> 'limit' AND NOT d.options ? 'where'
                  AND d.options -> 'key' IS NOT DISTINCT FROM $3 -> 'key'
                  AND d.options -> 'exclude_columns' IS NOT DISTINCT FROM $3 -> 'exclude_columns'
@@ -121,7 +137,8 @@ fn last_horizon(environment: &str, table: &LocalTable, options: &Options) -> Res
                  AND NOT EXISTS (SELECT FROM opdb.transformation t
                                  WHERE t.table_name = $5 AND t.created_at >= d.started_at)
                ORDER BY d.deployment_id DESC LIMIT 1";
-    let here = spi::read_value::<String>(SERVER, &[])?;
+    let source = ask(SERVER)?;
+    let now = ask("SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text")?;
     let found = own::read_as_owner(|| {
         spi::read_one(
             sql,
@@ -129,8 +146,10 @@ fn last_horizon(environment: &str, table: &LocalTable, options: &Options) -> Res
                 environment.into(),
                 table.name.sql().into(),
                 pgrx::JsonB(options.given.clone()).into(),
-                here.into(),
+                source.into(),
                 table.relation.into(),
+                now.into(),
+                options.direction.as_str().into(),
             ],
             |row| Ok((row.get::<i64>(1)?, row.get::<String>(2)?, row.get::<i64>(3)?)),
         )

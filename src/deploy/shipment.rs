@@ -124,9 +124,7 @@ impl Shipment {
                 && fact.relation() == label
                 && !fact.list("unique_by_trigger").is_empty()
         });
-        let is_sent = |fact: &&Fact| {
-            columns.iter().chain(&filled).any(|column| column.name == fact.name())
-        };
+        let is_sent = |fact: &&Fact| columns.iter().chain(&filled).any(|column| column.name == fact.name());
         let others: Vec<String> = crate::compat::columns(&compared.remote, &label)
             .filter(|fact| fact.text("generated").is_none() && !is_sent(fact))
             .map(|fact| text(&format!("t.{}", identifier(fact.name())), &column_type(fact)))
@@ -218,6 +216,36 @@ impl Shipment {
         self.transformed().next().is_some()
     }
 
+    /// What `read_rows` returns, where it comes from another server.
+    pub fn definition(&self) -> String {
+        let columns: Vec<String> = self
+            .sent()
+            .enumerate()
+            .map(|(place, column)| format!("c{} {}", place + 1, column.read_type()))
+            .collect();
+        format!("h bigint, {}", columns.join(", "))
+    }
+
+    /// Puts rows of a spool into the stage, by their numbers.
+    pub fn take_into_stage(&self, stage: &str, (first, last): (i64, i64)) -> String {
+        let names: Vec<String> = self.sent().map(|column| identifier(&column.name)).collect();
+        let values: Vec<String> = (1..=names.len()).map(|column| format!("s.c{column}")).collect();
+        format!(
+            "INSERT INTO {stage} ({}, {}) SELECT {}, s.n
+             FROM (SELECT *, pg_catalog.row_number() OVER () AS n FROM spool) s WHERE s.n BETWEEN {first} AND {last}",
+            names.join(", "),
+            identifier(&self.row_number),
+            values.join(", ")
+        )
+    }
+
+    /// Of a row of the target, whether it is in the stage: in words that mean the target's own columns.
+    pub fn is_staged(&self, stage: &str) -> String {
+        let key: Vec<String> = self.key.iter().map(identifier).collect();
+        let key = key.join(", ");
+        format!("(({key}) IN (SELECT {key} FROM {stage}))")
+    }
+
     /// From a spool of rows, all values of each column as one text.
     pub fn gather(&self) -> String {
         let texts: Vec<String> = self
@@ -293,7 +321,8 @@ impl Shipment {
 
     /// The same of what is to be written; the same as that where nothing is looked up.
     pub fn written_digest(&self, stage: &str) -> String {
-        let hash = hash_of(self.written(), Side::Remote, |_, column| format!("s.{}", identifier(&column.name)));
+        let hash =
+            hash_of(self.written(), Side::Remote, |_, column| format!("s.{}", identifier(&column.name)));
         format!(
             "SELECT pg_catalog.count(*)::text, coalesce(pg_catalog.sum({hash}), 0)::text, NULL::text FROM {stage} s"
         )
@@ -450,7 +479,8 @@ impl Shipment {
 
     /// How many rows of the stage are in the target, and the sum of the hashes that they have there.
     pub fn target_digest(&self, stage: &str) -> String {
-        let hash = hash_of(self.written(), Side::Remote, |_, column| format!("t.{}", identifier(&column.name)));
+        let hash =
+            hash_of(self.written(), Side::Remote, |_, column| format!("t.{}", identifier(&column.name)));
         format!(
             "SELECT pg_catalog.count(*)::text, coalesce(pg_catalog.sum({hash}), 0)::text, NULL::text
              FROM {} t JOIN {stage} s ON {}",

@@ -14,8 +14,8 @@ use super::shipment::Shipment;
 use crate::pg::error::{Failure, Result};
 use crate::pg::name::literal;
 use crate::pg::remote::{Asked, Remote};
-use crate::pg::session;
 use crate::pg::spool::Spool;
+use crate::pg::{session, subtransaction};
 use crate::quality;
 
 /// Rows and bytes of a part, which is what is committed at a time. It must not become another one because of `batch_size`.
@@ -260,4 +260,41 @@ pub fn verify(database: &Database, shipment: &Shipment, staged: &Staged) -> Resu
         .into());
     }
     Ok(last.unwrap_or_default().parse().unwrap_or(0))
+}
+
+/// The rows of an environment that are to come here, as the transaction there sees them; nothing of this database runs
+/// meanwhile.
+pub fn fetch(remote: &Remote, planned: &Planned, options: &Options) -> Result<Spool> {
+    let shipment = &planned.shipment;
+    remote.execute(&format!("DECLARE opdb_rows NO SCROLL CURSOR FOR {}", shipment.read_rows(None)))?;
+    let fetch = format!("FETCH {} FROM opdb_rows", options.batch_size);
+    let size = i64::try_from(options.batch_size).unwrap_or(i64::MAX);
+    let (mut rows, definition) = (None, shipment.definition());
+    while remote.ask(&[(&fetch, 1)])?.store(&mut rows, &definition)? == size {}
+    remote.execute("CLOSE opdb_rows")?;
+    rows.map_or_else(|| Spool::fill("SELECT NULL::bigint AS h WHERE false"), Ok)
+}
+
+/// Puts rows that came from an environment into a stage of this database.
+pub fn put(planned: &Planned, rows: &Spool, errors: &RowErrors) -> Result<Staged> {
+    let (shipment, stage) = (&planned.shipment, &planned.stage);
+    Database::Here.execute(&shipment.create_stage(stage))?;
+    let sent = digest(rows)?;
+    let staged = std::cell::Cell::new(sent);
+    let put = |first: i64, last: i64| {
+        subtransaction::run(|| {
+            rows.write(&shipment.take_into_stage(stage, (first, last)), &[], |_| Ok(())).map(drop)
+        })
+    };
+    let refuse = |row: i64, failure: &Failure| {
+        let row = rows.select(&format!("SELECT * FROM spool OFFSET {} LIMIT 1", row - 1))?;
+        let mut left = staged.get();
+        left.subtract(digest(&row)?);
+        staged.set(left);
+        errors.add(&shipment.label, key(shipment, &row)?, failure)
+    };
+    if sent.rows > 0 {
+        isolating((1, sent.rows), &put, &refuse)?;
+    }
+    Ok(Staged { stage: stage.clone(), digest: staged.get(), total: sent, resumed: 0 })
 }

@@ -5,18 +5,18 @@ use opdb_core::compat::table::is_unique;
 use opdb_core::schema::Fact;
 
 use super::checks::{Check, failed, passed, unless};
-use super::options::Options;
+use super::database::Database;
+use super::options::{Direction, Options};
 use super::shipment::Shipment;
 use crate::compat::{Compared, Data, LocalTable, Mapping, Renames};
 use crate::configure;
 use crate::pg::error::Result;
 use crate::pg::name::{Qualified, literal};
-use crate::pg::remote::Remote;
 use crate::pg::{own, spi};
 
 /// `tables` and `shipments` go together, place by place.
 pub fn run(
-    remote: &Remote,
+    (source, target): (&Database, &Database),
     environment: &str,
     tables: &[LocalTable],
     shipments: &[Shipment],
@@ -37,11 +37,11 @@ pub fn run(
     }
     Ok([
         compatible(environment, tables, shipments, compared)?,
-        column_mapping(if is_readable { &there } else { &[] }, not_looked_at, compared)?,
+        column_mapping(if is_readable { &there } else { &[] }, not_looked_at, compared, options)?,
         unique_there(&there, unknown.clone(), compared),
-        privileges(remote, shipments, unknown.clone(), options)?,
-        rollback_plan(remote, shipments, unknown.clone())?,
-        pre_images(remote, tables, shipments, unknown)?,
+        privileges(target, shipments, unknown.clone(), options)?,
+        rollback_plan(target, shipments, unknown.clone())?,
+        pre_images(source, target, shipments, unknown)?,
     ])
 }
 
@@ -79,7 +79,8 @@ fn renumbered(environment: &str, shipments: &[Shipment], compared: &Compared) ->
         if shipments.iter().any(|shipment| shipment.name == parent) {
             continue;
         }
-        let sql = "SELECT EXISTS (SELECT FROM opdb.deployment d WHERE d.environment = $1 AND $2 = ANY (d.tables)
+        let sql =
+            "SELECT EXISTS (SELECT FROM opdb.deployment d WHERE d.environment = $1 AND $2 = ANY (d.tables)
                                   AND d.state = 'applied' AND d.options ? 'key')";
         let is_renumbered = own::read_as_owner(|| {
             spi::on_latest_snapshot(|| {
@@ -97,10 +98,15 @@ fn renumbered(environment: &str, shipments: &[Shipment], compared: &Compared) ->
     Ok(wrong)
 }
 
-fn column_mapping(there: &There, mut wrong: Vec<String>, compared: &Compared) -> Result<Check> {
+fn column_mapping(
+    there: &There,
+    mut wrong: Vec<String>,
+    compared: &Compared,
+    options: &Options,
+) -> Result<Check> {
     let mut narrower = 0;
     for (table, shipment) in there {
-        for column in mapping(compared, table, shipment)? {
+        for column in mapping(compared, table, shipment, options.direction)? {
             if column.verdict <= Verdict::Widening || shipment.kept_here.contains(&column.local_column) {
                 continue;
             }
@@ -128,8 +134,17 @@ fn column_mapping(there: &There, mut wrong: Vec<String>, compared: &Compared) ->
     Ok(unless("column_mapping", &wrong, fine))
 }
 
-fn mapping(compared: &Compared, table: &LocalTable, shipment: &Shipment) -> Result<Vec<Mapping>> {
-    let data = Data::Asked(shipment.condition.as_deref());
+/// What is pulled is not here yet: it is judged when it arrives.
+fn mapping(
+    compared: &Compared,
+    table: &LocalTable,
+    shipment: &Shipment,
+    direction: Direction,
+) -> Result<Vec<Mapping>> {
+    let data = match direction {
+        Direction::Push => Data::Asked(shipment.condition.as_deref()),
+        Direction::Pull => Data::NotAsked,
+    };
     compared.mapping(table, &shipment.kept_here, &Renames::default(), data)
 }
 
@@ -208,7 +223,7 @@ pub fn may_call(function: &str) -> String {
 }
 
 fn privileges(
-    remote: &Remote,
+    target: &Database,
     shipments: &[Shipment],
     mut wrong: Vec<String>,
     options: &Options,
@@ -230,13 +245,13 @@ fn privileges(
         .replace("/*may make partitions*/", &may_call("create_event_partitions"))
         .replace("/*or deletes*/", if options.delete_missing { ", ('DELETE')" } else { "" })
         .replace("/*shipments*/", &values.join(", "));
-    let rows = remote.query(&lacking, 1)?;
+    let rows = target.query(&lacking, 1)?;
     wrong.extend(rows.into_iter().flatten().flatten());
     Ok(unless("privileges", &wrong, "the role there has every right it needs"))
 }
 
 /// In SQL, the tables by their place; what may not be looked up by name can be found in the catalogs.
-fn tables_of(shipments: &[Shipment]) -> String {
+pub fn tables_of(shipments: &[Shipment]) -> String {
     let names: Vec<String> = shipments
         .iter()
         .enumerate()
@@ -253,13 +268,13 @@ fn tables_of(shipments: &[Shipment]) -> String {
 }
 
 /// Taking a deployment back deletes what it inserted.
-fn rollback_plan(remote: &Remote, shipments: &[Shipment], mut wrong: Vec<String>) -> Result<Check> {
+fn rollback_plan(target: &Database, shipments: &[Shipment], mut wrong: Vec<String>) -> Result<Check> {
     let sql = format!(
         "SELECT current_user || ' lacks DELETE on ' || t.relname || ', so rows that are inserted could not be taken back'
          FROM {} WHERE NOT pg_catalog.has_table_privilege(t.oid, 'DELETE')",
         tables_of(shipments)
     );
-    wrong.extend(remote.query(&sql, 1)?.into_iter().flatten().flatten());
+    wrong.extend(target.query(&sql, 1)?.into_iter().flatten().flatten());
     let fine =
         "rows that are updated or deleted are kept there as they were, and what is inserted can be deleted";
     Ok(unless("rollback_plan", &wrong, fine))
@@ -271,8 +286,8 @@ const BYTES: &str = "SELECT coalesce(pg_catalog.sum(pg_catalog.pg_table_size(p.r
 
 /// At most what is sent, and as much of what it replaces. How much is free on a disk PostgreSQL does not tell.
 fn pre_images(
-    remote: &Remote,
-    tables: &[LocalTable],
+    source: &Database,
+    target: &Database,
     shipments: &[Shipment],
     wrong: Vec<String>,
 ) -> Result<Check> {
@@ -280,18 +295,18 @@ fn pre_images(
     if !wrong.is_empty() {
         return Ok(unless(NAME, &wrong, ""));
     }
-    let sizes = format!("SELECT ({BYTES}) FROM {} ORDER BY t.place", tables_of(shipments));
-    let number = |text: Option<String>| text.and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
-    let there: Vec<i64> =
-        remote.query(&sizes, 1)?.into_iter().map(|row| number(row.into_iter().next().flatten())).collect();
-    let here = spi::read(&sizes, &[], |row| row.get::<String>(1))?.into_iter().map(number);
-    let most: i64 = here.zip(there).map(|(here, there)| here + here.min(there)).sum();
+    let sql = format!("SELECT ({BYTES}) FROM {} ORDER BY t.place", tables_of(shipments));
+    let sizes = |database: &Database| -> Result<Vec<i64>> {
+        let rows = database.query(&sql, 1)?.into_iter().flatten();
+        Ok(rows.map(|bytes| bytes.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)).collect())
+    };
+    let most: i64 = sizes(source)?.into_iter().zip(sizes(target)?).map(|(new, old)| new + old.min(new)).sum();
     let limit = configure::number("deploy.max_kept_bytes")?;
     let told = format!(
         "at most about {} MB of {} table{} are kept there for a rollback; the limit is {} MB",
         most / 1_000_000 + 1,
-        tables.len(),
-        if tables.len() == 1 { "" } else { "s" },
+        shipments.len(),
+        if shipments.len() == 1 { "" } else { "s" },
         (limit / 1e6).ceil()
     );
     if most as f64 <= limit {

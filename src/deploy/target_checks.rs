@@ -1,6 +1,7 @@
 //! What must be true of the target as a whole.
 
 use super::checks::{Check, failed, passed};
+use super::database::Database;
 use super::table_checks::may_call;
 use crate::environment;
 use crate::pg::error::Result;
@@ -40,18 +41,17 @@ pub fn target_kind(remote: &Remote, environment: &str) -> Result<Check> {
     })
 }
 
-pub fn target_writable(remote: &Remote) -> Result<Check> {
+pub fn target_writable(target: &Database) -> Result<Check> {
     const NAME: &str = "target_writable";
-    let row = remote.query_row(
+    let [problem] = target.row::<1>(
         "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'the target is a standby'
                      WHEN pg_catalog.current_setting('default_transaction_read_only') = 'on' THEN 'the target is read-only'
                      WHEN pg_catalog.current_setting('server_version_num')::int < 150000
                           THEN 'the target is older than PostgreSQL 15'
                      WHEN pg_catalog.current_setting('session_replication_role') <> 'origin'
                           THEN 'session_replication_role there switches constraints and triggers off' END",
-        1,
     )?;
-    Ok(match row.into_iter().next().flatten() {
+    Ok(match problem {
         Some(problem) => failed(NAME, problem),
         None => passed(NAME, "the target takes writes"),
     })

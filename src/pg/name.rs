@@ -164,7 +164,7 @@ pub fn of_table(relation: Regclass) -> Result<Qualified> {
                 WHEN c.relkind NOT IN ('r', 'p') THEN 'another kind of relation'
                 WHEN c.relispartition THEN 'a partition'
                 WHEN c.relpersistence = 't' THEN 'a temporary table'
-                WHEN n.nspname LIKE 'pg\\_%' OR n.nspname IN ('information_schema', 'opdb') THEN 'a table of the system'
+                WHEN n.nspname LIKE 'pg\\_%' OR n.nspname IN ('information_schema', 'opdb', 'opdb_deploy') THEN 'a table of the system'
                 END
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1",
         &[relation.into()],

@@ -366,6 +366,12 @@ pub fn scored(table: Regclass, condition: Option<&str>, options: &serde_json::Va
     session::pinned(|| run::run_where(table, condition, &options))
 }
 
+/// The same on a snapshot of now, which sees what this transaction has written.
+pub fn scored_now(table: Regclass, condition: &str) -> Result<Run> {
+    let options = Options::read(&serde_json::json!({}))?;
+    session::pinned(|| run::run_now(table, condition, &options))
+}
+
 /// A rule that was tried on the table. Errors: what is wrong with it.
 fn tried(
     table: &Table,

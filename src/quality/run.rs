@@ -82,6 +82,11 @@ pub fn run_where(relation: Regclass, condition: Option<&str>, options: &Options)
     score_of(table, condition, options, Moment::OfStatement)
 }
 
+/// The same on a snapshot of now.
+pub fn run_now(relation: Regclass, condition: &str, options: &Options) -> Result<Run> {
+    score_of(Table::read(relation)?, Some(condition), options, Moment::Now)
+}
+
 /// Of when the snapshot is that all of a run is read on.
 enum Moment {
     Now,

@@ -142,8 +142,7 @@ impl<'a> Scope<'a> {
         let everything = "true".to_owned();
         match self {
             Scope::Database => {
-                let condition =
-                    "n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'opdb')";
+                let condition = "n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'opdb', 'opdb_deploy')";
                 (condition.to_owned(), everything)
             }
             Scope::Schemas(schemas) => (format!("n.nspname IN ({})", literals(*schemas)), everything),

@@ -1,5 +1,6 @@
 mod around;
 mod errors;
+mod pull;
 mod references;
 mod rollback;
 mod rows;

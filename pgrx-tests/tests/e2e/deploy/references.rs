@@ -70,18 +70,25 @@ fn a_row_whose_parent_is_not_there_is_left_out() {
 #[test]
 fn what_cannot_be_translated_is_refused_with_the_reason() {
     let mut pair = pair_with(
-        &format!("{TABLES}; INSERT INTO maker (code) VALUES ('a'); INSERT INTO part (number, maker) VALUES ('p', 1)"),
+        &format!(
+            "{TABLES}; INSERT INTO maker (code) VALUES ('a'); INSERT INTO part (number, maker) VALUES ('p', 1)"
+        ),
         &format!("{TABLES}; INSERT INTO maker (code) VALUES ('x')"),
     );
     assert_eq!(deploy(&mut pair.here, "{maker}", KEYS), applied(1, 0, 0));
     let [state, .., error] = deploy(&mut pair.here, "{part}", "{}");
     assert_eq!(state, "refused");
-    assert!(error.contains("public.part references public.maker, which was deployed by the option key"), "{error}");
-    let tree = "CREATE TABLE tree (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, code text UNIQUE NOT NULL,
+    assert!(
+        error.contains("public.part references public.maker, which was deployed by the option key"),
+        "{error}"
+    );
+    let tree =
+        "CREATE TABLE tree (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, code text UNIQUE NOT NULL,
                                    up bigint REFERENCES tree)";
     execute(&mut pair.here, &format!("{tree}; INSERT INTO tree (code) VALUES ('a')"));
     execute(&mut pair.there, tree);
-    let refusal = refused(&mut pair.here, r#"SELECT opdb.deploy('production', '{tree}', '{"key": ["code"]}')"#);
+    let refusal =
+        refused(&mut pair.here, r#"SELECT opdb.deploy('production', '{tree}', '{"key": ["code"]}')"#);
     assert_eq!(refusal.sqlstate, "0A000", "{refusal:?}");
     assert!(refusal.message.contains("(up)") && refusal.hint.contains("exclude_columns"), "{refusal:?}");
     assert_eq!(text(&mut pair.there, "SELECT count(*) FROM tree"), "0");
