@@ -139,6 +139,11 @@ impl Column {
         self.form.hash_parts(side, value)
     }
 
+    /// A hash that is the same for the same value; `seed` is another one for each column of the key.
+    pub fn bucket_hash(&self, side: Side, value: &str, seed: usize) -> String {
+        self.form.bucket_hash(side, value, seed)
+    }
+
     /// By text, byte for byte: json has no equality, 1.0 is not the 1.00 that was sent, and a collation may
     /// call an A an a.
     pub fn is_same(&self, one: &str, other: &str) -> String {

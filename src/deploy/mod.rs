@@ -5,6 +5,7 @@ mod checks;
 mod clean;
 mod column;
 mod database;
+mod differing;
 mod error;
 mod explain;
 mod history;

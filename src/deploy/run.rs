@@ -8,6 +8,7 @@ use super::apply::{Applied, Work, short};
 use super::checks::{self, Checked};
 use super::clean;
 use super::database::Database;
+use super::differing;
 use super::error::DeployError;
 use super::history::{self, Deployment, SERVER, Verdict, totals};
 use super::ledger;
@@ -50,7 +51,7 @@ pub fn push(environment: &str, tables: &[LocalTable], options: &Options) -> Resu
     if let Some(reasons) = checked.failures() {
         return run.refuse(reasons);
     }
-    match subtransaction::run(|| run.deploy(&checked)) {
+    match subtransaction::run(|| run.deploy(checked)) {
         Ok(End::Applied(applied)) => run.applied(&applied),
         Ok(End::InDoubt(reason)) => run.doubt(&reason),
         Err(failure) => run.fail(failure),
@@ -86,7 +87,7 @@ impl Run<'_> {
         Ok(checked)
     }
 
-    fn deploy(&self, checked: &Checked) -> Result<End> {
+    fn deploy(&self, mut checked: Checked) -> Result<End> {
         let source = spi::read_value::<String>(SERVER, &[])?;
         let horizon = "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text";
         self.deployment.record(&json!({
@@ -98,11 +99,14 @@ impl Run<'_> {
         let mut stages: Vec<u64> = checked.planned.iter().map(Planned::stage_number).collect();
         stages.sort_unstable();
         stages.into_iter().for_each(lock::stage);
+        remote::with(self.environment, Access::Read, |remote| {
+            checked.planned.iter_mut().try_for_each(|planned| differing::restrict(remote, planned))
+        })?;
         let rows = checked.planned.iter().map(stage::read).collect::<Result<Vec<_>>>()?;
         let server = Cell::new(String::new());
         let applied: Cell<Option<Vec<Applied>>> = Cell::new(None);
         let result = remote::with(self.environment, Access::Write, |remote| {
-            self.prepare_target(remote, checked)?;
+            self.prepare_target(remote, &checked)?;
             let staged = checked
                 .planned
                 .iter()

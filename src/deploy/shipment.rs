@@ -187,6 +187,49 @@ impl Shipment {
         )
     }
 
+    /// Whether rows can be compared on both sides before any are sent: all of them, as they are.
+    pub fn can_be_compared(&self) -> bool {
+        self.condition.is_none() && !self.is_transformed() && !self.has_references()
+    }
+
+    /// Of rows in groups by their key, as one text: the number of each group, how many rows it has and the sum of their
+    /// hashes.
+    pub fn buckets(&self, side: Side, of: i64) -> String {
+        let value = |column: &Column| match side {
+            Side::Local => column.value(),
+            Side::Remote => format!("t.{}", identifier(&column.name)),
+        };
+        let hash = hash_of(self.columns.iter(), side, |_, column| value(column));
+        format!(
+            "SELECT pg_catalog.string_agg(d.bucket || ':' || d.rows || ':' || d.sum, ',')
+             FROM (SELECT {} AS bucket, pg_catalog.count(*) AS rows, pg_catalog.sum({hash}) AS sum
+                   FROM {} t GROUP BY 1) d",
+            self.bucket(side, of),
+            self.table
+        )
+    }
+
+    /// Of a row, t, whether it is in one of these groups.
+    pub fn in_buckets(&self, side: Side, of: i64, buckets: &[i64]) -> String {
+        let list: Vec<String> = buckets.iter().map(i64::to_string).collect();
+        format!("({} = ANY ('{{{}}}'::bigint[]))", self.bucket(side, of), list.join(","))
+    }
+
+    fn bucket(&self, side: Side, of: i64) -> String {
+        let keys = self.columns.iter().filter(|column| self.key.contains(&column.name));
+        let hashes: Vec<String> = keys
+            .enumerate()
+            .map(|(place, column)| {
+                let value = match side {
+                    Side::Local => column.value(),
+                    Side::Remote => format!("t.{}", identifier(&column.name)),
+                };
+                column.bucket_hash(side, &value, place + 1)
+            })
+            .collect();
+        format!("({}) & {}", hashes.join(" # "), of - 1)
+    }
+
     /// The number of rows and the sum of their hashes, on the source.
     pub fn read_digest(&self) -> Result<Digest> {
         let sql = format!(

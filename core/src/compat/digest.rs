@@ -49,6 +49,15 @@ impl Buckets {
         })
     }
 
+    /// What is in all the others.
+    pub fn without(&self, buckets: &[i64]) -> Digest {
+        let mut total = self.total();
+        for bucket in buckets {
+            total.subtract(self.get(*bucket));
+        }
+        total
+    }
+
     fn get(&self, bucket: i64) -> Digest {
         self.0.get(&bucket).copied().unwrap_or_default()
     }
@@ -149,6 +158,13 @@ mod tests {
         assert_eq!(here.differing(&there), (vec![1, 2, 3], 3 + 1 + 1));
         assert_eq!(there.differing(&here), here.differing(&there));
         assert_eq!(here.total(), Digest { rows: 12, sum: 32 });
+    }
+
+    #[test]
+    fn what_is_in_some_buckets_can_be_left_out() {
+        let all = buckets(&[(0, 2, 10), (1, 3, -7), (9, 1, 5)]);
+        assert_eq!(all.without(&[1, 4]), Digest { rows: 3, sum: 15 });
+        assert_eq!(all.without(&[]), all.total());
     }
 
     #[test]
