@@ -75,7 +75,6 @@ COMMENT ON VIEW opdb.deployment_errors IS
 CREATE TABLE opdb.transformation (
     table_name  regclass NOT NULL,
     column_name name NOT NULL,
-    -- In parentheses.
     expression  text NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     created_by  text NOT NULL,

@@ -5,6 +5,7 @@ use opdb_core::compat::table::column_type;
 use opdb_core::compat::types::{ColumnType, Family};
 use opdb_core::schema::Fact;
 
+use super::transformation::Transformation;
 use crate::pg::name::{identifier, literal};
 
 pub struct Column {
@@ -14,7 +15,7 @@ pub struct Column {
     /// How both servers hash it.
     form: Form,
     /// What is sent instead of the column, in the words of the table here.
-    pub transformation: Option<String>,
+    pub transformation: Option<Transformation>,
     /// The same where it is opdb's own: the key of a row that is referenced.
     looked_up: Option<String>,
     /// The other side draws its default from a sequence of its own.
@@ -22,7 +23,7 @@ pub struct Column {
 }
 
 impl Column {
-    pub fn new(local: &Fact, there: Option<&Fact>, transformation: Option<String>) -> Self {
+    pub fn new(local: &Fact, there: Option<&Fact>, transformation: Option<&Transformation>) -> Self {
         let from = column_type(local);
         let to = there.map_or_else(|| from.clone(), column_type);
         let draws = |there: &Fact| {
@@ -35,7 +36,7 @@ impl Column {
             form: form(&from, &to),
             from,
             to,
-            transformation,
+            transformation: transformation.cloned(),
             looked_up: None,
             has_sequence_there,
         }
@@ -79,7 +80,7 @@ impl Column {
     pub fn value(&self) -> String {
         let column = format!("t.{}", identifier(&self.name));
         let value = match (&self.transformation, &self.looked_up) {
-            (Some(expression), _) => format!("({expression})::{}", self.from.text),
+            (Some(transformation), _) => format!("{}::{}", transformation.expression, self.from.text),
             (None, Some(lookup)) => lookup.clone(),
             (None, None) => column,
         };

@@ -248,10 +248,9 @@ impl Shipment {
 
     /// What is sent of them, by column.
     pub fn transformations(&self) -> serde_json::Map<String, Value> {
-        let transformed = self
-            .columns
-            .iter()
-            .filter_map(|column| Some((column.name.clone(), Value::from(column.transformation.clone()?))));
+        let transformed = self.columns.iter().filter_map(|column| {
+            Some((column.name.clone(), Value::from(column.transformation.as_ref()?.text.clone())))
+        });
         transformed.collect()
     }
 

@@ -13,11 +13,14 @@ use crate::quality;
 #[derive(Default)]
 pub struct Transformations(Vec<Transformation>);
 
+#[derive(Clone)]
 pub struct Transformation {
     pub table: Qualified,
     pub column: String,
     /// In parentheses.
     pub expression: String,
+    /// As it was written.
+    pub text: String,
 }
 
 impl Transformations {
@@ -34,22 +37,16 @@ impl Transformations {
                     )
                 })
             })?;
-            all.extend(found.into_iter().map(|(column, expression)| Transformation {
-                table: table.name.clone(),
-                column,
-                expression,
-            }));
+            for (column, text) in found {
+                let expression = expression::parenthesised(&text)?;
+                all.push(Transformation { table: table.name.clone(), column, expression, text });
+            }
         }
         Ok(Self(all))
     }
 
-    /// Those of one table.
-    pub fn of_table<'a>(&'a self, table: &'a Qualified) -> impl Iterator<Item = &'a Transformation> {
-        self.0.iter().filter(move |it| it.table == *table)
-    }
-
-    pub fn of(&self, table: &Qualified, column: &str) -> Option<String> {
-        self.of_table(table).find(|it| it.column == column).map(|it| it.expression.clone())
+    pub fn of(&self, table: &Qualified, column: &str) -> Option<&Transformation> {
+        self.0.iter().find(|it| it.table == *table && it.column == column)
     }
 }
 
@@ -75,7 +72,7 @@ pub fn add(table: Regclass, column: &str, expression: &str) -> Result<()> {
         "INSERT INTO opdb.transformation (table_name, column_name, expression, created_by) VALUES ($1, $2::name, $3, $4)
          ON CONFLICT (table_name, column_name) DO UPDATE
          SET expression = excluded.expression, created_at = pg_catalog.clock_timestamp(), created_by = excluded.created_by",
-        &[table.into(), column.into(), parenthesised.into(), own::caller()?.into()],
+        &[table.into(), column.into(), expression.into(), own::caller()?.into()],
     )?;
     Ok(())
 }
