@@ -118,7 +118,8 @@ impl<'a> Job<'a> {
                  processed   boolean NOT NULL DEFAULT false
              );
              CREATE ROLE {DEPLOYER} LOGIN PASSWORD '{DEPLOYER_PASSWORD}';
-             GRANT SELECT, INSERT, UPDATE ON raw_events TO {DEPLOYER}"
+             GRANT SELECT, INSERT, UPDATE, DELETE ON raw_events TO {DEPLOYER};
+             GRANT CREATE ON DATABASE {PRODUCTION_DB} TO {DEPLOYER}"
         ))?;
         Ok(job)
     }

@@ -82,6 +82,8 @@ pub struct Checked {
     pub validation_ms: f64,
     /// See [`Scope`].
     pub known_target: Option<String>,
+    /// Why the environment could not be asked.
+    pub unreachable: Option<Failure>,
 }
 
 impl Checked {
@@ -135,6 +137,7 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
         )?);
         Ok((ordered(shipments, &compared)?, checks))
     });
+    let mut unreachable = None;
     let shipments = match looked {
         Ok((shipments, looked)) => {
             checks.extend(looked);
@@ -142,6 +145,7 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
         }
         Err(failure) if is_unreachable(&failure, is_reached.get()) => {
             checks.push(failed("target_reachable", failure.told()));
+            unreachable = Some(failure);
             checks.extend(ON_TARGET.map(|name| unknown(name, "not looked at: the target cannot be reached")));
             Vec::new()
         }
@@ -161,6 +165,7 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
         checks,
         validation_ms,
         known_target: scope.known_target,
+        unreachable,
     })
 }
 

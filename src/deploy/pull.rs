@@ -62,7 +62,7 @@ pub fn pull(environment: &str, tables: &[LocalTable], options: &Options, search_
         Err(failure) => return Err(run.refuse_call(failure)),
     };
     if let Some(reasons) = looked.checked.failures() {
-        return run.refuse(reasons);
+        return run.refuse(reasons, looked.checked.unreachable);
     }
     let written = subtransaction::run(|| {
         let applied = apply(&run, &looked, search_path)?;
@@ -139,7 +139,8 @@ fn look(environment: &str, tables: &[LocalTable], options: &Options, reads: bool
                 missing.into_iter().map(|name| unknown(name, "not looked at: the source cannot be reached")),
             );
             arrange(&mut checks, options)?;
-            let checked = checked(checks, Vec::new(), validation_ms);
+            let checked =
+                Checked { unreachable: Some(failure), ..checked(checks, Vec::new(), validation_ms) };
             Ok(Looked { checked, rows: Vec::new(), source: String::new(), horizon: String::new() })
         }
         looked => looked,
@@ -154,6 +155,7 @@ fn checked(checks: Vec<Check>, planned: Vec<Planned>, validation_ms: f64) -> Che
         quality_runs: Vec::new(),
         validation_ms,
         known_target: None,
+        unreachable: None,
     }
 }
 

@@ -49,7 +49,7 @@ pub fn push(environment: &str, tables: &[LocalTable], options: &Options) -> Resu
         Err(failure) => return Err(run.refuse_call(failure)),
     };
     if let Some(reasons) = checked.failures() {
-        return run.refuse(reasons);
+        return run.refuse(reasons, checked.unreachable);
     }
     match subtransaction::run(|| run.deploy(checked)) {
         Ok(End::Applied(applied)) => run.applied(&applied),
@@ -197,12 +197,16 @@ impl Run<'_> {
 
     /// What is wrong with the call is the caller's to see.
     pub fn refuse_call(&self, failure: Failure) -> Failure {
-        let recorded = self.deployment.record(&json!({"state": "failed", "error": full_text(&failure)}));
+        let recorded = self.deployment.record(&json!({"state": "refused", "error": full_text(&failure)}));
         recorded.err().filter(|_| !failure.is_interrupt).unwrap_or(failure)
     }
 
-    pub fn refuse(&self, reasons: String) -> Result<i64> {
+    /// For `reasons`; if the environment could not be asked, that is what there is to say.
+    pub fn refuse(&self, reasons: String, unreachable: Option<Failure>) -> Result<i64> {
         self.deployment.record(&json!({"state": "refused", "error": reasons}))?;
+        if let Some(failure) = unreachable {
+            return self.unsuccessful(failure);
+        }
         self.unsuccessful(DeployError::Refused {
             environment: self.environment.to_owned(),
             tables: self.tables.iter().map(|table| table.name.sql()).collect(),

@@ -10,7 +10,7 @@ const STATE: &str = "SELECT
     (SELECT count(*) FROM opdb.event_table) || ' ' || (SELECT count(*) FROM opdb.dead_letter) || ' ' ||
     (SELECT count(*) FROM opdb.schema_snapshot) || ' ' || (SELECT count(*) FROM opdb.schema_fact) || ' ' || (SELECT count(*) FROM opdb.quality_rule) || ' ' ||
     (SELECT count(*) FROM opdb.partition_set) || ' ' || (SELECT count(*) FROM opdb.partition_hold) || ' ' ||
-    (SELECT count(*) FROM opdb.partition_run) || ' ' || (SELECT count(*) FROM opdb.dropped_index) || ' ' || (SELECT count(*) FROM opdb.quality_run) || ' ' || (SELECT count(*) FROM opdb.job) || ' ' || (SELECT count(*) FROM opdb.job_state) || ' ' || (SELECT count(*) FROM opdb.deployment)";
+    (SELECT count(*) FROM opdb.partition_run) || ' ' || (SELECT count(*) FROM opdb.dropped_index) || ' ' || (SELECT count(*) FROM opdb.quality_run) || ' ' || (SELECT count(*) FROM opdb.job) || ' ' || (SELECT count(*) FROM opdb.job_state) || ' ' || (SELECT count(*) FROM opdb.deployment WHERE state <> 'refused')";
 
 #[test]
 fn every_bad_input_is_an_error_that_names_the_thing_and_says_what_to_do() {
@@ -71,11 +71,12 @@ const CASES: &[(&str, &str, &str)] = &[
     ("opdb.deploy('nowhere', '{good}')", "42704", "\"nowhere\""),
     ("opdb.check_compatibility('down')", "08001", "\"down\""),
     ("opdb.verify_column_mapping('down', 'good')", "08001", "\"down\""),
-    ("opdb.pre_deployment_check('down', '{good}')", "08001", "\"down\""),
-    ("opdb.deploy('down', '{good}')", "08001", "\"down\""),
+    ("opdb.plan_deploy('down', '{good}')", "08001", "\"down\""),
+    ("opdb.clean_deployments('down')", "08001", "\"down\""),
+    ("opdb.deploy('down', '{good}', '{\"raise\": true}')", "08001", "\"down\""),
     ("opdb.check_compatibility('wrong_password')", "28P01", "\"wrong_password\""),
-    ("opdb.deploy('wrong_password', '{good}')", "28P01", "\"wrong_password\""),
-    ("opdb.deploy('no_mapping', '{good}')", "28000", "\"no_mapping\""),
+    ("opdb.deploy('wrong_password', '{good}', '{\"raise\": true}')", "28P01", "\"wrong_password\""),
+    ("opdb.deploy('no_mapping', '{good}', '{\"raise\": true}')", "28000", "\"no_mapping\""),
     // Environments.
     ("opdb.set_environment('x', 'prod')", "22023", "\"prod\""),
     ("opdb.set_environment('', 'test')", "42602", "\"\""),
@@ -501,6 +502,18 @@ const CASES: &[(&str, &str, &str)] = &[
     ("opdb.deploy('production', '{good}', '{\"kee\": 1}')", "22023", "\"kee\""),
     ("opdb.deploy('production', '{good}', '{\"key\": []}')", "22023", "\"key\""),
     ("opdb.deploy('production', '{good}', '{\"key\": [\"b\"]}')", "42703", "\"b\""),
+    ("opdb.rollback_deployment(NULL)", "22004", "\"deployment_id\""),
+    ("opdb.rollback_deployment(-1)", "42704", "-1"),
+    ("opdb.clean_deployments(NULL)", "22004", "\"environment\""),
+    ("opdb.clean_deployments('nowhere')", "42704", "\"nowhere\""),
+    ("opdb.plan_deploy('production', '{good}')", "42P01", "public.good"),
+    ("opdb.plan_deploy('production', '{good}', NULL)", "22004", "\"options\""),
+    ("opdb.add_transformation('good', 'missing', 'a')", "42703", "\"missing\""),
+    ("opdb.drop_transformation('good', 'a')", "42704", "\"a\""),
+    ("opdb.set_setting('deploy.luck', '1')", "42704", "deploy.luck"),
+    ("opdb.set_setting('deploy.max_error_rate', '2')", "22023", "deploy.max_error_rate"),
+    ("opdb.set_setting(NULL, '1')", "22004", "\"name\""),
+    ("opdb.deploy('production', '{good}', '{\"key\": {\"nowhere\": [\"a\"]}}')", "42P01", "nowhere"),
     ("opdb.deploy('production', '{good}', '{\"batch_size\": 0}')", "22023", "\"batch_size\""),
     ("opdb.deploy('production', '{good}', '{\"max_change_ratio\": 2}')", "22023", "\"max_change_ratio\""),
     ("opdb.deploy('production', '{good}', '{\"where\": \"true) OR (\"}')", "42601", "true) OR ("),

@@ -85,7 +85,7 @@ fn an_ordinary_admin_and_operator_do_the_whole_job() {
         &format!(
             "CREATE TABLE events (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, source text, source_id text UNIQUE,
                  occurred_at timestamptz, payload jsonb, created_at timestamptz DEFAULT now(), processed bool DEFAULT false);
-             GRANT SELECT, INSERT, UPDATE ON events TO {deployer}"
+             GRANT SELECT, INSERT, UPDATE, DELETE ON events TO {deployer}; GRANT CREATE ON DATABASE {production} TO {deployer}"
         ),
     );
     let name = database(&servers().test);

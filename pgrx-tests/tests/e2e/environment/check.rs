@@ -137,8 +137,8 @@ fn an_older_major_is_told_and_nothing_else_is_done_with_it() {
         "check_compatibility('production', '{t}')",
         "verify_column_mapping('production', 't')",
         "diff_schema('env:production', 'live')",
-        "pre_deployment_check('production', '{t}')",
-        "deploy('production', '{t}')",
+        "plan_deploy('production', '{t}')",
+        "deploy('production', '{t}', '{\"raise\": true}')",
     ] {
         let refusal = refused(&mut pair.here, &format!("SELECT * FROM opdb.{call}"));
         assert_eq!(refusal.sqlstate, "0A000", "{call}: {refusal:?}");

@@ -180,7 +180,7 @@ fn pooling_of_statements_is_refused_with_the_reason() {
         "opdb.check_compatibility('pooled', '{t}')",
         "opdb.verify_column_mapping('pooled', 't')",
         "opdb.diff_schema('env:pooled', 'live')",
-        "opdb.deploy('pooled', '{t}')",
+        "opdb.deploy('pooled', '{t}', '{\"raise\": true}')",
     ] {
         let refusal = refused(&mut pair.here, &format!("SELECT * FROM {call}"));
         assert_eq!(refusal.sqlstate, "0A000", "{call}: {refusal:?}");
