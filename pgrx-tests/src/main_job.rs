@@ -119,7 +119,7 @@ impl<'a> Job<'a> {
              );
              CREATE ROLE {DEPLOYER} LOGIN PASSWORD '{DEPLOYER_PASSWORD}';
              GRANT SELECT, INSERT, UPDATE, DELETE ON raw_events TO {DEPLOYER};
-             GRANT CREATE ON DATABASE {PRODUCTION_DB} TO {DEPLOYER}"
+             GRANT CREATE ON DATABASE {DATABASE} TO {DEPLOYER}"
         ))?;
         Ok(job)
     }

@@ -99,7 +99,7 @@ impl Work<'_> {
 pub fn settled(key: &str) -> String {
     format!(
         "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended({}, 0))::text",
-        literal(&format!("opdb deployment {key}"))
+        literal(format!("opdb deployment {key}"))
     )
 }
 
@@ -197,10 +197,10 @@ impl Table<'_> {
             database.attempt(|| {
                 let range = ((first, last) != all).then_some((first, last));
                 let mut updated = 0;
-                if let Some(update) = shipment.update(stage, range) {
-                    if database.execute(&shipment.keep_updated((stage, &before), range))? > 0 {
-                        updated = database.execute(&update)?;
-                    }
+                if let Some(update) = shipment.update(stage, range)
+                    && database.execute(&shipment.keep_updated((stage, &before), range))? > 0
+                {
+                    updated = database.execute(&update)?;
                 }
                 let inserted = database.execute(&shipment.insert(stage, range))?;
                 let (all_updated, all_inserted) = counts.get();

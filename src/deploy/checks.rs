@@ -22,6 +22,7 @@ use super::transformation::Transformations;
 use crate::compat::{Compared, LocalTable};
 use crate::configure;
 use crate::pg::error::{Failure, Result};
+use crate::pg::name::literal;
 use crate::pg::remote::{self, Access};
 use crate::pg::{own, spi, subtransaction};
 use crate::{environment, quality, schema, settings};
@@ -248,7 +249,7 @@ fn sources(table: &LocalTable, shipment: &Shipment) -> Result<Value> {
         ),
         false => format!(
             "SELECT pg_catalog.jsonb_build_object(pg_catalog.current_database() || '.' || {}, NULL)",
-            crate::pg::name::literal(&table.name.label())
+            literal(table.name.label())
         ),
     };
     Ok(spi::read_value::<pgrx::JsonB>(&sql, &[])?.map_or(Value::Null, |sources| sources.0))

@@ -125,7 +125,10 @@ fn a_server_that_is_down_before_and_after_a_call_is_an_error_of_that_call() {
     execute(&mut here, DEPLOY);
     there.stop().unwrap();
     // What was done stays recorded.
-    assert_eq!(text(&mut here, "SELECT string_agg(state, ' ') FROM opdb.deployments WHERE state <> 'refused'"), "applied");
+    assert_eq!(
+        text(&mut here, "SELECT string_agg(state, ' ') FROM opdb.deployments WHERE state <> 'refused'"),
+        "applied"
+    );
     assert_eq!(rows(&mut here, down), [["f", "t"]]);
 }
 
