@@ -133,7 +133,7 @@ impl Table<'_> {
         }
         self.resolve_references()?;
         let about = database.number(&shipment.estimate())?;
-        self.look_up_by_index(about)?;
+        self.look_up_by_index(self.staged.digest.rows, about)?;
         let before = self.before();
         database.execute(&shipment.create_before(&before))?;
         if self.work.options.delete_missing {
@@ -142,6 +142,7 @@ impl Table<'_> {
             database.execute(&shipment.keep_deleted((stage, &before), restriction))?;
         }
         let same = if about == 0 { 0 } else { database.execute(&shipment.drop_unchanged(stage))? };
+        self.look_up_by_index(self.staged.digest.rows - same, about)?;
         let (updated, inserted) = self.rows((1, last))?;
         self.check_change_ratio(updated, inserted)?;
         Ok(Applied {
@@ -231,8 +232,8 @@ impl Table<'_> {
     }
 
     /// Few rows are looked up one by one, whatever the planner takes a page for that nobody has read lately.
-    fn look_up_by_index(&self, present: i64) -> Result<()> {
-        let are_few = self.staged.digest.rows < present / 20;
+    fn look_up_by_index(&self, rows: i64, present: i64) -> Result<()> {
+        let are_few = rows < present / 20;
         let switch = if are_few { "off" } else { "on" };
         self.work.database.query(
             &format!(

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::database::Database;
 use super::error::DeployError;
 use super::history::SERVER;
-use super::options::Options;
+use super::options::{Direction, Options};
 use super::plan::{Planned, Restriction};
 use super::run::stage_name;
 use super::scope::Scope;
@@ -174,11 +174,17 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
 pub fn shipments_of(environment: &str, tables: &[LocalTable], options: &Options) -> Result<Vec<Shipment>> {
     tables.iter().try_for_each(LocalTable::hold)?;
     tables.iter().try_for_each(|table| options.check_condition(&table.name.sql()))?;
-    let scope = Scope::new(environment, tables, options, &on_statement_snapshot)?;
     let transformations = Transformations::read(tables)?;
-    remote::with(environment, Access::Read, |remote| {
+    remote::with(environment, Access::Snapshot, |remote| {
         let compared = Compared::new(remote, tables)?;
         tables.iter().try_for_each(|table| compared.check_exists_there(table, environment))?;
+        let (compared, scope) = match options.direction {
+            Direction::Push => (compared, Scope::new(environment, tables, options, &on_statement_snapshot)?),
+            Direction::Pull => {
+                let ask = |sql: &str| Database::There(remote).row::<1>(sql).map(|[value]| value);
+                (compared.turned(), Scope::new(environment, tables, options, &ask)?)
+            }
+        };
         ordered(shipments(tables, &compared, options, &scope, &transformations)?, &compared)
     })
 }

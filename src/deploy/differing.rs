@@ -16,14 +16,25 @@ const ROWS_PER_BUCKET: i64 = 8;
 const MOST_BUCKETS: i64 = 1 << 17;
 
 /// What the planner knows of the groups is wrong: as many as rows. So it would sort, and never work in parallel.
-const SETTINGS: [(&str, &str); 4] =
-    [("jit", "off"), ("enable_sort", "off"), ("parallel_setup_cost", "0"), ("parallel_tuple_cost", "0")];
+/// Groups that have no room are written to files.
+const SETTINGS: [(&str, &str); 5] = [
+    ("jit", "off"),
+    ("enable_sort", "off"),
+    ("parallel_setup_cost", "0"),
+    ("parallel_tuple_cost", "0"),
+    ("work_mem", "64MB"),
+];
+
+/// Whether a table is compared at all.
+pub fn is_worth_it(planned: &Planned) -> bool {
+    planned.shipment.can_be_compared() && planned.scored_rows >= FEW_ROWS
+}
 
 /// Compares both sides of a table in groups, and restricts what is sent to those that differ. Both servers work at the same
 /// time, which they may where nobody's code runs: without transformations, and without a condition.
 pub fn restrict(remote: &Remote, planned: &mut Planned) -> Result<()> {
     let shipment = &planned.shipment;
-    if !shipment.can_be_compared() || planned.scored_rows < FEW_ROWS {
+    if !is_worth_it(planned) {
         return Ok(());
     }
     if Database::There(remote).number(&shipment.estimate())? == 0 {

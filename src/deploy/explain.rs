@@ -4,7 +4,7 @@ use super::apply::settled;
 use super::checks;
 use super::database::Database;
 use super::ledger;
-use super::options::Options;
+use super::options::{Direction, Options};
 use super::shipment::Shipment;
 use crate::compat::LocalTable;
 use crate::pg::error::Result;
@@ -27,9 +27,13 @@ const KEY: &str = "00000000-0000-0000-0000-000000000000";
 /// Errors: as the checks.
 pub fn steps(environment: &str, tables: &[LocalTable], options: &Options) -> Result<Vec<Step>> {
     let shipments = checks::shipments_of(environment, tables, options)?;
-    let is_new = remote::with(environment, Access::Read, |remote| {
-        Ok(Database::There(remote).value(&format!("SELECT {}", ledger::EXISTS))? != "true")
-    })?;
+    let exists = format!("SELECT {}", ledger::EXISTS);
+    let is_new = match options.direction {
+        Direction::Push => remote::with(environment, Access::Read, |remote| {
+            Ok(Database::There(remote).value(&exists)? != "true")
+        })?,
+        Direction::Pull => Database::Here.value(&exists)? != "true",
+    };
     let mut steps = Vec::new();
     if is_new {
         steps.extend(ledger::STATEMENTS.iter().map(|(sql, what)| Step {
@@ -93,37 +97,46 @@ impl Explained<'_> {
 
     fn stage(&self) -> Result<Vec<Step>> {
         let (shipment, stage) = (self.shipment, self.table("stage"));
+        let (rows, filled) = match self.options.direction {
+            Direction::Push => self.pushed(&stage)?,
+            Direction::Pull => self.pulled(&stage),
+        };
+        let read = step("read", Some(shipment), shipment.read_rows(None), "ACCESS SHARE", rows);
+        let create = shipment.create_stage(&stage);
+        let note = "unless an interrupted deployment left it";
+        Ok(vec![
+            Step { place: "source", ..read },
+            step("stage", Some(shipment), create, "ACCESS SHARE", note),
+            filled,
+        ])
+    }
+
+    /// How many rows are read, and how they are sent.
+    fn pushed(&self, stage: &str) -> Result<(String, Step)> {
+        let shipment = self.shipment;
         let count = format!(
             "SELECT pg_catalog.count(*) FROM {} WHERE {}",
             shipment.table,
             shipment.condition.as_deref().unwrap_or("true")
         );
         let rows = spi::read_value::<i64>(&count, &[])?.unwrap_or(0);
-        let read = Step {
-            place: "source",
-            ..step("read", Some(shipment), shipment.read_rows(None), "ACCESS SHARE", format!("{rows} rows"))
-        };
         let texts: Vec<String> = (1..=shipment.width()).map(|column| format!("c{column}")).collect();
-        Ok(vec![
-            read,
-            step(
-                "stage",
-                Some(shipment),
-                shipment.create_stage(&stage),
-                "ACCESS SHARE",
-                "unless an interrupted deployment left it",
-            ),
-            step(
-                "stage",
-                Some(shipment),
-                shipment.fill_stage(&stage, &texts, 1, rows.max(1)),
-                "",
-                format!(
-                    "in messages of {} rows, committed every 200,000; c1, c2, … stand for the values",
-                    self.options.batch_size
-                ),
-            ),
-        ])
+        let sql = shipment.fill_stage(stage, &texts, 1, rows.max(1));
+        let note = format!(
+            "in messages of {} rows, committed every 200,000; c1, c2, … stand for the values",
+            self.options.batch_size
+        );
+        Ok((
+            format!("{rows} rows, but for groups that are the same there"),
+            step("stage", Some(shipment), sql, "", note),
+        ))
+    }
+
+    fn pulled(&self, stage: &str) -> (String, Step) {
+        let sql = self.shipment.take_into_stage(stage, (1, i64::MAX));
+        let note =
+            "spool stands for the rows that were read; in the transaction of the call, as all that follows";
+        ("in one snapshot of the source".to_owned(), step("stage", Some(self.shipment), sql, "", note))
     }
 
     fn apply(&self) -> Vec<Step> {

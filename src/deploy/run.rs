@@ -99,9 +99,11 @@ impl Run<'_> {
         let mut stages: Vec<u64> = checked.planned.iter().map(Planned::stage_number).collect();
         stages.sort_unstable();
         stages.into_iter().for_each(lock::stage);
-        remote::with(self.environment, Access::Read, |remote| {
-            checked.planned.iter_mut().try_for_each(|planned| differing::restrict(remote, planned))
-        })?;
+        if checked.planned.iter().any(differing::is_worth_it) {
+            remote::with(self.environment, Access::Read, |remote| {
+                checked.planned.iter_mut().try_for_each(|planned| differing::restrict(remote, planned))
+            })?;
+        }
         let rows = checked.planned.iter().map(stage::read).collect::<Result<Vec<_>>>()?;
         let server = Cell::new(String::new());
         let applied: Cell<Option<Vec<Applied>>> = Cell::new(None);

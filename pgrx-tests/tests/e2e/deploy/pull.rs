@@ -99,6 +99,11 @@ fn pulling_asks_what_pushing_asks() {
     assert_eq!(rows(&mut pair.there, checks).len(), 0);
     execute(&mut pair.here, "ALTER TABLE t ADD extra text");
     assert_eq!(rows(&mut pair.there, checks), [["compatible"]]);
+    let plan = rows(
+        &mut pair.there,
+        "SELECT place, action FROM opdb.plan_deploy('test', '{t}', '{\"direction\": \"pull\"}') ORDER BY step",
+    );
+    assert_eq!(plan[3], ["source", "read"], "{plan:?}");
     let pushed = text(&mut pair.there, "SELECT opdb.deploy('test', '{t}')");
     let state = format!("SELECT state FROM opdb.deployments WHERE deployment_id = {pushed}");
     assert_eq!(text(&mut pair.there, &state), "refused", "production is not deployed from");
