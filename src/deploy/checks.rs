@@ -14,7 +14,7 @@ use super::history::SERVER;
 use super::options::{Direction, Options};
 use super::plan::{Planned, Restriction};
 use super::run::stage_name;
-use super::scope::Scope;
+use super::scope::{Scope, relations};
 use super::shipment::{Shipment, ordered, parents};
 use super::table_checks;
 use super::target_checks::{other_database, target_kind, target_writable};
@@ -233,6 +233,7 @@ fn planned(
                 scored_digest,
                 lineage: json!({
                     "sources": sources(table, &shipment)?,
+                    "relations": relations(table, &on_statement_snapshot)?,
                     "transformations": shipment.transformations(),
                     "quality_run": scored.map(|score| score.run.run_id),
                     "quality_score": scored.and_then(|score| score.run.score.total.as_ref().map(|it| to_decimal(it, 6))),

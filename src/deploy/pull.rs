@@ -20,7 +20,7 @@ use super::options::Options;
 use super::plan::{Planned, Restriction};
 use super::recorder;
 use super::run::{Run, merged, stage_name};
-use super::scope::Scope;
+use super::scope::{Scope, relations};
 use super::shipment::{Shipment, ordered};
 use super::stage;
 use super::target_checks::{other_database, target_kind, target_writable};
@@ -115,7 +115,7 @@ fn look(environment: &str, tables: &[LocalTable], options: &Options, reads: bool
         )?);
         arrange(&mut checks, options)?;
         let source = there.value(SERVER)?;
-        let planned = planned(tables, ordered(shipments, &compared)?, environment);
+        let planned = planned(tables, ordered(shipments, &compared)?, environment, &ask)?;
         let checked = checked(checks, planned, validation_ms);
         let rows = match reads && checked.failures().is_none() {
             true => checked
@@ -225,22 +225,35 @@ fn tried(shipments: &[Shipment]) -> Check {
     )
 }
 
-fn planned(tables: &[LocalTable], shipments: Vec<Shipment>, environment: &str) -> Vec<Planned> {
-    let of_table = |shipment: Shipment| {
-        let table = tables.iter().find(|table| table.name == shipment.name)?;
+fn planned(
+    tables: &[LocalTable],
+    shipments: Vec<Shipment>,
+    environment: &str,
+    ask: &dyn Fn(&str) -> Result<Option<String>>,
+) -> Result<Vec<Planned>> {
+    let of_table = |(table, shipment): (&LocalTable, Shipment)| {
         let transformations = shipment.transformations();
         let source = format!("{environment}.{}", shipment.label);
-        Some(Planned {
+        Ok(Planned {
             relation: table.relation,
             stage: stage_name("pull", environment, &shipment.signature()),
             scored_rows: 0,
             scored_digest: None,
-            lineage: json!({"sources": {source: null}, "transformations": transformations}),
+            lineage: json!({
+                "sources": {source: null},
+                "relations": relations(table, ask)?,
+                "transformations": transformations,
+            }),
             restriction: Restriction::default(),
             shipment,
         })
     };
-    shipments.into_iter().filter_map(of_table).collect()
+    let table_of = |shipment: &Shipment| tables.iter().find(|table| table.name == shipment.name);
+    shipments
+        .into_iter()
+        .filter_map(|shipment| Some((table_of(&shipment)?, shipment)))
+        .map(of_table)
+        .collect()
 }
 
 /// Stages, applies and scores, in this transaction.

@@ -104,6 +104,16 @@ fn primary_key(table: Regclass) -> Result<Vec<String>> {
     Ok(names.into_iter().flatten().collect())
 }
 
+/// The tables that rows of a table stand in, on the source: itself, or its partitions.
+pub fn relations(table: &LocalTable, ask: &dyn Fn(&str) -> Result<Option<String>>) -> Result<Vec<i64>> {
+    let sql = format!(
+        "SELECT pg_catalog.json_agg(p.relid::oid::bigint ORDER BY p.relid::oid)::text
+         FROM pg_catalog.pg_partition_tree({}::regclass) p WHERE p.isleaf",
+        literal(table.name.sql())
+    );
+    Ok(ask(&sql)?.and_then(|list| serde_json::from_str(&list).ok()).unwrap_or_default())
+}
+
 /// What the last deployment that brought everything did not see.
 struct Last {
     condition: String,
@@ -126,7 +136,9 @@ fn last_horizon(
     ask: &dyn Fn(&str) -> Result<Option<String>>,
 ) -> Result<Option<Last>> {
     let sql = "SELECT (d.horizon::text::numeric % 4294967296)::bigint, d.target_server,
-                      ($6::numeric - d.horizon::text::numeric)::bigint
+                      ($6::numeric - d.horizon::text::numeric)::bigint,
+                      (SELECT e.entry -> 'lineage' -> 'relations'
+                       FROM pg_catalog.jsonb_array_elements(d.details) e (entry) WHERE e.entry ->> 'table' = $8)
                FROM opdb.deployment d
                WHERE d.environment = $1 AND $2 = ANY (d.tables) AND d.kind = 'deploy' AND d.state = 'applied'
                  AND d.direction = $7 AND coalesce(d.errors, 0) = 0 AND d.horizon IS NOT NULL
@@ -150,13 +162,27 @@ fn last_horizon(
                 table.relation.into(),
                 now.into(),
                 options.direction.as_str().into(),
+                table.name.label().into(),
             ],
-            |row| Ok((row.get::<i64>(1)?, row.get::<String>(2)?, row.get::<i64>(3)?)),
+            |row| {
+                let relations = row.get::<pgrx::JsonB>(4)?.map(|relations| relations.0);
+                Ok((row.get::<i64>(1)?, row.get::<String>(2)?, row.get::<i64>(3)?, relations))
+            },
         )
     })?;
-    let Some((Some(horizon), Some(target), Some(distance))) = found else { return Ok(None) };
-    Ok((distance < FARTHEST).then(|| Last {
-        condition: format!("(((xmin::text::bigint - {horizon}) & 4294967295) < 2147483648)"),
-        target,
-    }))
+    let Some((Some(horizon), Some(target), Some(distance), Some(known))) = found else {
+        return Ok(None);
+    };
+    if distance >= FARTHEST {
+        return Ok(None);
+    }
+    let known: Vec<i64> = serde_json::from_value(known).unwrap_or_default();
+    let mut condition = format!("((xmin::text::bigint - {horizon}) & 4294967295) < 2147483648");
+    // Rows of a partition that was attached, or of a table that took the name, can be older.
+    let new = relations(table, ask)?.into_iter().filter(|relation| !known.contains(relation));
+    let new: Vec<String> = new.map(|relation| relation.to_string()).collect();
+    if !new.is_empty() {
+        condition += &format!(" OR tableoid IN ({})", new.join(", "));
+    }
+    Ok(Some(Last { condition: format!("({condition})"), target }))
 }

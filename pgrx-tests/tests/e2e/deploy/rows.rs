@@ -67,6 +67,38 @@ fn rows_of_a_transaction_that_ran_meanwhile_are_sent_the_next_time() {
 }
 
 #[test]
+fn old_rows_that_came_into_the_table_since_are_sent() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, a text) PARTITION BY RANGE (id);
+                 CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (100);
+                 CREATE TABLE t2 (id int PRIMARY KEY, a text)";
+    let mut pair = pair_with(
+        &format!(
+            "{table}; INSERT INTO t SELECT i, 'x' FROM generate_series(1, 10) i; INSERT INTO t2 VALUES (150, 'old')"
+        ),
+        &format!("{table}; ALTER TABLE t ATTACH PARTITION t2 FOR VALUES FROM (100) TO (200)"),
+    );
+    let since = r#"{"mode": "since_last"}"#;
+    assert_eq!(deploy(&mut pair.here, "{t}", since), applied(10, 0, 0));
+    execute(
+        &mut pair.here,
+        "ALTER TABLE t ATTACH PARTITION t2 FOR VALUES FROM (100) TO (200); SELECT opdb.capture_schema()",
+    );
+    assert_eq!(changed(&mut pair.here, since), applied(1, 0, 0)[..3]);
+    // A table that has the name now, with rows that are older than the last deployment.
+    execute(
+        &mut pair.here,
+        "CREATE TABLE other (id int PRIMARY KEY, a text); INSERT INTO other VALUES (1, 'other'), (160, 'older');
+         SELECT opdb.capture_schema()",
+    );
+    assert_eq!(changed(&mut pair.here, since), applied(0, 0, 0)[..3]);
+    execute(
+        &mut pair.here,
+        "ALTER TABLE t RENAME TO t_before; ALTER TABLE other RENAME TO t; SELECT opdb.capture_schema()",
+    );
+    assert_eq!(changed(&mut pair.here, since), applied(1, 1, 0)[..3]);
+}
+
+#[test]
 fn the_first_rows_by_the_key() {
     let table = "CREATE TABLE t (a int, b text, v text, PRIMARY KEY (a, b))";
     let mut pair = pair_with(
@@ -150,4 +182,47 @@ fn transformed_values_are_sent() {
         let refusal = refused(&mut pair.here, sql);
         assert_eq!(refusal.sqlstate, sqlstate, "{sql}: {refusal:?}");
     }
+}
+
+#[test]
+fn values_that_fit_another_type_by_its_cast_are_converted() {
+    let pairs = [
+        ("boolean", "integer", "true", "1"),
+        ("point", "box", "'(1,2)'", "(1,2),(1,2)"),
+        ("oid", "bigint", "4000000000", "4000000000"),
+        ("integer", "text", "-7", "-7"),
+        ("uuid", "text", "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+        ("inet", "text", "'10.0.0.1/8'", "10.0.0.1/8"),
+        ("smallint", "numeric(8,2)", "3", "3.00"),
+        ("real", "double precision", "0.5", "0.5"),
+        ("varchar(5)", "char(8)", "'ab'", "ab      "),
+        ("date", "timestamp", "'2024-02-29'", "2024-02-29 00:00:00"),
+        ("bit(4)", "varbit", "B'0101'", "0101"),
+        ("int4range", "text", "'[1,5)'", "[1,5)"),
+        ("jsonb", "json", "'{\"a\": [1, null]}'", "{\"a\": [1, null]}"),
+        ("integer[]", "bigint[]", "'{1,NULL,3}'", "{1,NULL,3}"),
+        ("text[]", "varchar(3)[]", "'{ab,\"c,\"}'", "{ab,\"c,\"}"),
+        ("positive", "numeric(6,0)", "5", "5"),
+    ];
+    let columns = |of: fn(&(&'static str, &'static str, &'static str, &'static str)) -> &'static str| {
+        let columns = pairs.iter().enumerate().map(|(place, pair)| format!("c{place} {}", of(pair)));
+        columns.collect::<Vec<_>>().join(", ")
+    };
+    let values: Vec<&str> = pairs.iter().map(|(_, _, value, _)| *value).collect();
+    let mut pair = pair_with(
+        &format!(
+            "CREATE DOMAIN positive AS int CHECK (VALUE > 0); CREATE TABLE t (id int PRIMARY KEY, {});
+             INSERT INTO t VALUES (1, {}); INSERT INTO t (id) VALUES (2)",
+            columns(|pair| pair.0),
+            values.join(", ")
+        ),
+        &format!("CREATE TABLE t (id int PRIMARY KEY, {})", columns(|pair| pair.1)),
+    );
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(2, 0, 0));
+    let texts: Vec<String> = (0..pairs.len()).map(|place| format!("c{place}")).collect();
+    let found = rows(&mut pair.there, &format!("SELECT {} FROM t WHERE id = 1", texts.join(", ")));
+    let expected: Vec<&str> = pairs.iter().map(|(_, _, _, expected)| *expected).collect();
+    assert_eq!(found, [expected]);
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(0, 0, 2));
+    assert_eq!(rows(&mut pair.here, "SELECT restored FROM opdb.rollback_deployment(1)"), [["2"]]);
 }
