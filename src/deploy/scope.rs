@@ -104,13 +104,19 @@ fn primary_key(table: Regclass) -> Result<Vec<String>> {
     Ok(names.into_iter().flatten().collect())
 }
 
+/// In SQL, for any server: the tables that rows of a table stand in. Of one that is not partitioned there is no tree.
+pub fn leaves(table: &str) -> String {
+    format!(
+        "(SELECT c.oid, c.reltuples FROM pg_catalog.pg_class c
+          WHERE c.relkind <> 'p' AND (c.oid = {table}
+                OR c.oid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree({table}) p)))"
+    )
+}
+
 /// The tables that rows of a table stand in, on the source: itself, or its partitions.
 pub fn relations(table: &LocalTable, ask: &dyn Fn(&str) -> Result<Option<String>>) -> Result<Vec<i64>> {
-    let sql = format!(
-        "SELECT pg_catalog.json_agg(p.relid::oid::bigint ORDER BY p.relid::oid)::text
-         FROM pg_catalog.pg_partition_tree({}::regclass) p WHERE p.isleaf",
-        literal(table.name.sql())
-    );
+    let leaves = leaves(&format!("{}::regclass", literal(table.name.sql())));
+    let sql = format!("SELECT pg_catalog.json_agg(l.oid::bigint ORDER BY l.oid)::text FROM {leaves} l");
     Ok(ask(&sql)?.and_then(|list| serde_json::from_str(&list).ok()).unwrap_or_default())
 }
 

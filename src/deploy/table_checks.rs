@@ -7,6 +7,7 @@ use opdb_core::schema::Fact;
 use super::checks::{Check, failed, passed, unless};
 use super::database::Database;
 use super::options::{Direction, Options};
+use super::scope::leaves;
 use super::shipment::Shipment;
 use crate::compat::{Compared, Data, LocalTable, Mapping, Renames};
 use crate::configure;
@@ -280,10 +281,6 @@ fn rollback_plan(target: &Database, shipments: &[Shipment], mut wrong: Vec<Strin
     Ok(unless("rollback_plan", &wrong, fine))
 }
 
-/// In SQL, how many bytes a table and its partitions have.
-const BYTES: &str = "SELECT coalesce(pg_catalog.sum(pg_catalog.pg_table_size(p.relid)), 0)::bigint::text
-    FROM pg_catalog.pg_partition_tree(t.oid) p";
-
 /// At most what is sent, and as much of what it replaces. How much is free on a disk PostgreSQL does not tell.
 fn pre_images(
     source: &Database,
@@ -295,7 +292,12 @@ fn pre_images(
     if !wrong.is_empty() {
         return Ok(unless(NAME, &wrong, ""));
     }
-    let sql = format!("SELECT ({BYTES}) FROM {} ORDER BY t.place", tables_of(shipments));
+    let sql = format!(
+        "SELECT (SELECT coalesce(pg_catalog.sum(pg_catalog.pg_table_size(l.oid)), 0)::bigint::text FROM {} l)
+         FROM {} ORDER BY t.place",
+        leaves("t.oid"),
+        tables_of(shipments)
+    );
     let sizes = |database: &Database| -> Result<Vec<i64>> {
         let rows = database.query(&sql, 1)?.into_iter().flatten();
         Ok(rows.map(|bytes| bytes.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)).collect())

@@ -3,6 +3,7 @@
 use opdb_core::compat::form::Side;
 
 use super::{Shipment, hash_of};
+use crate::deploy::scope::leaves;
 use crate::pg::name::{identifier, literal};
 
 impl Shipment {
@@ -214,12 +215,10 @@ impl Shipment {
     pub fn estimate(&self) -> String {
         format!(
             "SELECT CASE WHEN EXISTS (SELECT FROM {}) THEN
-                        (SELECT greatest(pg_catalog.sum(c.reltuples), 1)::bigint::text
-                         FROM pg_catalog.pg_partition_tree({name}::regclass) p JOIN pg_catalog.pg_class c ON c.oid = p.relid
-                         WHERE p.isleaf)
+                        (SELECT greatest(pg_catalog.sum(l.reltuples), 1)::bigint::text FROM {} l)
                     ELSE '0' END",
             self.table,
-            name = literal(&self.table)
+            leaves(&format!("{}::regclass", literal(&self.table)))
         )
     }
 

@@ -66,6 +66,26 @@ fn what_is_kept_for_a_rollback_is_removed_in_time() {
 }
 
 #[test]
+fn what_would_be_kept_is_estimated_and_limited() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
+    let mut pair = pair_with(
+        &format!("{table}; INSERT INTO t SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i"),
+        table,
+    );
+    let check = "SELECT passed, detail FROM opdb.pre_deployment_check('production', '{t}') WHERE check_name = 'pre_images'";
+    let found = rows(&mut pair.here, check);
+    assert!(found[0][0] == "t" && found[0][1].contains("at most about 3 MB"), "{found:?}");
+    execute(&mut pair.here, "SELECT opdb.set_setting('deploy.max_kept_bytes', '1000000')");
+    assert_eq!(rows(&mut pair.here, check)[0][0], "f");
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}")[0], "refused");
+    // Which checks are required is a setting; a call can only require more.
+    let others = r#"SELECT opdb.set_setting('deploy.required_checks', '["quality", "privileges"]')"#;
+    execute(&mut pair.here, others);
+    assert_eq!(deploy(&mut pair.here, "{t}", r#"{"require": ["pre_images"]}"#)[0], "refused");
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(20000, 0, 0));
+}
+
+#[test]
 fn metrics_count_what_became_of_deployments() {
     let table = "CREATE TABLE t (id int PRIMARY KEY, n int)";
     let mut pair = pair_with(
