@@ -54,11 +54,12 @@ CREATE VIEW opdb.deployments AS
 SELECT deployment_id, environment, tables, state, rows, inserted, updated, unchanged, quality_score, digest,
        started_at, finished_at,
        (EXTRACT(epoch FROM finished_at - started_at) * 1000)::double precision AS duration_ms,
-       -- What failed there may repeat a row's values.
+       -- What failed there may repeat a row's values, and so may a condition.
        CASE WHEN pg_catalog.pg_has_role('opdb_operator', 'USAGE') THEN error END AS error,
        (SELECT coalesce(pg_catalog.jsonb_agg(entry - 'undo' ORDER BY place), '[]')
         FROM pg_catalog.jsonb_array_elements(details) WITH ORDINALITY e (entry, place)) AS details,
-       deployed_by, kind, direction, options, deleted, errors, rolls_back, rolled_back_by, quality_runs, validation_ms
+       deployed_by, kind, direction,
+       CASE WHEN pg_catalog.pg_has_role('opdb_operator', 'USAGE') THEN options ELSE options - 'where' END AS options, deleted, errors, rolls_back, rolled_back_by, quality_runs, validation_ms
 FROM opdb.deployment;
 
 COMMENT ON VIEW opdb.deployments IS
