@@ -24,8 +24,8 @@ const BROKEN: &str = r#"[
     {"source": "ci", "source_id": "broken-3", "occurred_at": "2018-02-06T00:00:00Z", "payload": [1.0]}
 ]"#;
 
-/// The feed as records: what a scraper would send.
-const AS_RECORDS: &str = "
+/// The feed as records: what a scraper would send. The feed is the column `document` of `feed`.
+pub const AS_RECORDS: &str = "
     SELECT jsonb_agg(jsonb_build_object(
                'source', event -> 'properties' -> 'net',
                'source_id', event -> 'id',
@@ -33,6 +33,12 @@ const AS_RECORDS: &str = "
                                           AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),
                'payload', event -> 'properties' || jsonb_build_object('geometry', event -> 'geometry')))
     FROM jsonb_array_elements(feed.document -> 'features') AS event";
+
+/// A week of earthquakes, as it was published.
+pub fn feed() -> anyhow::Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/usgs_all_week.geojson");
+    std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+}
 
 /// What the job came to.
 #[derive(Debug, Default)]
@@ -145,9 +151,7 @@ impl<'a> Job<'a> {
 
     fn ingest(&mut self) -> anyhow::Result<()> {
         self.headline("ingest: a week of earthquakes, twice, and three broken records")?;
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/usgs_all_week.geojson");
-        let feed =
-            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let feed = feed()?;
         self.test.execute("SELECT opdb.create_event_table('raw_events', start_at => '2018-01-31')", &[])?;
         self.summary.first_feed = self.feed(&feed)?;
         self.summary.second_feed = self.feed(&feed)?;

@@ -48,6 +48,7 @@ impl Work<'_> {
     /// Everything up to the commit.
     pub fn apply(&self, shipments: &[(&Planned, Staged)]) -> Result<Vec<Applied>> {
         self.database.query(&settled(self.key), 1)?;
+        self.lock(shipments)?;
         let mut applied = Vec::new();
         for (place, (planned, staged)) in shipments.iter().enumerate() {
             let table = Table { work: self, planned, staged, place: place + 1 };
@@ -72,6 +73,17 @@ impl Work<'_> {
             self.tidy(&planned.shipment, staged, applied)?;
         }
         Ok(applied)
+    }
+
+    /// One deployment of a table at a time. All have the same order of tables here, also those from other sources, which
+    /// know the tables in an order of their own.
+    fn lock(&self, shipments: &[(&Planned, Staged)]) -> Result<()> {
+        let mut tables: Vec<&Shipment> = shipments.iter().map(|(planned, _)| &planned.shipment).collect();
+        tables.sort_unstable_by_key(|shipment| &shipment.table);
+        for shipment in tables {
+            self.database.query(&shipment.lock(), 1).map_err(|failure| failure.at(&shipment.label))?;
+        }
+        Ok(())
     }
 
     /// Sequences do not roll back: they move when nothing but the commit can fail any more. What is not needed for a
@@ -122,7 +134,6 @@ impl Table<'_> {
 
     fn upsert(&self) -> Result<Applied> {
         let (database, shipment, stage) = (self.work.database, self.shipment(), &self.staged.stage);
-        database.query(&shipment.lock(), 1)?;
         database.execute(&format!("LOCK TABLE {stage} IN ACCESS EXCLUSIVE MODE"))?;
         let last = stage::verify(database, shipment, self.staged)?;
         if let Some(unique) = shipment.key_stage(stage) {
@@ -198,10 +209,15 @@ impl Table<'_> {
             database.attempt(|| {
                 let range = ((first, last) != all).then_some((first, last));
                 let mut updated = 0;
-                if let Some(update) = shipment.update(stage, range)
-                    && database.execute(&shipment.keep_updated((stage, &before), range))? > 0
-                {
-                    updated = database.execute(&update)?;
+                if let Some(update) = shipment.update(stage, range) {
+                    let kept = database.execute(&shipment.keep_updated((stage, &before), range))?;
+                    if kept > 0 {
+                        updated = database.execute(&update)?;
+                    }
+                    // Of a row that somebody made between the two nobody knows what it was: a rollback would delete it.
+                    if updated > kept {
+                        return Err(DeployError::MadeMeanwhile { rows: updated - kept }.into());
+                    }
                 }
                 let inserted = database.execute(&shipment.insert(stage, range))?;
                 let (all_updated, all_inserted) = counts.get();
@@ -277,7 +293,7 @@ impl Table<'_> {
             let rows = database.value(&shipment.count_deviating(stage))?;
             return Err(DeployError::ResultDiffers { rows }.into());
         }
-        if applied.deleted > 0 {
+        if self.work.options.delete_missing {
             let rows = database.number(&shipment.count_undeleted(&self.before()))?;
             if rows > 0 {
                 return Err(DeployError::StillThere { rows }.into());

@@ -117,7 +117,7 @@ impl Column {
     }
 
     fn is_sent_as_text(&self) -> bool {
-        self.read_type().ends_with("[]") || self.sent_type().text.ends_with("[]")
+        is_array(&self.to) || is_array(self.sent_type())
     }
 
     fn sent_type(&self) -> &ColumnType {
@@ -159,6 +159,11 @@ impl Column {
     pub fn signature(&self) -> String {
         format!("{} {} {} {}", self.name, self.from.text, self.to.text, self.value())
     }
+}
+
+/// A domain over arrays is one, too.
+fn is_array(of: &ColumnType) -> bool {
+    of.base.as_deref().unwrap_or(of).text.ends_with("[]")
 }
 
 fn is_cast(from: &ColumnType, to: &ColumnType) -> bool {

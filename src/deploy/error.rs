@@ -33,6 +33,8 @@ pub enum DeployError {
     TooManyChanges { changed: i64, present: i64, limit: f64 },
     #[error("{rows} rows are not as they were sent after the upsert")]
     ResultDiffers { rows: String },
+    #[error("{rows} rows were made there while others were written: what they were is not known")]
+    MadeMeanwhile { rows: i64 },
     #[error("{rows} rows that were deleted are there all the same")]
     StillThere { rows: i64 },
     #[error("{errors} rows were refused, the threshold is {limit}; the first: {first}")]
@@ -107,6 +109,7 @@ impl Report for DeployError {
             | Self::ResultDiffers { .. }
             | Self::StillThere { .. }
             | Self::TooManyErrors { .. } => PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
+            Self::MadeMeanwhile { .. } => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
             Self::UnknownCheck(_) => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::InDoubt { .. } => PgSqlErrorCode::ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN,
             Self::OtherTarget { .. } | Self::OtherServer { .. } | Self::UnknownTarget(_) => {
@@ -175,6 +178,7 @@ impl Report for DeployError {
                 "If that is meant, raise the option max_change_ratio. Nothing was changed.".into()
             }
             Self::ResultDiffers { .. } => "A trigger or a rule there alters rows, or a key is spelled otherwise there; nothing was changed.".into(),
+            Self::MadeMeanwhile { .. } => "Deploy again; nothing was changed.".into(),
             Self::StillThere { .. } => "A trigger or a rule there keeps them; nothing was changed.".into(),
             Self::TooManyErrors { .. } => {
                 "Everything was rolled back there. SELECT * FROM opdb.deployment_errors lists the rows; correct them, or raise \

@@ -215,7 +215,10 @@ impl Original {
             .map(|applied| Table { database, applied, undo: applied.undo.as_ref() })
             .collect();
         let at = |step: &Table, failure: Failure| failure.at(&step.applied.table);
-        for step in &steps {
+        // In the order in which deployments lock them.
+        let mut in_order: Vec<&Table> = steps.iter().collect();
+        in_order.sort_unstable_by_key(|step| step.undo.map(|undo| &undo.table));
+        for step in in_order {
             step.prepare(self.id).map_err(|failure| at(step, failure))?;
         }
         let mut counts: Vec<[i64; 3]> = Vec::new();

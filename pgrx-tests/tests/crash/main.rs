@@ -103,6 +103,18 @@ impl Scene {
         }
     }
 
+    /// The states of all deployments, oldest first.
+    fn history(&self) -> Vec<String> {
+        let sql = "SELECT state FROM opdb.deployments ORDER BY deployment_id";
+        self.on_test().query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect()
+    }
+
+    /// The only deployment so far was broken off while it was at work on the target, and its call did not live to say
+    /// how it ended.
+    fn is_open(&self) {
+        assert_eq!(self.history(), ["applying"]);
+    }
+
     /// A later deployment does what the broken one did not.
     fn next_deployment_inserts(&self, rows: i64) {
         let id = self.deploy().join().unwrap().unwrap();
@@ -116,6 +128,21 @@ fn block(scene: &Scene) -> Client {
     let mut blocker = scene.on_production();
     blocker.batch_execute("BEGIN; LOCK TABLE t IN EXCLUSIVE MODE").unwrap();
     blocker
+}
+
+/// Returns once commits wait for a standby that never comes.
+fn commits_wait_for_a_standby(cluster: &Cluster) {
+    const ELSEWHERE: &str = "postgres";
+    let mut client = cluster.connect_as_superuser(ELSEWHERE).unwrap();
+    client.batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").unwrap();
+    client.batch_execute("SELECT pg_reload_conf()").unwrap();
+    // Some process of the server has it written down for all others, sooner or later. Whoever found it is never answered.
+    let mut other = cluster.connect_as_superuser(ELSEWHERE).unwrap();
+    thread::spawn(move || while other.batch_execute("CREATE TABLE tried (); DROP TABLE tried").is_ok() {});
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND wait_event = 'SyncRep'";
+    while client.query_one(sql, &[&ELSEWHERE]).unwrap().get::<_, i64>(0) == 0 {
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
@@ -136,25 +163,26 @@ fn production_killed_before_the_commit_changes_nothing_there() {
 #[test]
 fn production_killed_during_the_commit_is_settled_by_the_next_deployment() {
     let scene = Scene::set("killed_during");
-    let waits_for_a_standby =
-        "ALTER SYSTEM SET synchronous_standby_names = 'nobody'; SELECT pg_reload_conf()";
-    let mut client = scene.on_production();
-    for statement in waits_for_a_standby.split("; ") {
-        client.batch_execute(statement).unwrap();
-    }
+    // Parts of a stage are committed before: only the last commit is to wait.
+    let blocker = block(&scene);
     let deployment = scene.deploy();
+    scene.wait_for("Lock", &deployment);
+    commits_wait_for_a_standby(&scene.servers.production);
+    drop(blocker);
     scene.wait_for("SyncRep", &deployment);
     scene.servers.production.kill_nine().unwrap();
     let id = deployment.join().unwrap().unwrap();
-    assert_eq!(scene.state_of(id), ("in_doubt".to_owned(), Some(100)));
+    assert_eq!(scene.state_of(id), ("in_doubt".to_owned(), None), "nobody can be asked what it did");
 
     scene.servers.production.start_again().unwrap();
     let mut client = scene.on_production();
     client.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").unwrap();
     client.batch_execute("SELECT pg_reload_conf()").unwrap();
     assert_eq!(scene.rows_there(), 101, "its transaction had committed");
+    let ledger = "SELECT count(*) FROM opdb_deploy.ledger WHERE source_id = $1";
+    assert_eq!(client.query_one(ledger, &[&id]).unwrap().get::<_, i64>(0), 1);
     scene.next_deployment_inserts(0);
-    assert_eq!(scene.state_of(id), ("applied".to_owned(), Some(100)));
+    assert_eq!(scene.state_of(id), ("applied".to_owned(), Some(100)), "the ledger there has its counts");
 }
 
 #[test]
@@ -168,7 +196,9 @@ fn the_deploying_server_killed_changes_nothing_on_production() {
     drop(blocker);
     scene.servers.test.start_again().unwrap();
     assert_eq!(scene.rows_there(), 1);
+    scene.is_open();
     scene.next_deployment_inserts(100);
+    assert_eq!(scene.history(), ["failed", "applied"], "the ledger there does not have it");
 }
 
 #[test]
@@ -180,11 +210,9 @@ fn a_fast_shutdown_does_not_wait_for_the_other_server() {
     scene.wait_for("Lock", &deployment);
     scene.servers.test.restart(Shutdown::Fast).unwrap();
     assert_eq!(deployment.join().unwrap(), None);
-    assert_eq!(
-        scene.on_test().query_one("SELECT count(*) FROM opdb.deployments", &[]).unwrap().get::<_, i64>(0),
-        0
-    );
+    scene.is_open();
     drop(blocker);
     assert_eq!(scene.rows_there(), 1);
     scene.next_deployment_inserts(100);
+    assert_eq!(scene.history(), ["failed", "applied"], "what was shut down is settled by the next");
 }

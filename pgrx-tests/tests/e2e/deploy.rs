@@ -1,5 +1,6 @@
 mod around;
 mod errors;
+mod proof;
 mod pull;
 mod references;
 mod rollback;

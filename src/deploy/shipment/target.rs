@@ -303,7 +303,7 @@ impl Shipment {
                      FROM pg_catalog.pg_sequence q,
                           (SELECT pg_catalog.max({column}) AS high, pg_catalog.min({column}) AS low FROM {stage}) m
                      WHERE q.seqrelid = pg_catalog.pg_get_serial_sequence({table}, {name})::regclass
-                       AND m.high <= q.seqmax AND m.low >= q.seqmin",
+                       AND CASE WHEN q.seqincrement > 0 THEN m.high <= q.seqmax ELSE m.low >= q.seqmin END",
                     column = identifier(&column.name),
                     table = literal(&self.table),
                     name = literal(&column.name),

@@ -4,7 +4,7 @@ use super::{applied, content, deploy, pair_with};
 use crate::fixture::{Pair, execute, refused, rows, text};
 
 /// Takes the last deployment back and returns what became of each table: its name, restored, skipped_changed.
-fn roll_back(pair: &mut Pair) -> Vec<Vec<String>> {
+pub fn roll_back(pair: &mut Pair) -> Vec<Vec<String>> {
     let last = "SELECT max(deployment_id) FROM opdb.deployments WHERE kind = 'deploy'";
     let id = text(&mut pair.here, last);
     rows(
