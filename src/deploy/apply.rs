@@ -15,6 +15,9 @@ use super::stage::{self, Staged};
 use crate::pg::error::{Failure, Result};
 use crate::pg::name::literal;
 
+/// How often rows are written again that somebody else makes at the same moment.
+const ATTEMPTS: usize = 5;
+
 /// What became of one table.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Applied {
@@ -205,7 +208,7 @@ impl Table<'_> {
         }
         let counts = std::cell::Cell::new((0, 0));
         let before = self.before();
-        let write = |first: i64, last: i64| {
+        let attempt = |first: i64, last: i64| {
             database.attempt(|| {
                 let range = ((first, last) != all).then_some((first, last));
                 let mut updated = 0;
@@ -224,6 +227,16 @@ impl Table<'_> {
                 counts.set((all_updated + updated, all_inserted + inserted));
                 Ok(())
             })
+        };
+        let write = |first: i64, last: i64| {
+            let mut outcome = attempt(first, last);
+            for _ in 1..ATTEMPTS {
+                match &outcome {
+                    Err(failure) if is_made_meanwhile(failure) => outcome = attempt(first, last),
+                    _ => break,
+                }
+            }
+            outcome
         };
         let refuse = |row: i64, failure: &Failure| {
             let key = database.value(&shipment.staged_key(stage, row))?;
@@ -309,6 +322,11 @@ impl Table<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether it failed because of a writer who was faster, and not because of the rows.
+fn is_made_meanwhile(failure: &Failure) -> bool {
+    !failure.is_remote && failure.sqlstate == pgrx::PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE
 }
 
 impl Applied {

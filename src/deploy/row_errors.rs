@@ -98,7 +98,12 @@ pub fn isolating(
     match work(first, last) {
         Err(failure) if is_of_a_row(&failure) => {
             if first == last {
-                return single(first, &failure);
+                // Somebody else made it at the same moment: it is there to be updated now.
+                let again = if failure.sqlstate_text() == "23505" { work(first, last) } else { Err(failure) };
+                return match again {
+                    Err(failure) if is_of_a_row(&failure) => single(first, &failure),
+                    outcome => outcome,
+                };
             }
             let middle = first + (last - first) / 2;
             isolating((first, middle), work, single)?;
