@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::database::Database;
 use super::error::DeployError;
+use super::guard;
 use super::ledger;
 use super::options::Options;
 use super::plan::Planned;
@@ -252,12 +253,31 @@ impl Table<'_> {
             return Ok(());
         }
         let (database, shipment, before) = (self.work.database, self.shipment(), self.before());
+        self.spare_referenced()?;
         applied.deleted = database.execute(&shipment.delete(&before))?;
         if applied.deleted == 0 {
             return Ok(());
         }
         applied.undo.get_or_insert_with(|| self.undo());
         self.check_change_ratio(applied.updated + applied.deleted, applied.inserted - applied.deleted)
+    }
+
+    /// Rows that are to be deleted and that others reference stay, and are listed.
+    fn spare_referenced(&self) -> Result<()> {
+        let (database, shipment, before) = (self.work.database, self.shipment(), self.before());
+        let referenced = guard::referenced(database, &shipment.table, &shipment.is_going(&before))?;
+        if referenced.is_empty() {
+            return Ok(());
+        }
+        let spared = shipment.spare(&before, &referenced);
+        for key in database.query(&spared, 1)?.into_iter().flatten().flatten() {
+            let failure = Failure::new(
+                pgrx::PgSqlErrorCode::ERRCODE_FOREIGN_KEY_VIOLATION,
+                "rows that are not deleted reference it, so it was not deleted either",
+            );
+            self.work.errors.add(&shipment.label, key, &failure)?;
+        }
+        Ok(())
     }
 
     /// Few rows are looked up one by one, whatever the planner takes a page for that nobody has read lately.

@@ -8,6 +8,7 @@ mod database;
 mod differing;
 mod error;
 mod explain;
+mod guard;
 mod history;
 mod ledger;
 mod options;

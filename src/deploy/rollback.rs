@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::apply::{Applied, settled};
 use super::database::Database;
 use super::error::DeployError;
+use super::guard;
 use super::history::{self, Deployment, SERVER, Verdict, totals};
 use super::recorder;
 use super::run::{full_text, merged, warn};
@@ -316,44 +317,13 @@ impl Table<'_> {
             ),
             1,
         )?;
+        let going = format!("EXISTS (SELECT FROM {rows} s WHERE {same_key})");
+        let referenced = guard::referenced(self.database, table, &going)?;
+        let unreferenced: String = referenced.iter().map(|it| format!(" AND NOT {it}")).collect();
         self.database.execute(&format!(
             "DELETE FROM {table} t USING {rows} s
-             WHERE {same_key} AND {inserted} AND {same_row} AND {same_others}{}",
-            self.unreferenced(undo)?
+             WHERE {same_key} AND {inserted} AND {same_row} AND {same_others}{unreferenced}"
         ))
-    }
-
-    /// A condition for each foreign key onto the table: that no row references t. Whatever such a row would be done to
-    /// (deleted, set to NULL), nobody asked for it. Rows of the table itself that go, too, do not count.
-    fn unreferenced(&self, undo: &Undo) -> Result<String> {
-        let sql = format!(
-            "SELECT c.conrelid::regclass::text, (c.conrelid = c.confrelid)::text,
-                    pg_catalog.string_agg(pg_catalog.format('t.%I OPERATOR(%I.%s) c.%I', f.attname, n.nspname, o.oprname,
-                                                            a.attname), ' AND ')
-             FROM pg_catalog.pg_constraint c,
-                  ROWS FROM (pg_catalog.unnest(c.conkey), pg_catalog.unnest(c.confkey), pg_catalog.unnest(c.conpfeqop))
-                      k (attnum, referenced, operator),
-                  pg_catalog.pg_attribute a, pg_catalog.pg_attribute f, pg_catalog.pg_operator o,
-                  pg_catalog.pg_namespace n
-             WHERE c.contype = 'f' AND c.conparentid = 0 AND c.confrelid = {}::regclass
-               AND a.attrelid = c.conrelid AND a.attnum = k.attnum AND f.attrelid = c.confrelid
-               AND f.attnum = k.referenced AND o.oid = k.operator AND n.oid = o.oprnamespace
-             GROUP BY c.oid, c.conrelid, c.confrelid",
-            literal(&undo.table)
-        );
-        let conditions = self.database.query(&sql, 3)?.into_iter().filter_map(|row| {
-            let [table, is_own, on] = <[Option<String>; 3]>::try_from(row).ok()?;
-            let (table, on) = (table?, on?);
-            let staying = match is_own.as_deref() {
-                Some("true") => format!(
-                    "(SELECT * FROM {table} t WHERE NOT EXISTS (SELECT FROM {} s WHERE {}))",
-                    undo.rows, undo.same_key
-                ),
-                _ => table,
-            };
-            Some(format!(" AND NOT EXISTS (SELECT FROM {staying} c WHERE {on})"))
-        });
-        Ok(conditions.collect())
     }
 
     /// Lists what was left alone, and drops what is not needed any more.

@@ -5,6 +5,7 @@
 
 mod deploy;
 mod partition_table;
+mod resume;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};

@@ -278,6 +278,30 @@ impl Shipment {
         )
     }
 
+    /// Of a row of the target, whether it is to be deleted.
+    pub fn is_going(&self, before: &str) -> String {
+        format!(
+            "EXISTS (SELECT FROM {before} s WHERE s.{} = 'D' AND {})",
+            identifier(self.change_column()),
+            self.same_key()
+        )
+    }
+
+    /// Forgets to delete rows for which one of the conditions holds, and returns their keys as JSON.
+    pub fn spare(&self, before: &str, conditions: &[String]) -> String {
+        let members: Vec<String> =
+            self.key.iter().map(|name| format!("{}, s.{}", literal(name), identifier(name))).collect();
+        format!(
+            "DELETE FROM {before} s USING {} t WHERE s.{} = 'D' AND {} AND ({})
+             RETURNING pg_catalog.jsonb_build_object({})::text",
+            self.table,
+            identifier(self.change_column()),
+            self.same_key(),
+            conditions.join(" OR "),
+            members.join(", ")
+        )
+    }
+
     /// Rows that were deleted and are there all the same.
     pub fn count_undeleted(&self, before: &str) -> String {
         format!(
