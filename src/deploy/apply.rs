@@ -34,6 +34,9 @@ pub struct Applied {
     pub resumed: i64,
     #[serde(default)]
     pub lineage: Value,
+    /// The rows that were refused.
+    #[serde(default)]
+    pub left_out: Vec<Value>,
     /// What a rollback needs; none if nothing was changed.
     #[serde(default)]
     pub undo: Option<Undo>,
@@ -75,6 +78,7 @@ impl Work<'_> {
         }
         for ((planned, staged), applied) in shipments.iter().zip(&mut applied) {
             self.tidy(&planned.shipment, staged, applied)?;
+            applied.left_out = self.errors.of_table(&applied.table);
         }
         Ok(applied)
     }
@@ -170,6 +174,7 @@ impl Table<'_> {
             digest: self.staged.total.hex(),
             resumed: self.staged.resumed,
             lineage: self.planned.lineage.clone(),
+            left_out: Vec::new(),
             undo: (updated + inserted > 0).then(|| self.undo()),
         })
     }
@@ -179,9 +184,6 @@ impl Table<'_> {
         let (database, shipment, stage) = (self.work.database, self.shipment(), self.staged.stage.as_str());
         if !shipment.has_references() {
             return Ok(());
-        }
-        for resolve in shipment.resolve_references(stage) {
-            database.execute(&resolve)?;
         }
         for row in database.query(&shipment.unresolved(stage), 2)? {
             let Ok([Some(row), Some(parent)]) = <[Option<String>; 2]>::try_from(row) else { continue };
@@ -193,6 +195,9 @@ impl Table<'_> {
                 format!("the row of {parent} that it references is not on the target"),
             );
             self.work.errors.add(&shipment.label, key, &failure)?;
+        }
+        for resolve in shipment.resolve_references(stage) {
+            database.execute(&resolve)?;
         }
         Ok(())
     }
@@ -253,6 +258,11 @@ impl Table<'_> {
             return Ok(());
         }
         let (database, shipment, before) = (self.work.database, self.shipment(), self.before());
+        // What was left out is not missing on the source, and what was to replace a row may be among it.
+        let left_out = self.work.errors.of_table(&shipment.label).len();
+        if left_out > 0 {
+            return Err(DeployError::DeletesUncertain { left_out }.into());
+        }
         self.spare_referenced()?;
         applied.deleted = database.execute(&shipment.delete(&before))?;
         if applied.deleted == 0 {
@@ -362,6 +372,7 @@ impl Applied {
             "digest": self.digest,
             "resumed": self.resumed,
             "lineage": self.lineage,
+            "left_out": self.left_out,
         })
     }
 }

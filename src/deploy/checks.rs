@@ -14,7 +14,7 @@ use super::history::SERVER;
 use super::options::{Direction, Options};
 use super::plan::{Planned, Restriction};
 use super::run::stage_name;
-use super::scope::{Scope, relations};
+use super::scope::{Known, Scope, relations, shape};
 use super::shipment::{Shipment, ordered, parents};
 use super::table_checks;
 use super::target_checks::{other_database, target_kind, target_writable};
@@ -82,7 +82,7 @@ pub struct Checked {
     /// How long it took to validate the schema.
     pub validation_ms: f64,
     /// See [`Scope`].
-    pub known_target: Option<String>,
+    pub known: Option<Known>,
     /// Why the environment could not be asked.
     pub unreachable: Option<Failure>,
 }
@@ -110,9 +110,9 @@ const EXPECTED: &str = "expected";
 /// Errors: an environment that is unknown, a table without a key.
 pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Result<Checked> {
     tables.iter().try_for_each(LocalTable::hold)?;
-    let scope = Scope::new(environment, tables, options, &on_statement_snapshot)?;
-    let row_security = row_security(tables)?;
     let transformations = Transformations::read(tables)?;
+    let scope = Scope::new(environment, tables, options, &transformations, &on_statement_snapshot)?;
+    let row_security = row_security(tables)?;
     let mut checks =
         vec![source(environment)?, source_encoding()?, session_target(environment), error_rate(environment)?];
     let is_reached = Cell::new(false);
@@ -165,7 +165,7 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
         quality_runs: scores.iter().map(|score| score.run.run_id).collect(),
         checks,
         validation_ms,
-        known_target: scope.known_target,
+        known: scope.known,
         unreachable,
     })
 }
@@ -179,10 +179,13 @@ pub fn shipments_of(environment: &str, tables: &[LocalTable], options: &Options)
         let compared = Compared::new(remote, tables)?;
         tables.iter().try_for_each(|table| compared.check_exists_there(table, environment))?;
         let (compared, scope) = match options.direction {
-            Direction::Push => (compared, Scope::new(environment, tables, options, &on_statement_snapshot)?),
+            Direction::Push => {
+                let ask = &on_statement_snapshot;
+                (compared, Scope::new(environment, tables, options, &transformations, ask)?)
+            }
             Direction::Pull => {
                 let ask = |sql: &str| Database::There(remote).row::<1>(sql).map(|[value]| value);
-                (compared.turned(), Scope::new(environment, tables, options, &ask)?)
+                (compared.turned(), Scope::new(environment, tables, options, &transformations, &ask)?)
             }
         };
         ordered(shipments(tables, &compared, options, &scope, &transformations)?, &compared)
@@ -228,12 +231,13 @@ fn planned(
                 scored.map(|score| scored_digest(score.table, &shipment, options)).transpose()?.flatten();
             Ok(Planned {
                 relation: table.relation,
-                stage: stage_name(&source, environment, &shipment.signature()),
+                stage: stage_name(&source, environment, &shipment.signature())?,
                 scored_rows: scored.map_or(0, |score| score.run.rows),
                 scored_digest,
                 lineage: json!({
                     "sources": sources(table, &shipment)?,
                     "relations": relations(table, &on_statement_snapshot)?,
+                    "shape": shape(table, &on_statement_snapshot)?,
                     "transformations": shipment.transformations(),
                     "quality_run": scored.map(|score| score.run.run_id),
                     "quality_score": scored.and_then(|score| score.run.score.total.as_ref().map(|it| to_decimal(it, 6))),

@@ -37,6 +37,7 @@ pub fn remove(database: &Database, age: &str) -> Result<Vec<Removed>> {
     if database.value(&format!("SELECT {}", ledger::EXISTS))? != "true" {
         return Ok(Vec::new());
     }
+    ledger::check(database)?;
     let sql = OLD.replace("/*age*/", &format!("{}::interval", literal(age)));
     let mut removed = Vec::new();
     for row in database.query(&sql, 3)? {

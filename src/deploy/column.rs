@@ -49,11 +49,6 @@ impl Column {
         Self { name, looked_up: Some(lookup), has_sequence_there: false, ..column }
     }
 
-    /// A column of the target that is filled there.
-    pub fn filled(there: &Fact) -> Self {
-        Self { has_sequence_there: false, ..Self::new(there, Some(there), None) }
-    }
-
     /// The type that it has on the target.
     pub fn type_there(&self) -> &str {
         &self.to.text
@@ -163,7 +158,8 @@ impl Column {
 
 /// A domain over arrays is one, too.
 fn is_array(of: &ColumnType) -> bool {
-    of.base.as_deref().unwrap_or(of).text.ends_with("[]")
+    let name = &of.base.as_deref().unwrap_or(of).text;
+    name.ends_with("[]") || matches!(name.as_str(), "oidvector" | "int2vector")
 }
 
 fn is_cast(from: &ColumnType, to: &ColumnType) -> bool {

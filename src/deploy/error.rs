@@ -35,6 +35,8 @@ pub enum DeployError {
     ResultDiffers { rows: String },
     #[error("{rows} rows were made there while others were written: what they were is not known")]
     MadeMeanwhile { rows: i64 },
+    #[error("{left_out} rows were refused, so it is not certain which are to be deleted")]
+    DeletesUncertain { left_out: usize },
     #[error("{rows} rows that were deleted are there all the same")]
     StillThere { rows: i64 },
     #[error("{errors} rows were refused, the threshold is {limit}; the first: {first}")]
@@ -77,6 +79,12 @@ pub enum DeployError {
     UnknownTarget(String),
     #[error("{table} references itself by ({columns}), a number that is left to the target")]
     ReferencesItself { table: String, columns: String },
+    #[error("{table} references {parent} by its key, and column \"{column}\" of that has a transformation")]
+    TransformedKey { table: String, parent: String, column: String },
+    #[error("schema opdb_deploy on the target is not what opdb makes: {what}")]
+    UntrustedSchema { what: String },
+    #[error("row security hides rows that may reference what is deleted: of {tables}")]
+    HiddenReferences { tables: String },
     #[error("rows cannot be pulled in a transaction that keeps its snapshot")]
     KeepsSnapshot,
     #[error(
@@ -108,6 +116,7 @@ impl Report for DeployError {
             Self::StagedDiffers { .. }
             | Self::ResultDiffers { .. }
             | Self::StillThere { .. }
+            | Self::DeletesUncertain { .. }
             | Self::TooManyErrors { .. } => PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
             Self::MadeMeanwhile { .. } => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
             Self::UnknownCheck(_) => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -119,6 +128,10 @@ impl Report for DeployError {
                 PgSqlErrorCode::ERRCODE_INAPPROPRIATE_ISOLATION_LEVEL_FOR_BRANCH_TRANSACTION
             }
             Self::NotGood { .. } => PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
+            Self::TransformedKey { .. } => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            Self::HiddenReferences { .. } | Self::UntrustedSchema { .. } => {
+                PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
+            }
             Self::ReferencesItself { .. } => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::UnreadableDetails { .. } => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
             Self::RowsSkipped { .. } => PgSqlErrorCode::ERRCODE_WARNING,
@@ -179,6 +192,9 @@ impl Report for DeployError {
             }
             Self::ResultDiffers { .. } => "A trigger or a rule there alters rows, or a key is spelled otherwise there; nothing was changed.".into(),
             Self::MadeMeanwhile { .. } => "Deploy again; nothing was changed.".into(),
+            Self::DeletesUncertain { .. } => {
+                "opdb.deployment_errors lists them: correct them, or deploy without delete_missing. Nothing was changed.".into()
+            }
             Self::StillThere { .. } => "A trigger or a rule there keeps them; nothing was changed.".into(),
             Self::TooManyErrors { .. } => {
                 "Everything was rolled back there. SELECT * FROM opdb.deployment_errors lists the rows; correct them, or raise \
@@ -216,6 +232,14 @@ impl Report for DeployError {
                 "Nothing was changed. Only that database knows what the rows were before: register it again.".into()
             }
             Self::UnreadableDetails { .. } => "Report this as a defect of opdb. Nothing was changed.".into(),
+            Self::TransformedKey { .. } => "Deploy them by another key, or drop the transformation.".into(),
+            Self::UntrustedSchema { .. } => {
+                "Whoever owns it could run code as the role that deploys. Look at what is in it, and drop it; nothing was changed."
+                    .into()
+            }
+            Self::HiddenReferences { .. } => {
+                "Connect there as a role from which the policies hide nothing. Nothing was changed.".into()
+            }
             Self::KeepsSnapshot => "SET default_transaction_isolation = 'read committed', and call it again.".into(),
             Self::NotGood { table, .. } => format!(
                 "Everything was rolled back. Score the rows where they come from: SELECT * FROM opdb.quality_score('{table}')"

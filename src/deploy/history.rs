@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::apply::{Applied, settled};
-use super::recorder;
+use super::database::Database;
+use super::{ledger, recorder};
 use crate::pg::error::Result;
 use crate::pg::name::literal;
 use crate::pg::remote::{self, Access, Remote, Row};
@@ -57,6 +58,8 @@ pub fn totals(applied: &[Applied]) -> Value {
         "unchanged": sum(|table| table.unchanged),
         "deleted": sum(|table| table.deleted),
         "digest": (!digests.is_empty()).then(|| opdb_core::deploy::combined(&digests)),
+        "errors": applied.iter().map(|table| table.left_out.len()).sum::<usize>(),
+        "row_errors": applied.iter().flat_map(|table| table.left_out.clone()).collect::<Vec<_>>(),
         "details": applied,
     })
 }
@@ -88,6 +91,7 @@ pub fn ask(environment: &str, key: &str, server: &str) -> Verdict {
         {
             return Ok(Verdict::NotCommitted);
         }
+        ledger::check(&Database::There(remote))?;
         let sql =
             format!("SELECT counts::text FROM opdb_deploy.ledger WHERE deployment = {}::uuid", literal(key));
         let found: Vec<Row> = remote.query(&sql, 1)?;

@@ -4,6 +4,7 @@
 use opdb_core::compat::digest::Digest;
 
 use super::database::Database;
+use super::error::DeployError;
 use crate::pg::error::Result;
 use crate::pg::name::literal;
 
@@ -47,10 +48,39 @@ pub fn create(database: &Database) -> Result<()> {
         "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('opdb_deploy', 0))::text",
         1,
     )?;
+    check(database)?;
     for (statement, _) in STATEMENTS {
         database.execute(statement)?;
     }
     Ok(())
+}
+
+/// What is not as opdb makes it: another owner could put code there that runs as whoever deploys. The database's owner and
+/// superusers may have made it for the role.
+const UNTRUSTED: &str = "
+    WITH trusted (oid) AS (
+        SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolsuper OR r.rolname = current_user
+        UNION SELECT d.datdba FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()
+    ), own AS (
+        SELECT c.* FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'opdb_deploy' AND c.relname IN ('ledger', 'part')
+    )
+    SELECT pg_catalog.string_agg(what, ', ') FROM (
+        SELECT 'it belongs to ' || pg_catalog.pg_get_userbyid(n.nspowner)
+        FROM pg_catalog.pg_namespace n
+        WHERE n.nspname = 'opdb_deploy' AND n.nspowner NOT IN (SELECT t.oid FROM trusted t)
+        UNION ALL
+        SELECT c.relname || ' belongs to ' || pg_catalog.pg_get_userbyid(c.relowner)
+        FROM own c WHERE c.relowner NOT IN (SELECT t.oid FROM trusted t)
+        UNION ALL
+        SELECT c.relname || ' is no plain table without triggers, rules and policies'
+        FROM own c WHERE c.relkind <> 'r' OR c.relhastriggers OR c.relhasrules OR c.relrowsecurity
+    ) wrong (what)";
+
+/// Errors: 42501 if somebody else could run code there.
+pub fn check(database: &Database) -> Result<()> {
+    let what = database.value(UNTRUSTED)?;
+    if what.is_empty() { Ok(()) } else { Err(DeployError::UntrustedSchema { what }.into()) }
 }
 
 /// In SQL, whether it is all there.

@@ -94,10 +94,9 @@ impl Options {
             read.set(option, value)?;
         }
         read.set_mode(object.get("mode"), object.get("limit"))?;
-        if read.delete_missing && read.mode != Mode::All {
-            return Err(
-                invalid("delete_missing", "false unless mode is all: other rows are not looked at").into()
-            );
+        if read.delete_missing && (read.mode != Mode::All || read.condition.is_some()) {
+            let needs = "false with where and unless mode is all: other rows are not looked at";
+            return Err(invalid("delete_missing", needs).into());
         }
         Ok(read)
     }
@@ -165,6 +164,11 @@ impl Options {
         Ok(())
     }
 
+    /// Whether tables may have numbers of the target's own, which others reference.
+    pub fn may_renumber(&self) -> bool {
+        !matches!(self.key, Keys::Primary)
+    }
+
     /// The key that the options say, if they do.
     pub fn key_of(&self, table: &LocalTable) -> Option<Vec<String>> {
         match &self.key {
@@ -186,8 +190,13 @@ enum Keys {
 impl Keys {
     fn read(value: &Value) -> Result<Self> {
         let some = |value: &Value| {
-            let needs = "an array of at least one column name, or an object of such arrays by table";
-            let names = column_names(value).filter(|names| !names.is_empty());
+            let needs =
+                "an array of at least one column name, each once, or an object of such arrays by table";
+            let is_each_once = |names: &Vec<String>| {
+                let mut seen = std::collections::BTreeSet::new();
+                !names.is_empty() && names.iter().all(|name| seen.insert(name.clone()))
+            };
+            let names = column_names(value).filter(is_each_once);
             names.ok_or_else(|| invalid("key", needs))
         };
         Ok(match value.as_object() {

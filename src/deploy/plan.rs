@@ -34,12 +34,6 @@ pub struct Restriction {
 }
 
 impl Planned {
-    /// A number that no other stage is likely to have.
-    pub fn stage_number(&self) -> u64 {
-        let digits = self.stage.rsplit('_').next().unwrap_or_default();
-        u64::from_str_radix(digits.get(..16).unwrap_or_default(), 16).unwrap_or(0)
-    }
-
     /// From the digest of what was sent, that of everything that is deployed. Errors: 22000 if that is not what was scored.
     pub fn all_of(&self, sent: Digest) -> Result<Digest> {
         let mut all = self.restriction.others;

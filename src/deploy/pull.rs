@@ -20,7 +20,7 @@ use super::options::Options;
 use super::plan::{Planned, Restriction};
 use super::recorder;
 use super::run::{Run, merged, stage_name};
-use super::scope::{Scope, relations};
+use super::scope::{Scope, relations, shape};
 use super::shipment::{Shipment, ordered};
 use super::stage;
 use super::target_checks::{other_database, target_kind, target_writable};
@@ -100,7 +100,7 @@ fn look(environment: &str, tables: &[LocalTable], options: &Options, reads: bool
         is_reached.set(true);
         let there = Database::There(remote);
         let ask = |sql: &str| there.row::<1>(sql).map(|[value]| value);
-        let scope = Scope::new(environment, tables, options, &ask)?;
+        let scope = Scope::new(environment, tables, options, &transformations, &ask)?;
         let shipments = checks::shipments(tables, &compared, options, &scope, &transformations)?;
         let mut checks = here.take();
         checks.extend(of_source(remote, environment, &shipments)?);
@@ -116,7 +116,7 @@ fn look(environment: &str, tables: &[LocalTable], options: &Options, reads: bool
         arrange(&mut checks, options)?;
         let source = there.value(SERVER)?;
         let planned = planned(tables, ordered(shipments, &compared)?, environment, &ask)?;
-        let checked = checked(checks, planned, validation_ms);
+        let checked = Checked { known: scope.known, ..checked(checks, planned, validation_ms) };
         let rows = match reads && checked.failures().is_none() {
             true => checked
                 .planned
@@ -154,7 +154,7 @@ fn checked(checks: Vec<Check>, planned: Vec<Planned>, validation_ms: f64) -> Che
         quality_score: None,
         quality_runs: Vec::new(),
         validation_ms,
-        known_target: None,
+        known: None,
         unreachable: None,
     }
 }
@@ -236,12 +236,13 @@ fn planned(
         let source = format!("{environment}.{}", shipment.label);
         Ok(Planned {
             relation: table.relation,
-            stage: stage_name("pull", environment, &shipment.signature()),
+            stage: stage_name("pull", environment, &shipment.signature())?,
             scored_rows: 0,
             scored_digest: None,
             lineage: json!({
                 "sources": {source: null},
                 "relations": relations(table, ask)?,
+                "shape": shape(table, ask)?,
                 "transformations": transformations,
             }),
             restriction: Restriction::default(),
@@ -268,6 +269,7 @@ fn apply(run: &Run, looked: &Looked, search_path: &str) -> Result<Vec<Applied>> 
     }))?;
     let here = Database::Here;
     ledger::create(&here)?;
+    run.check_known(&here, &looked.checked)?;
     let staged = looked
         .checked
         .planned

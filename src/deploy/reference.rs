@@ -6,14 +6,16 @@ use opdb_core::schema::{Fact, Kind, label};
 
 use super::column::Column;
 use super::error::DeployError;
+use super::transformation::Transformations;
 use crate::compat::{Compared, columns};
 use crate::pg::error::Result;
-use crate::pg::name::identifier;
+use crate::pg::name::{Qualified, identifier};
 
 /// A table that is deployed by another key than the one that it is referenced by.
 pub struct Parent {
     /// As facts call it.
     pub label: String,
+    pub name: Qualified,
     pub sql: String,
     pub key: Vec<String>,
     /// What the target gives its rows itself.
@@ -37,6 +39,7 @@ impl Reference {
         table: &str,
         compared: &Compared,
         parents: &[Parent],
+        transformations: &Transformations,
         free: &dyn Fn(String) -> String,
     ) -> Result<Vec<Self>> {
         let mut all: Vec<Self> = Vec::new();
@@ -48,6 +51,12 @@ impl Reference {
             }
             if all.iter().any(|known| known.pairs == pairs) {
                 continue;
+            }
+            if let Some(column) =
+                parent.key.iter().find(|key| transformations.of(&parent.name, key).is_some())
+            {
+                let (parent, column) = (parent.label.clone(), column.clone());
+                return Err(DeployError::TransformedKey { table: table.to_owned(), parent, column }.into());
             }
             let place = all.len() + 1;
             let sent = parent
@@ -72,11 +81,6 @@ impl Reference {
         Ok(all)
     }
 
-    /// The columns that are stored.
-    pub fn stored(&self) -> impl Iterator<Item = &str> {
-        self.pairs.iter().map(|(column, _)| column.as_str())
-    }
-
     /// Puts what the target gave the rows that are referenced into the stage.
     pub fn resolve(&self, stage: &str) -> String {
         let set: Vec<String> = self
@@ -89,13 +93,21 @@ impl Reference {
         format!("UPDATE {stage} s SET {} FROM {} t WHERE {}", set.join(", "), self.parent, same.join(" AND "))
     }
 
-    /// Of a row of the stage, s, that what it references is not on the target.
+    /// Of a row of the stage, s, that it references a row, and that this is not on the target. One with a NULL references
+    /// nothing.
     pub fn is_missing(&self) -> String {
-        let sent: Vec<String> =
-            self.sent.iter().map(|sent| format!("s.{} IS NOT NULL", identifier(&sent.name))).collect();
         let stored: Vec<String> =
-            self.pairs.iter().map(|(column, _)| format!("s.{} IS NULL", identifier(column))).collect();
-        format!("({} AND ({}))", sent.join(" AND "), stored.join(" OR "))
+            self.pairs.iter().map(|(column, _)| format!("s.{} IS NOT NULL", identifier(column))).collect();
+        format!(
+            "({} AND NOT EXISTS (SELECT FROM {} t WHERE {}))",
+            stored.join(" AND "),
+            self.parent,
+            self.same().join(" AND ")
+        )
+    }
+
+    fn same(&self) -> Vec<String> {
+        self.sent.iter().zip(&self.key).map(|(sent, key)| sent.equals("t", key, "s")).collect()
     }
 
     pub fn parent(&self) -> &str {

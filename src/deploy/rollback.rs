@@ -1,7 +1,7 @@
 //! Taking a deployment back: rows that still are what it made them become what they were; others are listed and left
 //! alone.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,9 @@ use super::database::Database;
 use super::error::DeployError;
 use super::guard;
 use super::history::{self, Deployment, SERVER, Verdict, totals};
+use super::ledger;
 use super::recorder;
+use super::row_errors::{is_of_a_row, isolating};
 use super::run::{full_text, merged, warn};
 use super::shipment::Undo;
 use crate::pg::error::{Failure, Result};
@@ -18,6 +20,9 @@ use crate::pg::name::literal;
 use crate::pg::remote::{self, Access};
 use crate::pg::{lock, own, session, spi, subtransaction};
 use crate::{environment, settings};
+
+/// How often rows that wait for others are tried again.
+const ROUNDS: usize = 50;
 
 /// What became of one table.
 #[derive(Debug, Clone)]
@@ -82,6 +87,7 @@ pub fn rollback(id: i64, search_path: &str) -> Result<Vec<Restored>> {
             }
             Ok(done.tables)
         }
+        Ok(Outcome::Interrupted(failure)) => Err(failure),
         Ok(Outcome::InDoubt(reason)) => {
             deployment.record(&json!({"state": "in_doubt", "error": reason}))?;
             Err(DeployError::InDoubt { environment: original.environment }.into())
@@ -104,6 +110,8 @@ enum Outcome {
     Done(Done),
     /// Why nobody knows.
     InDoubt(String),
+    /// Stopped while the target committed: the next call finds out how it ended.
+    Interrupted(Failure),
 }
 
 fn environment_of(id: i64) -> Result<String> {
@@ -135,6 +143,7 @@ impl Original {
         if server != self.server {
             return Err(DeployError::OtherServer { id: self.id }.into());
         }
+        ledger::check(&Database::Here)?;
         deployment.record(&json!({"state": "applying", "target_server": server}))?;
         let settings = [("search_path", search_path), ("lock_timeout", "10s")];
         let done = session::pinned_with(&settings, || self.on(&Database::Here))?;
@@ -187,6 +196,7 @@ impl Original {
             if server != self.server {
                 return Err(DeployError::OtherServer { id: self.id }.into());
             }
+            ledger::check(&there)?;
             deployment.record(&json!({"state": "applying", "target_server": server}))?;
             remote.use_own_search_path()?;
             there.query(&settled(&deployment.key), 1)?;
@@ -197,7 +207,8 @@ impl Original {
         });
         match (result, done.take()) {
             (Ok(()), done) => Ok(Outcome::Done(done.unwrap_or_default())),
-            (Err(failure), Some(done)) if !failure.is_interrupt => {
+            (Err(failure), Some(_)) if failure.is_interrupt => Ok(Outcome::Interrupted(failure)),
+            (Err(failure), Some(done)) => {
                 match history::ask(&self.environment, &deployment.key, &self.server) {
                     Verdict::Committed(_) => Ok(Outcome::Done(done)),
                     Verdict::NotCommitted => Err(failure),
@@ -283,20 +294,63 @@ impl Table<'_> {
         let Some(Undo { table, before, change, whole, whole_before, same_key_before, .. }) = self.undo else {
             return Ok(0);
         };
-        self.database.execute(&format!(
-            "INSERT INTO {table} ({whole}) OVERRIDING SYSTEM VALUE SELECT {whole_before} FROM {before} b
-             WHERE b.{change} = 'D' AND NOT EXISTS (SELECT FROM {table} t WHERE {same_key_before})"
-        ))
+        self.row_by_row('D', &|some| {
+            self.database.execute(&format!(
+                "INSERT INTO {table} ({whole}) OVERRIDING SYSTEM VALUE SELECT {whole_before} FROM {before} b
+                 WHERE b.{change} = 'D' AND {some} AND NOT EXISTS (SELECT FROM {table} t WHERE {same_key_before})"
+            ))
+        })
     }
 
     fn restore_updated(&self) -> Result<i64> {
         let Some(undo) = self.undo.filter(|undo| !undo.assignments.is_empty()) else { return Ok(0) };
         let Undo { table, rows, before, change, same_key, same_key_of_both, same_row, assignments, .. } =
             undo;
-        self.database.execute(&format!(
-            "UPDATE {table} t SET {assignments} FROM {rows} s JOIN {before} b ON {same_key_of_both}
-             WHERE b.{change} = 'U' AND {same_key} AND {same_row}"
-        ))
+        self.row_by_row('U', &|some| {
+            self.database.execute(&format!(
+                "UPDATE {table} t SET {assignments} FROM {rows} s JOIN {before} b ON {same_key_of_both}
+                 WHERE b.{change} = 'U' AND {some} AND {same_key} AND {same_row}"
+            ))
+        })
+    }
+
+    /// Runs `work` for all rows that are kept for a kind of change, or where one of them cannot be restored, for as many as
+    /// can be: `work` takes a condition on b. A row may have to wait until another one has made place for it.
+    fn row_by_row(&self, change: char, work: &dyn Fn(&str) -> Result<i64>) -> Result<i64> {
+        let Some(undo) = self.undo else { return Ok(0) };
+        match self.database.attempt(|| work("true")) {
+            Err(failure) if is_of_a_row(&failure) => {}
+            outcome => return outcome,
+        }
+        let sql = format!("SELECT b.ctid::text FROM {} b WHERE b.{} = '{change}'", undo.before, undo.change);
+        let mut rows: Vec<String> = self.database.query(&sql, 1)?.into_iter().flatten().flatten().collect();
+        let restored = Cell::new(0);
+        for _ in 0..ROUNDS {
+            let left = RefCell::new(Vec::new());
+            let some = |first: i64, last: i64| {
+                let range = usize::try_from(first).unwrap_or(0)..=usize::try_from(last).unwrap_or(0);
+                let list: Vec<String> =
+                    rows.get(range).unwrap_or_default().iter().map(|row| format!("\"{row}\"")).collect();
+                let condition = format!("b.ctid = ANY ('{{{}}}'::tid[])", list.join(","));
+                let done = self.database.attempt(|| work(&condition))?;
+                restored.set(restored.get() + done);
+                Ok(())
+            };
+            let single = |row: i64, _: &Failure| {
+                left.borrow_mut().extend(rows.get(usize::try_from(row).unwrap_or(0)).cloned());
+                Ok(())
+            };
+            let last = i64::try_from(rows.len()).unwrap_or(0) - 1;
+            if last >= 0 {
+                isolating((0, last), &some, &single)?;
+            }
+            let left = left.into_inner();
+            if left.is_empty() || left.len() == rows.len() {
+                break;
+            }
+            rows = left;
+        }
+        Ok(restored.get())
     }
 
     /// The rows of the stage that were inserted.
@@ -360,6 +414,7 @@ impl Table<'_> {
             digest: self.applied.digest.clone(),
             resumed: 0,
             lineage: Value::Null,
+            left_out: Vec::new(),
             undo: None,
         });
         done.skipped.extend(skipped);
@@ -384,8 +439,10 @@ impl Table<'_> {
              FROM {before} b LEFT JOIN {table} t ON {same_key_before}
              WHERE b.{change} = 'U' AND (t.tableoid IS NULL OR NOT ({same_row_before}))
              UNION ALL
-             SELECT {of_before}, 'a row with its key was made since'
-             FROM {before} b JOIN {table} t ON {same_key_before} WHERE b.{change} = 'D' AND NOT ({same_row_before})
+             SELECT {of_before}, CASE WHEN t.tableoid IS NULL THEN 'it could not be put back'
+                                      ELSE 'a row with its key was made since' END
+             FROM {before} b LEFT JOIN {table} t ON {same_key_before}
+             WHERE b.{change} = 'D' AND (t.tableoid IS NULL OR NOT ({same_row_before}))
              UNION ALL
              SELECT {of_rows}, CASE WHEN {same_row} THEN 'it is referenced, or was changed since, in a column that was not sent'
                                     ELSE 'it was changed since' END

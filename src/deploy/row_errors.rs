@@ -57,6 +57,11 @@ impl<'a> RowErrors<'a> {
         self.found.borrow().len()
     }
 
+    /// Those of one table, as JSON.
+    pub fn of_table(&self, table: &str) -> Vec<Value> {
+        self.found.borrow().iter().filter(|it| it.table == table).map(RowError::to_json).collect()
+    }
+
     pub fn is_past_threshold(&self) -> bool {
         self.count() >= self.options.error_threshold
     }

@@ -22,7 +22,7 @@ use crate::environment;
 use crate::pg::error::{Failure, Result};
 use crate::pg::name::literal;
 use crate::pg::remote::{self, Access, Remote};
-use crate::pg::{lock, session, spi, subtransaction};
+use crate::pg::{lock, own, session, spi, subtransaction};
 
 /// A deployment that is under way.
 pub struct Run<'a> {
@@ -38,24 +38,49 @@ enum End {
     Applied(Vec<Applied>),
     /// What was to be applied, and why nobody knows.
     InDoubt(String),
+    /// Stopped while the target committed: the next call finds out how it ended.
+    Interrupted(Failure),
 }
 
 /// Deploys, and returns the id in the history.
 pub fn push(environment: &str, tables: &[LocalTable], options: &Options) -> Result<i64> {
     session::check_writable()?;
     let run = Run::begin(environment, tables, options)?;
-    let checked = match subtransaction::run(|| run.check()) {
-        Ok(checked) => checked,
-        Err(failure) => return Err(run.refuse_call(failure)),
-    };
-    if let Some(reasons) = checked.failures() {
-        return run.refuse(reasons, checked.unreachable);
+    run.lock();
+    // Who waited for another deployment of the table must see what that one saw, and more.
+    spi::on_latest_snapshot(|| run.push())
+}
+
+impl Run<'_> {
+    /// One deployment of a table at a time, always in the same order, so that two calls cannot wait for each other.
+    pub fn lock(&self) {
+        let mut numbers: Vec<u64> =
+            self.tables.iter().map(|table| lock_number(self.environment, &table.name.sql())).collect();
+        numbers.sort_unstable();
+        numbers.into_iter().for_each(lock::stage);
     }
-    match subtransaction::run(|| run.deploy(checked)) {
-        Ok(End::Applied(applied)) => run.applied(&applied),
-        Ok(End::InDoubt(reason)) => run.doubt(&reason),
-        Err(failure) => run.fail(failure),
+
+    fn push(&self) -> Result<i64> {
+        let run = self;
+        let checked = match subtransaction::run(|| run.check()) {
+            Ok(checked) => checked,
+            Err(failure) => return Err(run.refuse_call(failure)),
+        };
+        if let Some(reasons) = checked.failures() {
+            return run.refuse(reasons, checked.unreachable);
+        }
+        match subtransaction::run(|| run.deploy(checked)) {
+            Ok(End::Applied(applied)) => run.applied(&applied),
+            Ok(End::InDoubt(reason)) => run.doubt(&reason),
+            Ok(End::Interrupted(failure)) => Err(failure),
+            Err(failure) => run.fail(failure),
+        }
     }
+}
+
+fn lock_number(environment: &str, table: &str) -> u64 {
+    let name = opdb_core::deploy::combined(&[environment.to_owned(), table.to_owned()]);
+    u64::from_str_radix(&name[..16], 16).unwrap_or(0)
 }
 
 impl<'a> Run<'a> {
@@ -95,10 +120,6 @@ impl Run<'_> {
             "source_server": source,
             "horizon": spi::read_value::<String>(horizon, &[])?,
         }))?;
-        // Always in the same order, so that two calls cannot wait for each other.
-        let mut stages: Vec<u64> = checked.planned.iter().map(Planned::stage_number).collect();
-        stages.sort_unstable();
-        stages.into_iter().for_each(lock::stage);
         if checked.planned.iter().any(differing::is_worth_it) {
             remote::with(self.environment, Access::Read, |remote| {
                 checked.planned.iter_mut().try_for_each(|planned| differing::restrict(remote, planned))
@@ -142,7 +163,7 @@ impl Run<'_> {
 
     fn in_doubt(&self, failure: Failure, applied: Vec<Applied>, server: &str) -> Result<End> {
         if failure.is_interrupt {
-            return Err(failure);
+            return Ok(End::Interrupted(failure));
         }
         match history::ask(self.environment, &self.deployment.key, server) {
             Verdict::Committed(_) => Ok(End::Applied(applied)),
@@ -153,18 +174,33 @@ impl Run<'_> {
 
     fn prepare_target(&self, remote: &Remote, checked: &Checked) -> Result<()> {
         let there = Database::There(remote);
-        if let Some(known) = &checked.known_target
-            && there.value(SERVER)? != *known
-        {
-            return Err(DeployError::UnknownTarget(self.environment.to_owned()).into());
-        }
         if there.value(&format!("SELECT {}", ledger::EXISTS))? != "true" {
             ledger::create(&there)?;
+            self.check_known(&there, checked)?;
             return remote.commit();
         }
+        ledger::check(&there)?;
+        self.check_known(&there, checked)?;
         let age = format!("{} days", configure::number("deploy.keep_days")?);
         let removed = clean::remove(&there, &age)?;
         if removed.is_empty() { Ok(()) } else { remote.commit() }
+    }
+
+    /// Errors: 55000 if the target has not what an earlier deployment brought: it is another one, or an older copy of it.
+    pub fn check_known(&self, target: &Database, checked: &Checked) -> Result<()> {
+        let Some(known) = &checked.known else { return Ok(()) };
+        let mut keys: Vec<String> = known.keys.iter().map(|key| format!("{}::uuid", literal(key))).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let sql = format!(
+            "SELECT pg_catalog.count(*)::text FROM opdb_deploy.ledger WHERE deployment IN ({})",
+            keys.join(", ")
+        );
+        let has_all = target.number(&sql)? == i64::try_from(keys.len()).unwrap_or(i64::MAX);
+        if has_all && target.value(SERVER)? == known.server {
+            return Ok(());
+        }
+        Err(DeployError::UnknownTarget(self.environment.to_owned()).into())
     }
 
     /// From here on the target may be changed. Returns which server that is.
@@ -300,8 +336,10 @@ pub fn full_text(failure: &Failure) -> String {
 
 /// The table on the target that the rows of a table are sent to: the same one for the same work, so that an interrupted
 /// call's rows are found.
-pub fn stage_name(source: &str, environment: &str, signature: &str) -> String {
-    let name =
-        opdb_core::deploy::combined(&[source.to_owned(), environment.to_owned(), signature.to_owned()]);
-    format!("{}.stage_{}", ledger::SCHEMA, &name[..24])
+///
+/// Another role may be another role there, which may not write to it.
+pub fn stage_name(source: &str, environment: &str, signature: &str) -> Result<String> {
+    let role = own::caller()?.unwrap_or_default();
+    let parts = [source, environment, &role, signature].map(str::to_owned);
+    Ok(format!("{}.stage_{}", ledger::SCHEMA, &opdb_core::deploy::combined(&parts)[..24]))
 }

@@ -1,7 +1,10 @@
 //! Which rows of each table are deployed.
 
+use serde_json::Value;
+
 use super::history::SERVER;
 use super::options::{Mode, Options};
+use super::transformation::Transformations;
 use crate::compat::LocalTable;
 use crate::pg::error::Result;
 use crate::pg::name::{identifier, literal};
@@ -13,8 +16,14 @@ pub struct Scope {
     pub conditions: Vec<Option<String>>,
     /// For each table, whether nothing of it has been written since the last deployment.
     pub is_unchanged: Vec<bool>,
-    /// The server that the rows which are left out were brought to; none if none are.
-    pub known_target: Option<String>,
+    /// What brought the rows which are left out; none if none are.
+    pub known: Option<Known>,
+}
+
+/// Deployments that are relied on: the target must still be the server that they went to, and have them.
+pub struct Known {
+    pub server: String,
+    pub keys: Vec<String>,
 }
 
 impl Scope {
@@ -23,19 +32,27 @@ impl Scope {
         environment: &str,
         tables: &[LocalTable],
         options: &Options,
+        transformations: &Transformations,
         ask: &dyn Fn(&str) -> Result<Option<String>>,
     ) -> Result<Self> {
-        let mut known_target = None;
+        let mut known: Option<Known> = None;
         let conditions = tables
             .iter()
             .map(|table| {
                 let more = match options.mode {
                     Mode::All => None,
                     Mode::Limit(rows) => first_rows(table, options, rows, ask)?,
-                    Mode::SinceLast => last_horizon(environment, table, options, ask)?.map(|last| {
-                        known_target = Some(last.target);
-                        last.condition
-                    }),
+                    // A row that references another one is another row there when that one's key changes.
+                    Mode::SinceLast if options.may_renumber() && tables.len() > 1 => None,
+                    Mode::SinceLast => {
+                        let last = last_horizon(environment, table, options, transformations, ask)?;
+                        last.map(|last| {
+                            let known =
+                                known.get_or_insert_with(|| Known { server: last.server, keys: Vec::new() });
+                            known.keys.push(last.key);
+                            last.condition
+                        })
+                    }
                 };
                 Ok(match (&options.condition, more) {
                     (Some(condition), Some(more)) => Some(format!("({condition} AND {more})")),
@@ -55,7 +72,7 @@ impl Scope {
                 _ => Ok(false),
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self { conditions, is_unchanged, known_target })
+        Ok(Self { conditions, is_unchanged, known })
     }
 }
 
@@ -123,7 +140,19 @@ pub fn relations(table: &LocalTable, ask: &dyn Fn(&str) -> Result<Option<String>
 /// What the last deployment that brought everything did not see.
 struct Last {
     condition: String,
-    target: String,
+    server: String,
+    key: String,
+}
+
+/// The columns of a table, on the source: what was added with a default, or goes by another name, is in no row's xmin.
+pub fn shape(table: &LocalTable, ask: &dyn Fn(&str) -> Result<Option<String>>) -> Result<Option<String>> {
+    ask(&format!(
+        "SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attnum, a.attname, a.attgenerated,
+                    pg_catalog.format_type(a.atttypid, a.atttypmod)), ',' ORDER BY a.attnum))
+         FROM pg_catalog.pg_attribute a
+         WHERE a.attrelid = {}::regclass AND a.attnum > 0 AND NOT a.attisdropped",
+        literal(table.name.sql())
+    ))
 }
 
 /// Transactions that are farther apart cannot be told from each other by what a row keeps of them: 32 bits.
@@ -133,27 +162,31 @@ const FARTHEST: i64 = (1 << 31) - 100_000_000;
 /// than that of the oldest transaction that was running: so that is what is remembered, and rows of transactions that ran
 /// meanwhile are sent once more.
 ///
-/// None if there is no such deployment: it left no rows out, still stands, and was of the same columns, key and
-/// transformations.
+/// None if there is no such deployment: it left no rows out, still stands as it was made (nothing before it was rolled
+/// back since), and was of the same columns, key and transformations.
 fn last_horizon(
     environment: &str,
     table: &LocalTable,
     options: &Options,
+    transformations: &Transformations,
     ask: &dyn Fn(&str) -> Result<Option<String>>,
 ) -> Result<Option<Last>> {
     let sql = "SELECT (d.horizon::text::numeric % 4294967296)::bigint, d.target_server,
-                      ($6::numeric - d.horizon::text::numeric)::bigint,
-                      (SELECT e.entry -> 'lineage' -> 'relations'
-                       FROM pg_catalog.jsonb_array_elements(d.details) e (entry) WHERE e.entry ->> 'table' = $8)
+                      ($5::numeric - d.horizon::text::numeric)::bigint,
+                      (SELECT e.entry -> 'lineage'
+                       FROM pg_catalog.jsonb_array_elements(d.details) e (entry) WHERE e.entry ->> 'table' = $7),
+                      d.key::text
                FROM opdb.deployment d
                WHERE d.environment = $1 AND $2 = ANY (d.tables) AND d.kind = 'deploy' AND d.state = 'applied'
-                 AND d.direction = $7 AND coalesce(d.errors, 0) = 0 AND d.horizon IS NOT NULL
+                 AND d.direction = $6 AND coalesce(d.errors, 0) = 0 AND d.horizon IS NOT NULL
                  AND coalesce(d.options ->> 'mode', 'all') <> 'limit' AND NOT d.options ? 'where'
                  AND d.options -> 'key' IS NOT DISTINCT FROM $3 -> 'key'
                  AND d.options -> 'exclude_columns' IS NOT DISTINCT FROM $3 -> 'exclude_columns'
                  AND d.source_server = $4
-                 AND NOT EXISTS (SELECT FROM opdb.transformation t
-                                 WHERE t.table_name = $5 AND t.created_at >= d.started_at)
+                 AND NOT EXISTS (SELECT FROM opdb.deployment r
+                                 WHERE r.kind = 'rollback' AND r.state IN ('applied', 'applying', 'in_doubt')
+                                   AND r.environment = d.environment AND $2 = ANY (r.tables)
+                                   AND r.deployment_id > d.deployment_id AND r.rolls_back <= d.deployment_id)
                ORDER BY d.deployment_id DESC LIMIT 1";
     let source = ask(SERVER)?;
     let now = ask("SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text")?;
@@ -165,24 +198,26 @@ fn last_horizon(
                 table.name.sql().into(),
                 pgrx::JsonB(options.given.clone()).into(),
                 source.into(),
-                table.relation.into(),
                 now.into(),
                 options.direction.as_str().into(),
                 table.name.label().into(),
             ],
             |row| {
-                let relations = row.get::<pgrx::JsonB>(4)?.map(|relations| relations.0);
-                Ok((row.get::<i64>(1)?, row.get::<String>(2)?, row.get::<i64>(3)?, relations))
+                let lineage = row.get::<pgrx::JsonB>(4)?.map(|lineage| lineage.0);
+                let numbers = (row.get::<i64>(1)?, row.get::<i64>(3)?);
+                Ok((numbers, row.get::<String>(2)?, row.get::<String>(5)?, lineage))
             },
         )
     })?;
-    let Some((Some(horizon), Some(target), Some(distance), Some(known))) = found else {
+    let Some(((Some(horizon), Some(distance)), Some(server), Some(key), Some(lineage))) = found else {
         return Ok(None);
     };
-    if distance >= FARTHEST {
+    let is_as_it_was = lineage["transformations"] == transformations.to_json(&table.name)
+        && lineage["shape"] == Value::from(shape(table, ask)?);
+    if distance >= FARTHEST || !is_as_it_was {
         return Ok(None);
     }
-    let known: Vec<i64> = serde_json::from_value(known).unwrap_or_default();
+    let known: Vec<i64> = serde_json::from_value(lineage["relations"].clone()).unwrap_or_default();
     let mut condition = format!("((xmin::text::bigint - {horizon}) & 4294967295) < 2147483648");
     // Rows of a partition that was attached, or of a table that took the name, can be older.
     let new = relations(table, ask)?.into_iter().filter(|relation| !known.contains(relation));
@@ -190,5 +225,5 @@ fn last_horizon(
     if !new.is_empty() {
         condition += &format!(" OR tableoid IN ({})", new.join(", "));
     }
-    Ok(Some(Last { condition: format!("({condition})"), target }))
+    Ok(Some(Last { condition: format!("({condition})"), server, key }))
 }

@@ -6,6 +6,7 @@ use opdb_core::schema::Fact;
 
 use super::checks::{Check, failed, passed, unless};
 use super::database::Database;
+use super::guard::referencing;
 use super::options::{Direction, Options};
 use super::scope::leaves;
 use super::shipment::Shipment;
@@ -272,8 +273,13 @@ pub fn tables_of(shipments: &[Shipment]) -> String {
 fn rollback_plan(target: &Database, shipments: &[Shipment], mut wrong: Vec<String>) -> Result<Check> {
     let sql = format!(
         "SELECT current_user || ' lacks DELETE on ' || t.relname || ', so rows that are inserted could not be taken back'
-         FROM {} WHERE NOT pg_catalog.has_table_privilege(t.oid, 'DELETE')",
-        tables_of(shipments)
+         FROM {0} WHERE NOT pg_catalog.has_table_privilege(t.oid, 'DELETE')
+         UNION ALL
+         SELECT current_user || ' does not see all rows of ' || r.conrelid::regclass || ', which reference ' || t.relname
+         FROM {0}, LATERAL {1} r
+         WHERE NOT pg_catalog.has_table_privilege(r.conrelid, 'SELECT') OR pg_catalog.row_security_active(r.conrelid)",
+        tables_of(shipments),
+        referencing("t.oid")
     );
     wrong.extend(target.query(&sql, 1)?.into_iter().flatten().flatten());
     let fine =

@@ -1,5 +1,7 @@
 //! What is sent of a column instead of its value.
 
+use serde_json::Value;
+
 use super::error::DeployError;
 use crate::compat::LocalTable;
 use crate::pg::error::Result;
@@ -43,6 +45,12 @@ impl Transformations {
             }
         }
         Ok(Self(all))
+    }
+
+    /// Those of one table, as they were written.
+    pub fn to_json(&self, table: &Qualified) -> Value {
+        let of_table = self.0.iter().filter(|it| it.table == *table);
+        Value::Object(of_table.map(|it| (it.column.clone(), Value::from(it.text.as_str()))).collect())
     }
 
     pub fn of(&self, table: &Qualified, column: &str) -> Option<&Transformation> {

@@ -216,8 +216,11 @@ impl Form {
                 vec![hashed.replace('$', &value)]
             }
             (_, hashed @ (Hashed::Numeric | Hashed::NumericAsWritten)) => {
-                let mut parts =
-                    vec![value.clone(), format!("{value} < 0"), format!("{value} = 'NaN'::numeric")];
+                let mut parts = vec![
+                    value.clone(),
+                    format!("{value} OPERATOR(pg_catalog.<) 0::numeric"),
+                    format!("{value} OPERATOR(pg_catalog.=) 'NaN'::numeric"),
+                ];
                 if hashed == Hashed::NumericAsWritten {
                     parts.push(format!("pg_catalog.scale({value})"));
                 }

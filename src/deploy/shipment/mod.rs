@@ -36,8 +36,6 @@ pub struct Shipment {
     columns: Vec<Column>,
     /// What is sent of rows that are referenced by numbers of the target's own.
     references: Vec<Reference>,
-    /// The columns that those numbers are stored in.
-    filled: Vec<Column>,
     /// Every column of the target that can be written, for what is deleted there.
     whole: Vec<String>,
     /// Which rows are deployed, in parentheses.
@@ -84,14 +82,8 @@ impl Shipment {
             }
             name
         };
-        let references = Reference::all(&label, compared, parents, &free)?;
-        let is_filled = |name: &str| references.iter().any(|it| it.stored().any(|column| column == name));
-        let filled: Vec<Column> = columns(&compared.remote, &label)
-            .filter(|fact| is_filled(fact.name()) && all_sent().any(|local| local.name() == fact.name()))
-            .map(Column::filled)
-            .collect();
+        let references = Reference::all(&label, compared, parents, transformations, &free)?;
         let columns: Vec<Column> = all_sent()
-            .filter(|local| !is_filled(local.name()))
             .map(|local| {
                 Column::new(local, there(local.name()), transformations.of(&table.name, local.name()))
             })
@@ -101,7 +93,7 @@ impl Shipment {
                 && fact.relation() == label
                 && !fact.list("unique_by_trigger").is_empty()
         });
-        let is_sent = |fact: &&Fact| columns.iter().chain(&filled).any(|column| column.name == fact.name());
+        let is_sent = |fact: &&Fact| columns.iter().any(|column| column.name == fact.name());
         let others: Vec<String> = crate::compat::columns(&compared.remote, &label)
             .filter(|fact| fact.text("generated").is_none() && !is_sent(fact))
             .map(|fact| text(&format!("t.{}", identifier(fact.name())), &column_type(fact)))
@@ -116,7 +108,6 @@ impl Shipment {
             key,
             columns,
             references,
-            filled,
             whole,
             condition,
             is_event_table_there,
@@ -133,7 +124,7 @@ impl Shipment {
     }
 
     fn written(&self) -> impl Iterator<Item = &Column> {
-        self.columns.iter().chain(&self.filled)
+        self.columns.iter()
     }
 
     /// What is sent, in the order in which it is.
@@ -228,6 +219,12 @@ fn kept_here(table: &LocalTable, compared: &Compared, options: &Options) -> Resu
     if let Some(key) = options.key_of(table) {
         kept.extend(surrogates(table, compared).filter(|name| !key.contains(name)));
     }
+    // Nobody can update what is always generated; in a key it only has to be inserted.
+    let key = key(table, compared, options)?;
+    let label = table.name.label();
+    let always = columns(&compared.remote, &label)
+        .filter(|fact| fact.text("identity") == Some("a") && !key.iter().any(|name| name == fact.name()));
+    kept.extend(always.map(|fact| fact.name().to_owned()));
     Ok(kept)
 }
 
@@ -257,7 +254,13 @@ pub fn parents(tables: &[LocalTable], compared: &Compared, options: &Options) ->
             .into_iter()
             .filter(|name| kept.contains(name))
             .collect();
-        Ok((!own.is_empty()).then(|| Parent { sql: table.name.sql(), label, key, own }))
+        Ok((!own.is_empty()).then(|| Parent {
+            sql: table.name.sql(),
+            name: table.name.clone(),
+            label,
+            key,
+            own,
+        }))
     });
     Ok(parents.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }

@@ -326,7 +326,16 @@ impl Shipment {
                                      ELSE least(m.low, pg_catalog.nextval(q.seqrelid::regclass)) END)::text
                      FROM pg_catalog.pg_sequence q,
                           (SELECT pg_catalog.max({column}) AS high, pg_catalog.min({column}) AS low FROM {stage}) m
-                     WHERE q.seqrelid = pg_catalog.pg_get_serial_sequence({table}, {name})::regclass
+                     WHERE q.seqrelid = coalesce(
+                               pg_catalog.pg_get_serial_sequence({table}, {name})::regclass::oid,
+                               -- One that the column's default names, and that does not belong to it.
+                               (SELECT pg_catalog.min(d.refobjid)
+                                FROM pg_catalog.pg_attribute a
+                                JOIN pg_catalog.pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
+                                JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::regclass
+                                     AND d.objid = f.oid AND d.refclassid = 'pg_catalog.pg_class'::regclass
+                                JOIN pg_catalog.pg_class s ON s.oid = d.refobjid AND s.relkind = 'S'
+                                WHERE a.attrelid = {table}::regclass AND a.attname = {name}))
                        AND CASE WHEN q.seqincrement > 0 THEN m.high <= q.seqmax ELSE m.low >= q.seqmin END",
                     column = identifier(&column.name),
                     table = literal(&self.table),

@@ -29,12 +29,12 @@ fn the_plan_shows_what_is_done_and_does_nothing() {
         execute(&mut pair.there, &row[1]);
     }
     assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(2, 0, 0));
-    let second = plan(&mut pair, r#"{"delete_missing": true, "where": "id = 2"}"#);
+    let second = plan(&mut pair, r#"{"delete_missing": true}"#);
     assert_eq!(
         actions(&second),
         "read stage stage apply lock verify keep keep skip keep update insert delete verify verify record commit"
     );
-    assert!(second[0][2].contains("1 rows"), "{second:?}");
+    assert!(second[0][2].contains("2 rows"), "{second:?}");
     let refusal = refused(&mut pair.here, "SELECT opdb.plan_deploy('nowhere', '{t}')");
     assert_eq!(refusal.sqlstate, "42704");
 }
@@ -170,4 +170,30 @@ fn only_rows_that_differ_and_missing_ones_are_touched() {
         "DELETE FROM t WHERE id > 10; INSERT INTO t SELECT i FROM generate_series(10001, 10020) i",
     );
     assert_eq!(deploy(&mut pair.here, "{t}", options)[0], "failed", "20 of 30 rows would be deleted");
+}
+
+#[test]
+fn code_of_others_does_not_run_as_who_deploys() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, n numeric)";
+    let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1, 1.5)"), table);
+    let mallory = crate::fixture::role(&crate::fixture::servers().production, &[]);
+    execute(
+        &mut pair.there,
+        &format!(
+            "GRANT CREATE ON SCHEMA public TO {mallory}; CREATE TABLE seen (); GRANT SELECT ON seen TO PUBLIC; SET ROLE {mallory};
+             CREATE FUNCTION less(numeric, int) RETURNS bool LANGUAGE plpgsql AS
+                 $$ BEGIN RAISE EXCEPTION 'mallory was here as %', current_user; END $$;
+             CREATE OPERATOR public.< (LEFTARG = numeric, RIGHTARG = int, FUNCTION = less); RESET ROLE"
+        ),
+    );
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(1, 0, 0));
+    execute(
+        &mut pair.there,
+        &format!("DROP SCHEMA opdb_deploy CASCADE; CREATE SCHEMA opdb_deploy AUTHORIZATION {mallory}"),
+    );
+    execute(&mut pair.here, "UPDATE t SET n = 2");
+    let [state, .., error] = deploy(&mut pair.here, "{t}", r#"{"max_change_ratio": 1}"#);
+    assert_eq!(state, "failed");
+    assert!(error.contains(&format!("it belongs to {mallory}")), "{error}");
+    assert_eq!(text(&mut pair.there, "SELECT n FROM t"), "1.5");
 }

@@ -93,3 +93,44 @@ fn what_cannot_be_translated_is_refused_with_the_reason() {
     assert!(refusal.message.contains("(up)") && refusal.hint.contains("exclude_columns"), "{refusal:?}");
     assert_eq!(text(&mut pair.there, "SELECT count(*) FROM tree"), "0");
 }
+
+#[test]
+fn what_references_nothing_stays_as_it_is_and_an_orphan_is_listed() {
+    let parent = "CREATE TABLE parent (id bigint GENERATED ALWAYS AS IDENTITY, region text, code text UNIQUE NOT NULL, PRIMARY KEY (id, region))";
+    let child = "CREATE TABLE child (n text PRIMARY KEY, parent bigint, region text";
+    let mut pair = pair_with(
+        &format!(
+            "{parent}; {child}); INSERT INTO parent (region, code) VALUES ('eu', 'a');
+             INSERT INTO child VALUES ('whole', 1, 'eu'), ('half', NULL, 'eu'), ('orphan', 77, 'eu')"
+        ),
+        &format!(
+            "{parent}; {child}, FOREIGN KEY (parent, region) REFERENCES parent (id, region));
+             INSERT INTO parent (region, code) VALUES ('us', 'x')"
+        ),
+    );
+    let options = r#"{"key": {"parent": ["code"]}}"#;
+    assert_eq!(deploy(&mut pair.here, "{parent,child}", options), applied(3, 0, 0));
+    assert_eq!(
+        rows(&mut pair.there, "SELECT n, parent, region FROM child ORDER BY n"),
+        [["half", "NULL", "eu"], ["whole", "2", "eu"]]
+    );
+    assert_eq!(
+        rows(&mut pair.here, "SELECT key, sqlstate FROM opdb.deployment_errors"),
+        [[r#"{"n": "orphan"}"#, "23503"]]
+    );
+}
+
+#[test]
+fn a_key_that_is_masked_is_not_sent_in_clear_by_who_references_it() {
+    let tables = "CREATE TABLE person (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, email text UNIQUE NOT NULL);
+                  CREATE TABLE visit (n int PRIMARY KEY, person bigint REFERENCES person)";
+    let mut pair = pair_with(
+        &format!("{tables}; INSERT INTO person (email) VALUES ('secret'); INSERT INTO visit VALUES (1, 1)"),
+        tables,
+    );
+    execute(&mut pair.here, "SELECT opdb.add_transformation('person', 'email', 'md5(email)')");
+    let deploy = r#"SELECT opdb.deploy('production', '{person,visit}', '{"key": {"person": ["email"]}}')"#;
+    let refusal = refused(&mut pair.here, deploy);
+    assert_eq!(refusal.sqlstate, "0A000", "{refusal:?}");
+    assert_eq!(text(&mut pair.there, "SELECT to_regnamespace('opdb_deploy') IS NULL"), "t");
+}

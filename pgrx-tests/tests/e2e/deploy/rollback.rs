@@ -138,3 +138,43 @@ fn what_cannot_be_taken_back_says_why() {
     assert_eq!(refusal.sqlstate, "55000", "{refusal:?}");
     assert_eq!(text(&mut pair.there, "SELECT count(*) FROM t"), "1");
 }
+
+#[test]
+fn rows_that_have_to_make_place_for_each_other_are_set_back() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, pos int UNIQUE)";
+    let mut pair = pair_with(
+        &format!("{table}; INSERT INTO t SELECT i, i * 10 - 10 FROM generate_series(1, 6) i"),
+        &format!("{table}; INSERT INTO t SELECT i, i * 10 FROM generate_series(1, 6) i"),
+    );
+    let before = content(&mut pair.there, "t");
+    assert_eq!(deploy(&mut pair.here, "{t}", r#"{"max_change_ratio": 1}"#), applied(0, 6, 0));
+    assert_eq!(roll_back(&mut pair), [["public.t", "6", "0"]]);
+    assert_eq!(content(&mut pair.there, "t"), before);
+    // One place was taken since: that row stays as it is, and the other does not because of it.
+    execute(
+        &mut pair.here,
+        "UPDATE t SET pos = pos + 1000; DELETE FROM t WHERE id > 2; INSERT INTO t VALUES (7, 7)",
+    );
+    let options = r#"{"max_change_ratio": 1, "delete_missing": true}"#;
+    assert_eq!(deploy(&mut pair.here, "{t}", options), applied(1, 2, 0));
+    execute(&mut pair.there, "INSERT INTO t VALUES (99, 10), (98, 40)");
+    assert_eq!(roll_back(&mut pair), [["public.t", "5", "2"]]);
+    assert_eq!(
+        text(&mut pair.there, "SELECT string_agg(id || ':' || pos, ' ' ORDER BY id) FROM t"),
+        "1:1000 2:20 3:30 5:50 6:60 98:40 99:10"
+    );
+}
+
+#[test]
+fn a_reference_onto_a_partition_keeps_its_row() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY) PARTITION BY RANGE (id);
+                 CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (100)";
+    let mut pair = pair_with(
+        &format!("{table}; INSERT INTO t VALUES (1), (2)"),
+        &format!("{table}; CREATE TABLE other (t int REFERENCES t1 ON DELETE CASCADE)"),
+    );
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(2, 0, 0));
+    execute(&mut pair.there, "INSERT INTO other VALUES (2)");
+    assert_eq!(roll_back(&mut pair), [["public.t", "1", "1"]]);
+    assert_eq!(text(&mut pair.there, "SELECT count(*) FROM other"), "1");
+}

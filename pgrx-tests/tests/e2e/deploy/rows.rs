@@ -127,6 +127,8 @@ fn options_that_do_not_go_together_are_refused() {
         r#"{"limit": 5}"#,
         r#"{"mode": "limit", "limit": 0}"#,
         r#"{"mode": "limit", "delete_missing": true}"#,
+        r#"{"where": "id > 0", "delete_missing": true}"#,
+        r#"{"key": ["id", "id"]}"#,
         r#"{"direction": "sideways"}"#,
         r#"{"error_threshold": 0}"#,
         r#"{"auto_rollback": "no"}"#,
@@ -225,4 +227,78 @@ fn values_that_fit_another_type_by_its_cast_are_converted() {
     assert_eq!(found, [expected]);
     assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(0, 0, 2));
     assert_eq!(rows(&mut pair.here, "SELECT restored FROM opdb.rollback_deployment(1)"), [["2"]]);
+}
+
+#[test]
+fn what_no_row_shows_is_no_reason_to_send_too_few() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, a text, b text)";
+    let mut pair = pair_with(
+        &format!("{table}; INSERT INTO t SELECT i, 'a' || i, 'b' || i FROM generate_series(1, 10) i"),
+        table,
+    );
+    let since = r#"{"mode": "since_last", "max_change_ratio": 1}"#;
+    let capture = "SELECT opdb.capture_schema()";
+    assert_eq!(deploy(&mut pair.here, "{t}", since), applied(10, 0, 0));
+    // A default that is in no row.
+    execute(&mut pair.here, &format!("ALTER TABLE t ADD c int DEFAULT 5; {capture}"));
+    execute(&mut pair.there, "ALTER TABLE t ADD c int");
+    assert_eq!(changed(&mut pair.here, since), applied(0, 10, 0)[..3]);
+    // Columns that exchange their names.
+    execute(
+        &mut pair.here,
+        &format!(
+            "ALTER TABLE t RENAME a TO x; ALTER TABLE t RENAME b TO a; ALTER TABLE t RENAME x TO b; {capture}"
+        ),
+    );
+    assert_eq!(changed(&mut pair.here, since), applied(0, 10, 0)[..3]);
+    execute(&mut pair.here, "SELECT opdb.add_transformation('t', 'a', 'upper(a)')");
+    assert_eq!(changed(&mut pair.here, since), applied(0, 10, 0)[..3]);
+    execute(&mut pair.here, "SELECT opdb.drop_transformation('t', 'a')");
+    assert_eq!(changed(&mut pair.here, since), applied(0, 10, 0)[..3]);
+    // An earlier deployment is rolled back while a later one stands.
+    execute(&mut pair.here, "INSERT INTO t (id, a) VALUES (11, 'new')");
+    assert_eq!(changed(&mut pair.here, since), applied(1, 0, 0)[..3]);
+    let earlier = text(&mut pair.here, "SELECT max(deployment_id) - 1 FROM opdb.deployments");
+    execute(&mut pair.here, &format!("SELECT opdb.rollback_deployment({earlier})"));
+    assert_eq!(changed(&mut pair.here, since), applied(0, 10, 0)[..3]);
+    // The target is an older copy of itself.
+    execute(
+        &mut pair.there,
+        "DELETE FROM opdb_deploy.ledger WHERE applied_at = (SELECT max(applied_at) FROM opdb_deploy.ledger)",
+    );
+    let [state, _, _, _, error] = deploy(&mut pair.here, "{t}", since);
+    assert_eq!(state, "failed");
+    assert!(error.contains("another server, or another database"), "{error}");
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}")[0], "applied");
+}
+
+#[test]
+fn rows_that_were_refused_are_not_taken_for_missing() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, n int)";
+    let mut pair = pair_with(
+        &format!("{table}; INSERT INTO t SELECT i, i FROM generate_series(1, 10) i"),
+        &format!("{table}; ALTER TABLE t ADD CHECK (n < 100)"),
+    );
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(10, 0, 0));
+    execute(&mut pair.here, "UPDATE t SET n = 500 WHERE id = 3; DELETE FROM t WHERE id = 7");
+    let [state, .., error] = deploy(&mut pair.here, "{t}", r#"{"delete_missing": true}"#);
+    assert_eq!(state, "failed");
+    assert!(error.contains("not certain which are to be deleted"), "{error}");
+    assert_eq!(text(&mut pair.there, "SELECT count(*) FROM t"), "10");
+}
+
+#[test]
+fn numbers_that_only_the_target_generates_and_sequences_of_nobodys() {
+    let mut pair = pair_with(
+        "CREATE TABLE t (code text PRIMARY KEY, num int GENERATED ALWAYS AS IDENTITY, v text);
+         INSERT INTO t (code, v) VALUES ('a', 'x'), ('b', 'y');
+         CREATE TABLE q (id bigint PRIMARY KEY, v text); INSERT INTO q VALUES (5, 'x')",
+        "CREATE TABLE t (code text PRIMARY KEY, num int GENERATED ALWAYS AS IDENTITY (START 100), v text);
+         CREATE SEQUENCE numbers; CREATE TABLE q (id bigint PRIMARY KEY DEFAULT nextval('numbers'), v text)",
+    );
+    assert_eq!(deploy(&mut pair.here, "{t,q}", "{}"), applied(3, 0, 0));
+    execute(&mut pair.here, "UPDATE t SET v = 'z'; UPDATE q SET v = 'z'");
+    assert_eq!(deploy(&mut pair.here, "{t,q}", r#"{"max_change_ratio": 1}"#), applied(0, 3, 0));
+    assert_eq!(text(&mut pair.there, "SELECT string_agg(num || v, ',' ORDER BY code) FROM t"), "100z,101z");
+    assert_eq!(text(&mut pair.there, "INSERT INTO q (v) VALUES ('own') RETURNING id > 5"), "t");
 }
