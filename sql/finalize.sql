@@ -230,7 +230,7 @@ never inferred.';
 
 COMMENT ON FUNCTION opdb.deploy IS 'Sends the rows of tables to a registered environment, in one transaction there.
 
-The checks of pre_deployment_check come first. Then the rows, as the calling statement sees them, are
+The checks of pre_deployment_check come first. Then the rows, as they were when the checks began, are
 staged there, verified by count and digest, and upserted by the key (an event
 table''s is source_id; its id, created_at and processed are the target''s own); what the target then holds
 is compared once more before it commits. Nothing has to be installed there. Rows that exist only there

@@ -44,7 +44,7 @@ pub struct Staged {
     pub resumed: i64,
 }
 
-/// The rows that are to be sent, as the calling statement sees them. Transformations are somebody's code, which could use
+/// The rows that are to be sent, on the snapshot that the checks were made on. Transformations are somebody's code, which could use
 /// a connection that is open: so this comes before there is one.
 ///
 /// They run as the owner of the table whose code they are, and whose rows they see.
