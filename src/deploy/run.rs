@@ -60,20 +60,20 @@ impl Run<'_> {
         numbers.into_iter().for_each(lock::stage);
     }
 
+    /// From the first check to the last word.
     fn push(&self) -> Result<i64> {
-        let run = self;
-        let checked = match subtransaction::run(|| run.check()) {
+        let checked = match subtransaction::run(|| self.check()) {
             Ok(checked) => checked,
-            Err(failure) => return Err(run.refuse_call(failure)),
+            Err(failure) => return Err(self.refuse_call(failure)),
         };
         if let Some(reasons) = checked.failures() {
-            return run.refuse(reasons, checked.unreachable);
+            return self.refuse(reasons, checked.unreachable);
         }
-        match subtransaction::run(|| run.deploy(checked)) {
-            Ok(End::Applied(applied)) => run.applied(&applied),
-            Ok(End::InDoubt(reason)) => run.doubt(&reason),
+        match subtransaction::run(|| self.deploy(checked)) {
+            Ok(End::Applied(applied)) => self.applied(&applied),
+            Ok(End::InDoubt(reason)) => self.doubt(&reason),
             Ok(End::Interrupted(failure)) => Err(failure),
-            Err(failure) => run.fail(failure),
+            Err(failure) => self.fail(failure),
         }
     }
 }
