@@ -545,7 +545,10 @@ mod tests {
             ("interval hour", "(pg_catalog.justify_interval(c)::text COLLATE \"C\")"),
             ("character varying(20)", "c COLLATE \"C\""),
             ("character(5)", "c COLLATE \"C\""),
-            ("numeric(10,2)", "c, c < 0, c = 'NaN'::numeric"),
+            (
+                "numeric(10,2)",
+                "c, c OPERATOR(pg_catalog.<) 0::numeric, c OPERATOR(pg_catalog.=) 'NaN'::numeric",
+            ),
             ("jsonb", "((c)::text COLLATE \"C\")"),
             ("integer[]", "((c)::text COLLATE \"C\")"),
             ("numrange", "((c)::text COLLATE \"C\")"),
@@ -559,6 +562,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_is_hashed_where_there_is_more_than_one_way() {
+        let parts = |name: &str| {
+            let form = Form::as_written(&of(name), &of(name));
+            form.hash_parts(Side::Remote, "c").join(", ")
+        };
+        assert_eq!(parts("integer"), "c");
+        assert_eq!(parts("bigint"), "pg_catalog.int8send(c)");
+        assert_eq!(
+            parts("numeric"),
+            "c, c OPERATOR(pg_catalog.<) 0::numeric, c OPERATOR(pg_catalog.=) 'NaN'::numeric, pg_catalog.scale(c)"
+        );
+        // Minus zero is not zero.
+        assert_eq!(parts("double precision"), "((c)::text COLLATE \"C\")");
+        assert_eq!(parts("interval"), "((c)::text COLLATE \"C\")");
+    }
+
+    #[test]
     fn both_sides_are_brought_to_one_type() {
         assert_eq!(hashed("integer", "bigint"), ["pg_catalog.int8send(c::bigint)", "pg_catalog.int8send(c)"]);
         assert_eq!(hashed("real", "double precision"), ["c::double precision", "c"]);
@@ -568,7 +588,8 @@ mod tests {
         );
         assert_eq!(
             hashed("double precision", "integer")[0],
-            "c::text::numeric, c::text::numeric < 0, c::text::numeric = 'NaN'::numeric"
+            "c::text::numeric, c::text::numeric OPERATOR(pg_catalog.<) 0::numeric, \
+             c::text::numeric OPERATOR(pg_catalog.=) 'NaN'::numeric"
         );
         assert_eq!(hashed("uuid", "text"), ["(c::text COLLATE \"C\")", "(c::text COLLATE \"C\")"]);
         let domain = ColumnType {
