@@ -460,20 +460,35 @@ struct Scored<'a> {
     run: quality::Run,
 }
 
-/// Scores every table on the rows that would be sent: the snapshot of the calling statement.
+/// Scores every table on the rows that would be sent.
 fn scores<'a>(tables: &'a [LocalTable], scope: &Scope) -> Result<Vec<Scored<'a>>> {
-    tables
-        .iter()
-        .zip(&scope.conditions)
-        .zip(&scope.is_unchanged)
-        // Of no rows nothing can be said, and nothing is sent.
-        .filter(|(_, is_unchanged)| !**is_unchanged)
-        .map(|((table, condition), _)| {
-            let no_options = serde_json::json!({});
-            let run = quality::scored(table.relation, condition.as_deref(), &no_options)?;
-            Ok(Scored { table, run })
-        })
-        .collect()
+    let mut scores = Vec::new();
+    for ((table, condition), is_since) in tables.iter().zip(&scope.conditions).zip(&scope.is_since) {
+        if let Some(run) = scored(table, condition.as_deref(), *is_since)? {
+            scores.push(Scored { table, run });
+        }
+    }
+    Ok(scores)
+}
+
+/// None, and no record, where there are no rows since the last deployment: of these nothing can be said, and nothing is
+/// sent.
+fn scored(table: &LocalTable, condition: Option<&str>, is_since: bool) -> Result<Option<quality::Run>> {
+    let no_options = serde_json::json!({});
+    let score = || quality::scored(table.relation, condition, &no_options);
+    if !is_since {
+        return score().map(Some);
+    }
+    let is_empty = Cell::new(false);
+    let run = subtransaction::run(|| {
+        let run = score()?;
+        is_empty.set(run.rows == 0);
+        if is_empty.get() {
+            return Err(Failure::new(pgrx::PgSqlErrorCode::ERRCODE_NO_DATA, "no rows"));
+        }
+        Ok(run)
+    });
+    if is_empty.get() { Ok(None) } else { run.map(Some) }
 }
 
 fn quality(scores: &[Scored], row_security: &Check) -> Check {

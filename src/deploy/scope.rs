@@ -14,8 +14,8 @@ use crate::pg::{own, spi};
 /// For each table, in their order, the condition that chooses its rows, in parentheses; none for all of them.
 pub struct Scope {
     pub conditions: Vec<Option<String>>,
-    /// For each table, whether nothing of it has been written since the last deployment.
-    pub is_unchanged: Vec<bool>,
+    /// For each table, whether only rows since the last deployment are: there may be none.
+    pub is_since: Vec<bool>,
     /// What brought the rows which are left out; none if none are.
     pub known: Option<Known>,
 }
@@ -36,6 +36,7 @@ impl Scope {
         ask: &dyn Fn(&str) -> Result<Option<String>>,
     ) -> Result<Self> {
         let mut known: Option<Known> = None;
+        let mut is_since = Vec::new();
         let conditions = tables
             .iter()
             .map(|table| {
@@ -54,25 +55,14 @@ impl Scope {
                         })
                     }
                 };
+                is_since.push(options.mode == Mode::SinceLast && more.is_some());
                 Ok(match (&options.condition, more) {
                     (Some(condition), Some(more)) => Some(format!("({condition} AND {more})")),
                     (condition, more) => condition.clone().or(more),
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        let is_unchanged = tables
-            .iter()
-            .zip(&conditions)
-            .map(|(table, condition)| match (options.mode, condition) {
-                (Mode::SinceLast, Some(condition)) => {
-                    let sql =
-                        format!("SELECT NOT EXISTS (SELECT FROM {} WHERE {condition})", table.name.sql());
-                    Ok(spi::read_value::<bool>(&sql, &[])? == Some(true))
-                }
-                _ => Ok(false),
-            })
-            .collect::<Result<Vec<_>>>()?;
-        Ok(Self { conditions, is_unchanged, known })
+        Ok(Self { conditions, is_since, known })
     }
 }
 
