@@ -7,7 +7,7 @@ use opdb_e2e::cluster::{Hold, Proxy};
 use super::image;
 use crate::deploy::rollback::roll_back;
 use crate::deploy::{deploy, pair_with};
-use crate::fixture::{Pair, execute, on_test, rows, servers, text};
+use crate::fixture::{Pair, execute, on_test, refused, rows, servers, text};
 
 const OPTIONS: &str = r#"{"max_change_ratio": 1, "delete_missing": true}"#;
 
@@ -139,4 +139,38 @@ fn a_table_that_is_altered_there_after_the_checks_is_left_as_it_is() {
         assert_eq!(found, "1new 2new 3old 4old 50own", "{alter}: {state}, {error}");
         assert!(!image(&mut scene.pair.there).is_empty());
     }
+}
+
+#[test]
+fn a_call_that_is_cancelled_while_the_target_commits_does_not_say_that_nothing_changed() {
+    let mut scene = Scene::set();
+    let place = scene.message("INSERT INTO opdb_deploy.ledger") + 1;
+    scene.proxy.hold(Hold::After(place));
+    let here_name = scene.pair.here_name.clone();
+    let (proxy, here) = (&scene.proxy, &mut scene.pair.here);
+    let refusal = std::thread::scope(|scope| {
+        let sql = format!("SELECT opdb.deploy('production', '{{t}}', '{OPTIONS}')");
+        let deployment = scope.spawn(move || refused(&mut on_test(&here_name), &sql));
+        let held = proxy.wait_until_held();
+        execute(
+            here,
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE 'SELECT opdb.deploy%'",
+        );
+        let refusal = deployment.join().unwrap();
+        proxy.release();
+        assert!(held.as_ref().is_ok_and(|held| held.contains("COMMIT")), "{held:?}");
+        refusal
+    });
+    assert_eq!(refusal.sqlstate, "57014", "{refusal:?}");
+    let last = "SELECT deployment_id, state FROM opdb.deployments ORDER BY deployment_id DESC LIMIT 1";
+    let cancelled = rows(&mut scene.pair.here, last).remove(0);
+    assert_eq!(cancelled[1], "applying", "nobody has asked yet");
+    let deployed = scene.rows_there();
+    assert_eq!(deployed.len(), 10);
+    assert_eq!(deploy(&mut scene.pair.here, "{t}", OPTIONS)[..3], ["applied", "0", "0"]);
+    let state = format!("SELECT state FROM opdb.deployments WHERE deployment_id = {}", cancelled[0]);
+    assert_eq!(text(&mut scene.pair.here, &state), "applied");
+    let restored = format!("SELECT restored FROM opdb.rollback_deployment({})", cancelled[0]);
+    assert_eq!(text(&mut scene.pair.here, &restored), "9");
 }
