@@ -100,9 +100,7 @@ fn find(name: &str) -> Result<&'static Setting> {
 fn value(name: &str) -> Result<Value> {
     let setting = find(name)?;
     let sql = "SELECT value FROM opdb.setting WHERE name = $1";
-    let set = own::read_as_owner(|| {
-        spi::on_latest_snapshot(|| spi::read_value::<JsonB>(sql, &[setting.name.into()]))
-    })?;
+    let set = own::read_latest(|| spi::read_value::<JsonB>(sql, &[setting.name.into()]))?;
     Ok(set.map_or_else(|| (setting.default)(), |set| set.0))
 }
 

@@ -14,7 +14,6 @@ use super::row_errors::{RowErrors, isolating};
 use super::shipment::{Shipment, Undo};
 use super::stage::{self, Staged};
 use crate::pg::error::{Failure, Result};
-use crate::pg::name::literal;
 
 /// How often rows are written again that somebody else makes at the same moment.
 const ATTEMPTS: usize = 5;
@@ -117,10 +116,7 @@ impl Work<'_> {
 
 /// Waits until nobody is at work on the deployment: who has this knows how it ended.
 pub fn settled(key: &str) -> String {
-    format!(
-        "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended({}, 0))::text",
-        literal(format!("opdb deployment {key}"))
-    )
+    ledger::lock(&format!("opdb deployment {key}"))
 }
 
 /// One table of it.

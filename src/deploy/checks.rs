@@ -50,19 +50,6 @@ pub const CHECKS: [&str; 18] = [
 ];
 /// Without these there is nothing that could be deployed, or it would not be known where to.
 const INDISPENSABLE: [&str; 4] = ["target_reachable", "other_database", "compatible", "key_unique_there"];
-/// What is looked at on the target.
-const ON_TARGET: [&str; 9] = [
-    "other_database",
-    "target_kind",
-    "target_writable",
-    "compatible",
-    "column_mapping",
-    "key_unique_there",
-    "privileges",
-    "rollback_plan",
-    "pre_images",
-];
-
 /// One check and what it found.
 pub struct Check {
     pub name: &'static str,
@@ -147,7 +134,6 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
         Err(failure) if is_unreachable(&failure, is_reached.get()) => {
             checks.push(failed("target_reachable", failure.told()));
             unreachable = Some(failure);
-            checks.extend(ON_TARGET.map(|name| unknown(name, "not looked at: the target cannot be reached")));
             Vec::new()
         }
         Err(failure) => return Err(failure),
@@ -158,6 +144,9 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
     let validation_ms = begun.elapsed().as_secs_f64() * 1000.0;
     checks.push(transformed(tables, &shipments, &row_security)?);
     checks.extend([valid, quality(&scores, &row_security), row_security]);
+    if unreachable.is_some() {
+        not_looked_at(&mut checks, "the target");
+    }
     arrange(&mut checks, options)?;
     Ok(Checked {
         planned: planned(environment, tables, options, shipments, &scores)?,
@@ -308,6 +297,15 @@ pub fn unknown(name: &'static str, detail: impl Into<String>) -> Check {
     Check { passed: None, ..passed(name, detail) }
 }
 
+/// Adds the checks that nobody made, because `side` cannot be reached.
+pub fn not_looked_at(checks: &mut Vec<Check>, side: &str) {
+    for name in CHECKS {
+        if !checks.iter().any(|check| check.name == name) {
+            checks.push(unknown(name, format!("not looked at: {side} cannot be reached")));
+        }
+    }
+}
+
 /// Passes if nothing is wrong.
 pub fn unless(name: &'static str, wrong: &[String], fine: impl Into<String>) -> Check {
     if wrong.is_empty() { passed(name, fine) } else { failed(name, wrong.join("; ")) }
@@ -349,10 +347,8 @@ pub fn error_rate(environment: &str) -> Result<Check> {
                      WHERE environment = $1 AND kind = 'deploy' AND finished_at > pg_catalog.now() - interval '24 hours'
                        AND state IN ('applied', 'failed', 'rolled_back')
                      ORDER BY deployment_id DESC LIMIT 20) last";
-    let counts = own::read_as_owner(|| {
-        spi::on_latest_snapshot(|| {
-            spi::read_one(sql, &[environment.into()], |row| Ok((row.get::<i64>(1)?, row.get::<i64>(2)?)))
-        })
+    let counts = own::read_latest(|| {
+        spi::read_one(sql, &[environment.into()], |row| Ok((row.get::<i64>(1)?, row.get::<i64>(2)?)))
     })?;
     let (all, bad) = counts.map_or((0, 0), |(all, bad)| (all.unwrap_or(0), bad.unwrap_or(0)));
     let told = format!("{bad} of the last {all} deployments within 24 hours failed");

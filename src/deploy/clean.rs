@@ -2,6 +2,7 @@
 
 use super::database::Database;
 use super::ledger;
+use crate::configure;
 use crate::pg::error::Result;
 use crate::pg::name::literal;
 
@@ -31,6 +32,11 @@ const OLD: &str = "
     WHERE CASE WHEN k.relname ~ '^(rows|before)_[0-9a-f]{12}_[0-9]+$' THEN l.applied_at <= pg_catalog.now() - /*age*/
                WHEN k.relname ~ '^stage_[0-9a-f]{24}$'
                THEN sent.at <= pg_catalog.now() - greatest(/*age*/, interval '1 hour') END";
+
+/// For how long it is kept where nobody says otherwise, as an interval.
+pub fn keep() -> Result<String> {
+    Ok(format!("{} days", configure::number("deploy.keep_days")?))
+}
 
 /// Removes it, and says what.
 pub fn remove(database: &Database, age: &str) -> Result<Vec<Removed>> {

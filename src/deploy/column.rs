@@ -26,11 +26,7 @@ impl Column {
     pub fn new(local: &Fact, there: Option<&Fact>, transformation: Option<&Transformation>) -> Self {
         let from = column_type(local);
         let to = there.map_or_else(|| from.clone(), column_type);
-        let draws = |there: &Fact| {
-            there.text("identity").is_some_and(|identity| !identity.is_empty())
-                || there.text("default").is_some_and(|default| default.starts_with("nextval("))
-        };
-        let has_sequence_there = there.is_some_and(draws) && matches!(to.family(), Family::Integer { .. });
+        let has_sequence_there = there.is_some_and(is_drawn) && matches!(to.family(), Family::Integer { .. });
         Self {
             name: local.name().to_owned(),
             form: form(&from, &to),
@@ -154,6 +150,12 @@ impl Column {
     pub fn signature(&self) -> String {
         format!("{} {} {} {}", self.name, self.from.text, self.to.text, self.value())
     }
+}
+
+/// Whether a column's values come from a sequence.
+pub fn is_drawn(column: &Fact) -> bool {
+    column.text("identity").is_some_and(|identity| !identity.is_empty())
+        || column.text("default").is_some_and(|default| default.starts_with("nextval("))
 }
 
 /// A domain over arrays is one, too.

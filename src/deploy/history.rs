@@ -126,9 +126,7 @@ pub fn settle(environment: &str) -> Result<()> {
     let sql = "SELECT deployment_id FROM opdb.deployment
                WHERE environment = $1 AND state IN ('checking', 'staging', 'applying', 'in_doubt')
                ORDER BY deployment_id";
-    let open = own::read_as_owner(|| {
-        spi::on_latest_snapshot(|| spi::read(sql, &[environment.into()], |row| row.get::<i64>(1)))
-    })?;
+    let open = own::read_latest(|| spi::read(sql, &[environment.into()], |row| row.get::<i64>(1)))?;
     for id in open.into_iter().flatten() {
         if !lock::deployment(id)? {
             continue;
@@ -146,18 +144,16 @@ impl Open {
         let sql = "SELECT key::text, state, coalesce(target_server, ''), direction = 'push', details
                    FROM opdb.deployment
                    WHERE deployment_id = $1 AND state IN ('checking', 'staging', 'applying', 'in_doubt')";
-        own::read_as_owner(|| {
-            spi::on_latest_snapshot(|| {
-                spi::read_one(sql, &[id.into()], |row| {
-                    let details = row.get::<pgrx::JsonB>(5)?.map(|details| details.0);
-                    Ok(Self {
-                        id,
-                        key: spi::known(&row, 1)?,
-                        state: spi::known(&row, 2)?,
-                        server: spi::known(&row, 3)?,
-                        is_push: spi::known(&row, 4)?,
-                        details: details.and_then(|all| all.as_array().cloned()).unwrap_or_default(),
-                    })
+        own::read_latest(|| {
+            spi::read_one(sql, &[id.into()], |row| {
+                let details = row.get::<pgrx::JsonB>(5)?.map(|details| details.0);
+                Ok(Self {
+                    id,
+                    key: spi::known(&row, 1)?,
+                    state: spi::known(&row, 2)?,
+                    server: spi::known(&row, 3)?,
+                    is_push: spi::known(&row, 4)?,
+                    details: details.and_then(|all| all.as_array().cloned()).unwrap_or_default(),
                 })
             })
         })

@@ -41,13 +41,18 @@ pub const STATEMENTS: [(&str, &str); 3] = [
     ),
 ];
 
+/// Waits until nobody else has the lock of this name, and has it until the transaction there ends.
+pub fn lock(name: &str) -> String {
+    format!(
+        "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended({}, 0))::text",
+        literal(name)
+    )
+}
+
 /// Makes what is missing.
 pub fn create(database: &Database) -> Result<()> {
     // Two at once would be in each other's way.
-    database.query(
-        "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('opdb_deploy', 0))::text",
-        1,
-    )?;
+    database.query(&lock(SCHEMA), 1)?;
     check(database)?;
     for (statement, _) in STATEMENTS {
         database.execute(statement)?;

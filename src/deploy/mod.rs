@@ -31,8 +31,8 @@ use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use crate::compat::local_tables;
-use crate::pg::error::required;
+use crate::compat::{LocalTable, local_tables};
+use crate::pg::error::{Result, required};
 use crate::pg::remote::{self, Access};
 use crate::pg::session;
 use crate::pg::spi;
@@ -40,6 +40,26 @@ use crate::pg::types::Regclass;
 pub use checks::CHECKS;
 use error::DeployError;
 use options::{Direction, Options};
+
+/// What a deployment is asked for. Names are looked up in the caller's search_path.
+fn arguments(
+    environment: Option<&str>,
+    tables: Option<Vec<Option<String>>>,
+    options: Option<JsonB>,
+) -> Result<(&str, Vec<LocalTable>, Options)> {
+    let environment = required("environment", environment)?;
+    let tables = local_tables(required("tables", tables)?)?;
+    Ok((environment, tables, Options::read(&required("options", options)?.0)?))
+}
+
+/// The caller's search_path. Errors: 25001 where a ROLLBACK could follow that does not reach the other server.
+fn called_alone() -> Result<String> {
+    if session::in_transaction_block() || session::inside_a_function() {
+        return Err(DeployError::InTransactionBlock.into());
+    }
+    let search_path = spi::read_value::<String>("SELECT pg_catalog.current_setting('search_path')", &[])?;
+    Ok(search_path.unwrap_or_default())
+}
 
 /// Runs every check that deploy makes with these options, and changes nothing.
 ///
@@ -65,9 +85,7 @@ fn pre_deployment_check(
     >,
     ErrorReport,
 > {
-    let environment = required("environment", environment)?;
-    let tables = local_tables(required("tables", tables)?)?;
-    let options = Options::read(&required("options", options)?.0)?;
+    let (environment, tables, options) = arguments(environment, tables, options)?;
     let checks = session::pinned(|| match options.direction {
         Direction::Push => Ok(checks::run(environment, &tables, &options)?.checks),
         Direction::Pull => pull::check(environment, &tables, &options),
@@ -98,16 +116,11 @@ fn deploy(
     tables: Option<Vec<Option<String>>>,
     options: default!(Option<JsonB>, "'{}'"),
 ) -> std::result::Result<i64, ErrorReport> {
-    let environment = required("environment", environment)?;
-    let tables = local_tables(required("tables", tables)?)?;
-    let options = Options::read(&required("options", options)?.0)?;
-    if session::in_transaction_block() || session::inside_a_function() {
-        return Err(DeployError::InTransactionBlock.into());
-    }
-    let search_path = spi::read_value::<String>("SELECT pg_catalog.current_setting('search_path')", &[])?;
+    let (environment, tables, options) = arguments(environment, tables, options)?;
+    let search_path = called_alone()?;
     Ok(session::pinned(|| match options.direction {
         Direction::Push => run::push(environment, &tables, &options),
-        Direction::Pull => pull::pull(environment, &tables, &options, &search_path.unwrap_or_default()),
+        Direction::Pull => pull::pull(environment, &tables, &options, &search_path),
     })?)
 }
 
@@ -132,11 +145,8 @@ fn rollback_deployment(
     ErrorReport,
 > {
     let deployment_id = required("deployment_id", deployment_id)?;
-    if session::in_transaction_block() || session::inside_a_function() {
-        return Err(DeployError::InTransactionBlock.into());
-    }
-    let search_path = spi::read_value::<String>("SELECT pg_catalog.current_setting('search_path')", &[])?;
-    let restored = session::pinned(|| rollback::rollback(deployment_id, &search_path.unwrap_or_default()))?;
+    let search_path = called_alone()?;
+    let restored = session::pinned(|| rollback::rollback(deployment_id, &search_path))?;
     Ok(TableIterator::new(
         restored.into_iter().map(|table| (table.table, table.restored, table.skipped, table.detail)),
     ))
@@ -197,9 +207,7 @@ fn plan_deploy(
     >,
     ErrorReport,
 > {
-    let environment = required("environment", environment)?;
-    let tables = local_tables(required("tables", tables)?)?;
-    let options = Options::read(&required("options", options)?.0)?;
+    let (environment, tables, options) = arguments(environment, tables, options)?;
     let steps = session::pinned(|| explain::steps(environment, &tables, &options))?;
     Ok(TableIterator::new((1..).zip(steps).map(|(number, step)| {
         let (place, action, lock) = (step.place.into(), step.action.into(), step.lock.into());
@@ -223,12 +231,10 @@ fn clean_deployments(
     ErrorReport,
 > {
     let environment = required("environment", environment)?;
-    let age = older_than.map_or_else(
-        || Ok(format!("{} days", crate::configure::number("deploy.keep_days")?)),
-        |age| Ok(format!("{} seconds", age.as_micros() as f64 / 1e6)),
-    );
-    let age: crate::pg::error::Result<String> = age;
-    let age = age?;
+    let age = match older_than {
+        Some(age) => format!("{} seconds", age.as_micros() as f64 / 1e6),
+        None => clean::keep()?,
+    };
     let removed = remote::with(environment, Access::Write, |remote| {
         let removed = clean::remove(&database::Database::There(remote), &age)?;
         remote.execute("COMMIT")?;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::apply::{Applied, Work};
 use super::checks::{
-    self, CHECKS, Check, Checked, arrange, error_rate, failed, is_unreachable, passed, unknown, unless,
+    self, Check, Checked, arrange, error_rate, failed, is_unreachable, not_looked_at, passed, unless,
     valid_schema,
 };
 use super::database::Database;
@@ -50,7 +50,7 @@ pub fn check(environment: &str, tables: &[LocalTable], options: &Options) -> Res
 
 /// Pulls, and returns the id in the history. `search_path` is the caller's, for triggers of the tables.
 ///
-/// Errors: 25001 if the transaction keeps its snapshot: it could not see what is written meanwhile.
+/// Errors: 25004 if the transaction keeps its snapshot: it could not see what is written meanwhile.
 pub fn pull(environment: &str, tables: &[LocalTable], options: &Options, search_path: &str) -> Result<i64> {
     session::check_writable()?;
     if session::keeps_its_snapshot() {
@@ -133,11 +133,7 @@ fn look(environment: &str, tables: &[LocalTable], options: &Options, reads: bool
         Err(failure) if is_unreachable(&failure, is_reached.get()) => {
             let mut checks = here.take();
             checks.push(failed("target_reachable", failure.told()));
-            let is_missing = |name: &&str| !checks.iter().any(|check| check.name == *name);
-            let missing: Vec<&'static str> = CHECKS.iter().copied().filter(is_missing).collect();
-            checks.extend(
-                missing.into_iter().map(|name| unknown(name, "not looked at: the source cannot be reached")),
-            );
+            not_looked_at(&mut checks, "the source");
             arrange(&mut checks, options)?;
             let checked =
                 Checked { unreachable: Some(failure), ..checked(checks, Vec::new(), validation_ms) };

@@ -33,9 +33,8 @@ pub fn record(deployment_id: i64, entry: &Value) -> Result<()> {
     }
     let sql = "SELECT EXISTS (SELECT FROM opdb.deployment WHERE deployment_id = $1 AND state = $2)";
     let state = entry["state"].as_str().unwrap_or_default();
-    let is_written = own::read_as_owner(|| {
-        spi::on_latest_snapshot(|| spi::read_value::<bool>(sql, &[deployment_id.into(), state.into()]))
-    })?;
+    let is_written =
+        own::read_latest(|| spi::read_value::<bool>(sql, &[deployment_id.into(), state.into()]))?;
     if is_written == Some(true) {
         return Ok(());
     }

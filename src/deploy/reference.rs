@@ -2,10 +2,11 @@
 //! stored is the number that this row has there.
 
 use opdb_core::compat::table::of_table;
-use opdb_core::schema::{Fact, Kind, label};
+use opdb_core::schema::{Fact, Kind};
 
 use super::column::Column;
 use super::error::DeployError;
+use super::shipment;
 use super::transformation::Transformations;
 use crate::compat::{Compared, columns};
 use crate::pg::error::Result;
@@ -88,9 +89,12 @@ impl Reference {
             .iter()
             .map(|(column, own)| format!("{} = t.{}", identifier(column), identifier(own)))
             .collect();
-        let same: Vec<String> =
-            self.sent.iter().zip(&self.key).map(|(sent, key)| sent.equals("t", key, "s")).collect();
-        format!("UPDATE {stage} s SET {} FROM {} t WHERE {}", set.join(", "), self.parent, same.join(" AND "))
+        format!(
+            "UPDATE {stage} s SET {} FROM {} t WHERE {}",
+            set.join(", "),
+            self.parent,
+            self.same().join(" AND ")
+        )
     }
 
     /// Of a row of the stage, s, that it references a row, and that this is not on the target. One with a NULL references
@@ -120,8 +124,8 @@ fn referenced<'a>(fact: &Fact, parents: &'a [Parent]) -> Option<(&'a Parent, Vec
     if fact.kind() != Kind::Constraint || fact.text("type") != Some("f") {
         return None;
     }
-    let [schema, table] = fact.list("references")[..] else { return None };
-    let parent = parents.iter().find(|parent| parent.label == label(schema, table))?;
+    let label = shipment::referenced(fact)?;
+    let parent = parents.iter().find(|parent| parent.label == label)?;
     let pairs: Vec<(String, String)> = fact
         .facets
         .get("pairs")?

@@ -55,7 +55,7 @@ struct Done {
 /// Takes a deployment back, which is a deployment of its own. `search_path` is the caller's, for triggers of the tables if
 /// they are here.
 ///
-/// Errors: 25001 if rows that were pulled are to be taken back in a transaction that keeps its snapshot.
+/// Errors: 25004 if rows that were pulled are to be taken back in a transaction that keeps its snapshot.
 pub fn rollback(id: i64, search_path: &str) -> Result<Vec<Restored>> {
     session::check_writable()?;
     history::settle(&environment_of(id)?)?;
@@ -116,8 +116,7 @@ enum Outcome {
 
 fn environment_of(id: i64) -> Result<String> {
     let sql = "SELECT environment FROM opdb.deployment WHERE deployment_id = $1";
-    let found =
-        own::read_as_owner(|| spi::on_latest_snapshot(|| spi::read_value::<String>(sql, &[id.into()])))?;
+    let found = own::read_latest(|| spi::read_value::<String>(sql, &[id.into()]))?;
     found.ok_or_else(|| DeployError::UnknownDeployment(id).into())
 }
 
@@ -158,22 +157,20 @@ impl Original {
     fn read(id: i64) -> Result<Self> {
         let sql = "SELECT key::text, environment, tables, coalesce(target_server, ''), details, state, kind, direction = 'push'
                    FROM opdb.deployment WHERE deployment_id = $1";
-        let found = own::read_as_owner(|| {
-            spi::on_latest_snapshot(|| {
-                spi::read_one(sql, &[id.into()], |row| {
-                    let details = row.get::<pgrx::JsonB>(5)?.map_or(Value::Null, |details| details.0);
-                    let original = Self {
-                        id,
-                        key: spi::known(&row, 1)?,
-                        environment: spi::known(&row, 2)?,
-                        tables: spi::known(&row, 3)?,
-                        server: spi::known(&row, 4)?,
-                        is_push: spi::known(&row, 8)?,
-                        applied: Vec::new(),
-                    };
-                    let (state, kind) = (spi::known::<String>(&row, 6)?, spi::known::<String>(&row, 7)?);
-                    Ok((original, details, state, kind))
-                })
+        let found = own::read_latest(|| {
+            spi::read_one(sql, &[id.into()], |row| {
+                let details = row.get::<pgrx::JsonB>(5)?.map_or(Value::Null, |details| details.0);
+                let original = Self {
+                    id,
+                    key: spi::known(&row, 1)?,
+                    environment: spi::known(&row, 2)?,
+                    tables: spi::known(&row, 3)?,
+                    server: spi::known(&row, 4)?,
+                    is_push: spi::known(&row, 8)?,
+                    applied: Vec::new(),
+                };
+                let (state, kind) = (spi::known::<String>(&row, 6)?, spi::known::<String>(&row, 7)?);
+                Ok((original, details, state, kind))
             })
         })?;
         let (original, details, state, kind) = found.ok_or(DeployError::UnknownDeployment(id))?;
@@ -286,8 +283,7 @@ impl Table<'_> {
                 return Err(DeployError::NothingKept { id, table: table.clone() }.into());
             }
         }
-        let lock = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(/*table*/, 0))::text";
-        self.database.query(&lock.replace("/*table*/", &literal(&undo.table)), 1).map(drop)
+        self.database.query(&ledger::lock(&undo.table), 1).map(drop)
     }
 
     fn insert_deleted(&self) -> Result<i64> {

@@ -17,7 +17,6 @@ use super::plan::Planned;
 use super::row_errors::RowErrors;
 use super::stage;
 use crate::compat::LocalTable;
-use crate::configure;
 use crate::environment;
 use crate::pg::error::{Failure, Result};
 use crate::pg::name::literal;
@@ -181,8 +180,7 @@ impl Run<'_> {
         }
         ledger::check(&there)?;
         self.check_known(&there, checked)?;
-        let age = format!("{} days", configure::number("deploy.keep_days")?);
-        let removed = clean::remove(&there, &age)?;
+        let removed = clean::remove(&there, &clean::keep()?)?;
         if removed.is_empty() { Ok(()) } else { remote.commit() }
     }
 

@@ -44,8 +44,8 @@ pub struct Staged {
     pub resumed: i64,
 }
 
-/// The rows that are to be sent, on the snapshot that the checks were made on. Transformations are somebody's code, which could use
-/// a connection that is open: so this comes before there is one.
+/// The rows that are to be sent, on the snapshot that the checks were made on. Transformations are somebody's code, which
+/// could use a connection that is open: so this comes before there is one.
 ///
 /// They run as the owner of the table whose code they are, and whose rows they see.
 pub fn read(planned: &Planned) -> Result<Spool> {

@@ -84,11 +84,8 @@ fn renumbered(environment: &str, shipments: &[Shipment], compared: &Compared) ->
         let sql =
             "SELECT EXISTS (SELECT FROM opdb.deployment d WHERE d.environment = $1 AND $2 = ANY (d.tables)
                                   AND d.state = 'applied' AND d.options ? 'key')";
-        let is_renumbered = own::read_as_owner(|| {
-            spi::on_latest_snapshot(|| {
-                spi::read_value::<bool>(sql, &[environment.into(), parent.sql().into()])
-            })
-        })?;
+        let is_renumbered =
+            own::read_latest(|| spi::read_value::<bool>(sql, &[environment.into(), parent.sql().into()]))?;
         if is_renumbered == Some(true) {
             wrong.push(format!(
                 "{} references {}, which was deployed by the option key and has numbers of its own there: deploy both in one call",

@@ -29,15 +29,13 @@ impl Transformations {
     pub fn read(tables: &[LocalTable]) -> Result<Self> {
         let mut all = Vec::new();
         for table in tables {
-            let found = own::read_as_owner(|| {
-                spi::on_latest_snapshot(|| {
-                    spi::read(
-                        "SELECT column_name::text, expression FROM opdb.transformation WHERE table_name = $1
+            let found = own::read_latest(|| {
+                spi::read(
+                    "SELECT column_name::text, expression FROM opdb.transformation WHERE table_name = $1
                          ORDER BY column_name",
-                        &[table.relation.into()],
-                        |row| Ok((spi::known::<String>(&row, 1)?, spi::known::<String>(&row, 2)?)),
-                    )
-                })
+                    &[table.relation.into()],
+                    |row| Ok((spi::known::<String>(&row, 1)?, spi::known::<String>(&row, 2)?)),
+                )
             })?;
             for (column, text) in found {
                 let expression = expression::parenthesised(&text)?;

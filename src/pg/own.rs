@@ -7,7 +7,9 @@ use pgrx::spi::{self, SpiHeapTupleData};
 
 use super::error::Result;
 use super::role::acting_as;
-use super::spi::{read_value, write as write_as_caller, write_returning as write_returning_as_caller};
+use super::spi::{
+    on_latest_snapshot, read_value, write as write_as_caller, write_returning as write_returning_as_caller,
+};
 use super::spool::Spool;
 
 /// Runs a statement that writes to opdb's own tables and to nothing else: it must hold no SQL and call no
@@ -42,6 +44,11 @@ pub fn write_from<'a>(spool: &Spool, sql: &str, args: &[DatumWithOid<'a>]) -> Re
 /// the same answer.
 pub fn read_as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     acting_as(owner()?, work)
+}
+
+/// `read_as_owner` on a snapshot of now, whatever the isolation level: for what other transactions have written.
+pub fn read_latest<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    read_as_owner(|| on_latest_snapshot(work))
 }
 
 /// In SQL, for any server: whether an object belongs to the extension opdb. A schema of that name is not enough:

@@ -76,11 +76,7 @@ pub fn local<S: Default>(
 fn local_statement(scope: &Scope, statement: &Statement) -> Result<impl Iterator<Item = RawFact>> {
     let sql = scope.sql(statement, true);
     let batches = attempts(|| {
-        subtransaction::discarded(|| {
-            session::pinned_with(&SETTINGS, || {
-                own::read_as_owner(|| spi::on_latest_snapshot(|| batches(&sql)))
-            })
-        })
+        subtransaction::discarded(|| session::pinned_with(&SETTINGS, || own::read_latest(|| batches(&sql))))
     })?;
     Ok(batches.into_iter().flatten())
 }

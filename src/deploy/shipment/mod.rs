@@ -11,7 +11,7 @@ use opdb_core::schema::{Fact, Kind, label};
 
 use serde_json::Value;
 
-use crate::deploy::column::Column;
+use crate::deploy::column::{Column, is_drawn};
 use crate::deploy::error::DeployError;
 use crate::deploy::options::Options;
 use crate::deploy::reference::{Parent, Reference};
@@ -233,10 +233,7 @@ fn surrogates(table: &LocalTable, compared: &Compared) -> impl Iterator<Item = S
     let label = table.name.label();
     let primary = primary_key(&compared.remote, &label).unwrap_or_default();
     let drawn: Vec<String> = columns(&compared.remote, &label)
-        .filter(|fact| {
-            fact.text("identity").is_some_and(|identity| !identity.is_empty())
-                || fact.text("default").is_some_and(|default| default.starts_with("nextval("))
-        })
+        .filter(|fact| is_drawn(fact))
         .map(|fact| fact.name().to_owned())
         .filter(|name| primary.contains(name))
         .collect();
@@ -290,7 +287,7 @@ pub fn ordered(mut shipments: Vec<Shipment>, compared: &Compared) -> Result<Vec<
 }
 
 /// The table that a foreign key references.
-fn referenced(foreign_key: &Fact) -> Option<String> {
+pub fn referenced(foreign_key: &Fact) -> Option<String> {
     match foreign_key.list("references")[..] {
         [schema, table] => Some(label(schema, table)),
         _ => None,

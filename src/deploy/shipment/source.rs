@@ -9,6 +9,14 @@ use crate::pg::error::Result;
 use crate::pg::name::{identifier, literal};
 use crate::pg::spi;
 
+/// Of a row, t: what is sent of it, or what came of that.
+fn value(side: Side, column: &Column) -> String {
+    match side {
+        Side::Local => column.value(),
+        Side::Remote => format!("t.{}", identifier(&column.name)),
+    }
+}
+
 impl Shipment {
     /// The rows on the source: the hash of each, then what is sent of it as c1, c2, …
     pub fn read_rows(&self, restriction: Option<&str>) -> String {
@@ -35,11 +43,7 @@ impl Shipment {
     /// Of rows in groups by their key, as one text: the number of each group, how many rows it has and the sum of their
     /// hashes.
     pub fn buckets(&self, side: Side, of: i64) -> String {
-        let value = |column: &Column| match side {
-            Side::Local => column.value(),
-            Side::Remote => format!("t.{}", identifier(&column.name)),
-        };
-        let hash = hash_of(self.columns.iter(), side, |_, column| value(column));
+        let hash = hash_of(self.columns.iter(), side, |_, column| value(side, column));
         format!(
             "SELECT pg_catalog.string_agg(d.bucket || ':' || d.rows || ':' || d.sum, ',')
              FROM (SELECT {} AS bucket, pg_catalog.count(*) AS rows, pg_catalog.sum({hash}) AS sum
@@ -59,13 +63,7 @@ impl Shipment {
         let keys = self.columns.iter().filter(|column| self.key.contains(&column.name));
         let hashes: Vec<String> = keys
             .enumerate()
-            .map(|(place, column)| {
-                let value = match side {
-                    Side::Local => column.value(),
-                    Side::Remote => format!("t.{}", identifier(&column.name)),
-                };
-                column.bucket_hash(side, &value, place + 1)
-            })
+            .map(|(place, column)| column.bucket_hash(side, &value(side, column), place + 1))
             .collect();
         format!("({}) & {}", hashes.join(" # "), of - 1)
     }

@@ -3,6 +3,7 @@
 use opdb_core::compat::form::Side;
 
 use super::{Shipment, hash_of};
+use crate::deploy::ledger;
 use crate::deploy::scope::leaves;
 use crate::pg::name::{identifier, literal};
 
@@ -109,10 +110,7 @@ impl Shipment {
 
     /// One deployment of a table at a time.
     pub fn lock(&self) -> String {
-        format!(
-            "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended({}, 0))::text",
-            literal(&self.table)
-        )
+        ledger::lock(&self.table)
     }
 
     /// The partitions that the rows need there, where opdb makes them.
