@@ -6,7 +6,7 @@ use opdb_core::compat::types::{ColumnType, Family};
 use opdb_core::schema::Fact;
 
 use super::transformation::Transformation;
-use crate::pg::name::{identifier, literal};
+use crate::pg::name::identifier;
 
 pub struct Column {
     pub name: String,
@@ -88,27 +88,18 @@ impl Column {
         is_cast(&self.from, &self.to)
     }
 
-    /// From a column of values, all of them as one text: that of an array. Arrays of arrays would become one, so those
-    /// are written as text first.
-    pub fn gathered(&self, values: &str) -> String {
-        if self.is_sent_as_text() {
-            return format!("pg_catalog.array_agg({})::text", text(values, self.sent_type()));
-        }
-        format!("pg_catalog.array_agg({values})::text")
+    /// Whether the value has the same bytes on both servers: one of the system's types, and none that is the number of an
+    /// object. An access privilege has no bytes to send at all.
+    pub fn has_binary_form(&self) -> bool {
+        let sent = base(self.sent_type());
+        let has_form = is_builtin(&sent) && !sent.starts_with("reg") && !sent.starts_with("aclitem");
+        has_form && is_builtin(&base(&self.to))
     }
 
-    /// From that text, the values again, one a row. They are read by the type's own input function, without the
-    /// modifiers of the column: a cast could be a user's, and one to varchar(n) would cut in silence.
-    pub fn scattered(&self, gathered: &str) -> String {
-        let of = self.read_type();
-        if self.is_sent_as_text() {
-            return format!("pg_catalog.unnest({}::text[])::{of}", literal(gathered));
-        }
-        format!("pg_catalog.unnest({}::{of}[])", literal(gathered))
-    }
-
-    fn is_sent_as_text(&self) -> bool {
-        is_array(&self.to) || is_array(self.sent_type())
+    /// Whether the other server has to convert what it read when it stores it.
+    pub fn is_converted_there(&self) -> bool {
+        let to = base(&self.to);
+        is_builtin(&to) && self.read_type() != to
     }
 
     fn sent_type(&self) -> &ColumnType {
@@ -156,12 +147,6 @@ impl Column {
 pub fn is_drawn(column: &Fact) -> bool {
     column.text("identity").is_some_and(|identity| !identity.is_empty())
         || column.text("default").is_some_and(|default| default.starts_with("nextval("))
-}
-
-/// A domain over arrays is one, too.
-fn is_array(of: &ColumnType) -> bool {
-    let name = &of.base.as_deref().unwrap_or(of).text;
-    name.ends_with("[]") || matches!(name.as_str(), "oidvector" | "int2vector")
 }
 
 fn is_cast(from: &ColumnType, to: &ColumnType) -> bool {

@@ -5,7 +5,7 @@ use super::checks;
 use super::database::Database;
 use super::ledger;
 use super::options::{Direction, Options};
-use super::shipment::Shipment;
+use super::shipment::{Inbox, Shipment};
 use crate::compat::LocalTable;
 use crate::pg::error::Result;
 use crate::pg::remote::{self, Access};
@@ -120,12 +120,14 @@ impl Explained<'_> {
             shipment.condition.as_deref().unwrap_or("true")
         );
         let rows = spi::read_value::<i64>(&count, &[])?.unwrap_or(0);
-        let texts: Vec<String> = (1..=shipment.width()).map(|column| format!("c{column}")).collect();
-        let sql = shipment.fill_stage(stage, &texts, 1, rows.max(1));
-        let note = format!(
-            "in messages of {} rows, committed every 200,000; c1, c2, … stand for the values",
-            self.options.batch_size
-        );
+        let inbox = shipment.inbox(stage);
+        let sql = match &inbox {
+            None => shipment.copy_into(stage),
+            Some(Inbox { table, create, store, .. }) => {
+                format!("{create};\n{};\n{store}", shipment.copy_into(table))
+            }
+        };
+        let note = format!("{} rows at a time, committed every 200,000", self.options.batch_size);
         Ok((
             format!("{rows} rows, but for groups that are the same there"),
             step("stage", Some(shipment), sql, "", note),

@@ -1,6 +1,8 @@
 //! Sending rows to the target: in parts that are committed there one by one, so that what was sent before an interruption
 //! need not be sent again.
 
+use std::cell::Cell;
+
 use opdb_core::compat::digest::Digest;
 use pgrx::spi::SpiHeapTupleData;
 
@@ -9,11 +11,11 @@ use super::error::DeployError;
 use super::ledger::{self, Part};
 use super::options::Options;
 use super::plan::Planned;
-use super::row_errors::{RowErrors, is_of_a_row, isolating};
-use super::shipment::Shipment;
+use super::row_errors::{RowErrors, isolating};
+use super::shipment::{Inbox, Shipment};
 use crate::pg::error::{Failure, Result};
 use crate::pg::name::literal;
-use crate::pg::remote::{Asked, Remote};
+use crate::pg::remote::Remote;
 use crate::pg::spool::Spool;
 use crate::pg::{session, subtransaction};
 use crate::quality;
@@ -21,16 +23,12 @@ use crate::quality;
 /// Rows and bytes of a part, which is what is committed at a time. It must not become another one because of `batch_size`.
 const PART_ROWS: i64 = 200_000;
 const PART_BYTES: usize = 64 * 1024 * 1024;
-/// Bytes of rows after which a message is sent, however few they are.
+/// Bytes of rows after which a batch ends, however few they are.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// The same order of rows each time, as long as nobody changes the table.
 const READING: [(&str, &str); 3] =
     [("synchronize_seqscans", "off"), ("max_parallel_workers_per_gather", "0"), ("jit", "off")];
-
-const SAVEPOINT: &str = "SAVEPOINT opdb_batch";
-const RELEASE: &str = "RELEASE SAVEPOINT opdb_batch";
-const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT opdb_batch";
 
 /// What stands in the stage, if everything that was sent arrived.
 #[derive(Debug, Clone)]
@@ -73,6 +71,7 @@ pub fn push(
         remote,
         shipment,
         stage,
+        inbox: shipment.inbox(stage),
         batch_size: options.batch_size,
         errors,
         known,
@@ -104,6 +103,7 @@ struct Sending<'a> {
     remote: &'a Remote,
     shipment: &'a Shipment,
     stage: &'a str,
+    inbox: Option<Inbox>,
     batch_size: usize,
     errors: &'a RowErrors<'a>,
     /// Parts of the stage that nobody has asked for yet.
@@ -116,15 +116,7 @@ struct Sending<'a> {
     resumed: i64,
 }
 
-/// A message that the other server works on: rows of the part from an offset.
-struct Pending<'a> {
-    asked: Asked<'a>,
-    offset: i64,
-    rows: i64,
-    first_row: i64,
-}
-
-impl<'a> Sending<'a> {
+impl Sending<'_> {
     fn part(&mut self, part: &Spool) -> Result<()> {
         let digest = digest(part)?;
         self.sent.add(digest);
@@ -136,8 +128,7 @@ impl<'a> Sending<'a> {
         }
         let first_row = self.next_row;
         self.next_row += part.count();
-        let mut staged = digest;
-        self.batches(part, first_row, &mut staged)?;
+        let staged = self.batches(part, first_row, digest)?;
         let done = Part { first_row, last_row: self.next_row - 1, digest: staged };
         self.remote.execute(&ledger::add_part(self.stage, &done))?;
         self.remote.commit()?;
@@ -145,77 +136,53 @@ impl<'a> Sending<'a> {
         Ok(())
     }
 
-    /// Sends a part in messages: while the other server works on one, the next is made.
-    fn batches(&self, part: &Spool, first_row: i64, staged: &mut Digest) -> Result<()> {
-        let mut pending: Option<Pending> = None;
-        let mut offset = 0;
+    /// Sends a part, and returns the digest of what of it the target took.
+    fn batches(&self, part: &Spool, first_row: i64, all: Digest) -> Result<Digest> {
+        let create = |inbox: &Inbox| self.remote.execute(&inbox.create);
+        self.inbox.as_ref().map(create).transpose()?;
+        let staged = Cell::new(all);
+        let mut number = first_row;
         let batch_size = i64::try_from(self.batch_size).unwrap_or(i64::MAX);
         part.in_parts(batch_size, BATCH_BYTES, |batch| {
-            let rows = batch.count();
-            let sql = self.message(batch, first_row + offset)?;
-            self.answered(part, pending.take(), staged)?;
-            self.remote.precede(SAVEPOINT);
-            let asked = self.remote.ask(&[(&sql, 1)])?;
-            pending = Some(Pending { asked, offset, rows, first_row: first_row + offset });
-            offset += rows;
+            self.batch(batch, number, &staged)?;
+            number += batch.count();
             Ok(())
         })?;
-        self.answered(part, pending.take(), staged)
+        let drop = |inbox: &Inbox| self.remote.execute(&inbox.drop);
+        self.inbox.as_ref().map(drop).transpose()?;
+        Ok(staged.get())
     }
 
-    fn message(&self, batch: &Spool, first_row: i64) -> Result<String> {
-        let width = self.shipment.width();
-        let gathered = batch.read(&self.shipment.gather(), &[], |row: SpiHeapTupleData| {
-            (1..=width)
-                .map(|column| row.get::<String>(column).map(Option::unwrap_or_default))
-                .collect::<pgrx::spi::Result<Vec<String>>>()
-        })?;
-        let gathered = gathered.into_iter().next().unwrap_or_default();
-        Ok(self.shipment.fill_stage(self.stage, &gathered, first_row, batch.count()))
-    }
-
-    fn answered(&self, part: &Spool, pending: Option<Pending<'a>>, staged: &mut Digest) -> Result<()> {
-        let Some(Pending { asked, offset, rows, first_row }) = pending else { return Ok(()) };
-        match asked.answers() {
-            Ok(_) => {
-                self.remote.precede(RELEASE);
-                Ok(())
-            }
-            Err(failure) if failure.is_remote && is_of_a_row(&failure) => {
-                self.remote.execute(ROLL_BACK)?;
-                self.remote.precede(RELEASE);
-                self.row_by_row(part, (offset, rows, first_row), staged)
-            }
-            Err(failure) => Err(failure),
-        }
-    }
-
-    /// Sends again what was refused as a whole, and finds the rows that it was refused for.
-    fn row_by_row(
-        &self,
-        part: &Spool,
-        (offset, rows, first_row): (i64, i64, i64),
-        staged: &mut Digest,
-    ) -> Result<()> {
+    /// Sends rows, and where they are refused as a whole, finds those that they are refused for.
+    fn batch(&self, rows: &Spool, number: i64, staged: &Cell<Digest>) -> Result<()> {
         let there = Database::There(self.remote);
-        let refused = std::cell::Cell::new(*staged);
+        let all = (0, rows.count() - 1);
         let some = |first: i64, last: i64| {
-            part.select(&format!("SELECT * FROM spool OFFSET {} LIMIT {}", offset + first, last - first + 1))
+            rows.select(&format!("SELECT * FROM spool OFFSET {first} LIMIT {}", last - first + 1))
         };
         let send = |first: i64, last: i64| {
-            let sql = self.message(&some(first, last)?, first_row + first)?;
-            there.attempt(|| there.execute(&sql)).map(drop)
+            there.attempt(|| match (first, last) == all {
+                true => self.copy(rows, number),
+                false => self.copy(&some(first, last)?, number + first),
+            })
         };
         let refuse = |row: i64, failure: &Failure| {
-            let row = some(row, row)?;
-            let mut left = refused.get();
-            left.subtract(digest(&row)?);
-            refused.set(left);
-            self.errors.add(&self.shipment.label, key(self.shipment, &row)?, failure)
+            refuse(self.shipment, &some(row, row)?, staged, self.errors, failure)
         };
-        isolating((0, rows - 1), &send, &refuse)?;
-        *staged = refused.get();
-        Ok(())
+        isolating(all, &send, &refuse)
+    }
+
+    fn copy(&self, rows: &Spool, number: i64) -> Result<()> {
+        let format = self.shipment.format();
+        let copy = |table: &str| {
+            self.remote.copy_in(&self.shipment.copy_into(table), |connection| {
+                rows.copy(format, number, |bytes| connection.put(bytes))
+            })
+        };
+        let Some(inbox) = &self.inbox else { return copy(self.stage).map(drop) };
+        copy(&inbox.table)?;
+        self.remote.execute(&inbox.store)?;
+        self.remote.execute(&inbox.empty).map(drop)
     }
 
     /// Takes out of the stage what is no longer on the source.
@@ -237,6 +204,20 @@ fn digest(rows: &Spool) -> Result<Digest> {
     })?;
     let (rows, sum) = found.into_iter().next().unwrap_or_default();
     Ok(Digest { rows, sum: sum.parse().unwrap_or(0) })
+}
+
+/// Leaves out a row.
+fn refuse(
+    shipment: &Shipment,
+    row: &Spool,
+    staged: &Cell<Digest>,
+    errors: &RowErrors,
+    failure: &Failure,
+) -> Result<()> {
+    let mut left = staged.get();
+    left.subtract(digest(row)?);
+    staged.set(left);
+    errors.add(&shipment.label, key(shipment, row)?, failure)
 }
 
 fn key(shipment: &Shipment, row: &Spool) -> Result<String> {
@@ -280,7 +261,7 @@ pub fn put(planned: &Planned, rows: &Spool, errors: &RowErrors) -> Result<Staged
     let (shipment, stage) = (&planned.shipment, &planned.stage);
     Database::Here.execute(&shipment.create_stage(stage))?;
     let sent = digest(rows)?;
-    let staged = std::cell::Cell::new(sent);
+    let staged = Cell::new(sent);
     let put = |first: i64, last: i64| {
         subtransaction::run(|| {
             rows.write(&shipment.take_into_stage(stage, (first, last)), &[], |_| Ok(())).map(drop)
@@ -288,10 +269,7 @@ pub fn put(planned: &Planned, rows: &Spool, errors: &RowErrors) -> Result<Staged
     };
     let refuse = |row: i64, failure: &Failure| {
         let row = rows.select(&format!("SELECT * FROM spool OFFSET {} LIMIT 1", row - 1))?;
-        let mut left = staged.get();
-        left.subtract(digest(&row)?);
-        staged.set(left);
-        errors.add(&shipment.label, key(shipment, &row)?, failure)
+        refuse(shipment, &row, &staged, errors, failure)
     };
     if sent.rows > 0 {
         isolating((1, sent.rows), &put, &refuse)?;

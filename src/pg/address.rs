@@ -1,9 +1,8 @@
-//! Under which of its addresses an environment is reached. Each is a foreign server of its own, because dblink takes a
-//! password from nowhere but a user mapping.
+//! Under which of its addresses an environment is reached. Each is a foreign server of its own, because a password is taken
+//! from nowhere but a user mapping.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::time::Duration;
 
 use super::error::{Failure, Result};
 use super::remote::RemoteError;
@@ -61,47 +60,33 @@ pub fn forget(environment: &str) {
 ///
 /// Errors: 42704 for an unknown environment or a foreign server that is gone, and those of `connect`, of which only class
 /// 08 means that an address cannot be reached.
-pub fn reach(environment: &str, connect: impl Fn(&str) -> Result<()>) -> Result<Address> {
+pub fn reach<T>(environment: &str, connect: impl Fn(&str) -> Result<T>) -> Result<(Address, T)> {
     let [internal, external] = servers(environment)?;
     let internal = internal.ok_or_else(|| RemoteError::NoServer(environment.to_owned()))?;
     let Some(external) = external else {
-        return connect(&internal).map(|()| Address::Internal);
+        return connect(&internal).map(|it| (Address::Internal, it));
     };
     let server = |address| if address == Address::Internal { &internal } else { &external };
     match settings::network() {
-        Some(said) => connect(server(said)).map(|()| said),
+        Some(said) => connect(server(said)).map(|it| (said, it)),
         None => {
             let first = REACHED.with_borrow(|reached| reached.get(environment).copied());
             let first = first.unwrap_or(Address::Internal);
             let reached = either(first, |address| connect(server(address)))?;
-            REACHED.with_borrow_mut(|all| all.insert(environment.to_owned(), reached));
+            REACHED.with_borrow_mut(|all| all.insert(environment.to_owned(), reached.0));
             Ok(reached)
         }
     }
 }
 
-/// How long connecting to a foreign server may take: its `connect_timeout` for each of its hosts. From PostgreSQL 16 on
-/// dblink does not keep to it.
-pub fn time_to_connect(server: &str) -> Result<Option<Duration>> {
-    let seconds = spi::read_value::<i64>(
-        "SELECT pg_catalog.max(o.option_value::bigint) FILTER (WHERE o.option_name = 'connect_timeout'
-                                                             AND o.option_value ~ '^[0-9]{1,6}$')
-                * coalesce(pg_catalog.max(pg_catalog.cardinality(pg_catalog.string_to_array(o.option_value, ',')))
-                               FILTER (WHERE o.option_name IN ('host', 'hostaddr')), 1)
-         FROM pg_catalog.pg_foreign_server s
-         CROSS JOIN LATERAL pg_catalog.pg_options_to_table(s.srvoptions) o WHERE s.srvname = $1",
-        &[server.into()],
-    )?;
-    Ok(seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|it| *it > 0).map(Duration::from_secs))
-}
-
-fn either(first: Address, connect: impl Fn(Address) -> Result<()>) -> Result<Address> {
-    let Err(failure) = connect(first) else { return Ok(first) };
-    if failure.class() != "08" {
-        return Err(failure);
-    }
+fn either<T>(first: Address, connect: impl Fn(Address) -> Result<T>) -> Result<(Address, T)> {
+    let failure = match connect(first) {
+        Ok(it) => return Ok((first, it)),
+        Err(failure) if failure.class() == "08" => failure,
+        Err(failure) => return Err(failure),
+    };
     let second = first.other();
-    connect(second).map(|()| second).map_err(|last| both(&[(first, &failure), (second, &last)], &last))
+    connect(second).map(|it| (second, it)).map_err(|last| both(&[(first, &failure), (second, &last)], &last))
 }
 
 /// The failure of the second attempt, with the reasons of both.

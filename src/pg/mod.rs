@@ -1,13 +1,16 @@
 //! The glue to the server. Nothing else in the crate may be `unsafe` or talk to SPI directly.
 
 pub mod address;
+pub mod copy;
 pub mod databases;
 pub mod error;
 pub mod expression;
+pub mod foreign_server;
 pub mod free_space;
 pub mod heap;
 pub mod input;
 pub mod jsonb;
+pub mod libpq;
 pub mod lock;
 pub mod memory;
 pub mod name;
@@ -30,7 +33,6 @@ pub mod stack;
 pub mod statement;
 pub mod subtransaction;
 pub mod time;
-pub mod timeout;
 pub mod top_level;
 pub mod trusted;
 pub mod types;

@@ -1,4 +1,4 @@
-//! SQL on a registered environment, through dblink and the postgres_fdw server that was made for it.
+//! SQL on a registered environment, over a connection to the postgres_fdw server that was made for it.
 //! Nothing of opdb is needed on the other side.
 
 use std::cell::{Cell, RefCell};
@@ -8,8 +8,10 @@ use pgrx::PgSqlErrorCode;
 
 use super::address::{self, Address};
 use super::error::{Failure, Report, Result};
+use super::foreign_server;
+use super::libpq::{Answer, Broken, Connection, Next};
 use super::spool::Spool;
-use super::{name, session, spi, subtransaction, timeout};
+use super::{name, session, spi, subtransaction};
 
 /// How long a statement on another server may run, and wait for a lock, before that server ends it.
 const STATEMENT_TIMEOUT: &str = "15min";
@@ -26,11 +28,6 @@ const COMMIT_TO_DISK: &str = "pg_catalog.set_config('synchronous_commit',
     CASE WHEN pg_catalog.current_setting('synchronous_commit') IN ('off', 'local') THEN 'on'
          ELSE pg_catalog.current_setting('synchronous_commit') END, true)";
 
-/// How often what has arrived is taken in between two pauses, and how long they may be: together they let through 50
-/// megabytes a second.
-const BUFFERS: usize = 32;
-const SHORTEST_PAUSE: Duration = Duration::from_micros(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 /// Fails on a server whose catalogs opdb does not know, without a question of its own: the error shows the text that is
 /// no number.
 const SUPPORTED: &str = "CASE WHEN pg_catalog.current_setting('server_version_num')::integer < 150000
@@ -57,8 +54,6 @@ pub enum RemoteError {
     TooOld { environment: String, version: String },
     #[error("the foreign server of environment \"{0}\" is gone")]
     NoServer(String),
-    #[error("extension \"dblink\" is not installed")]
-    NoDblink,
     #[error("environment \"{environment}\" answered \"{answer}\" where {expected} was expected")]
     UnexpectedAnswer { environment: String, answer: String, expected: &'static str },
 }
@@ -72,7 +67,7 @@ impl Report for RemoteError {
             Self::NoCredentials { .. } => PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
             Self::ConnectionLost { .. } | Self::TimedOut { .. } => PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE,
             Self::StatementPooling(_) | Self::TooOld { .. } => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            Self::NoDblink | Self::NoServer(_) => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+            Self::NoServer(_) => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
             Self::UnexpectedAnswer { .. } => PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION,
         }
     }
@@ -119,7 +114,6 @@ impl Report for RemoteError {
                 "It was dropped or renamed: SELECT opdb.drop_environment({}), then register it again.",
                 name::literal(environment)
             ),
-            Self::NoDblink => "CREATE EXTENSION dblink.".into(),
             Self::UnexpectedAnswer { .. } => "The other server may be of an unsupported version.".into(),
         })
     }
@@ -176,8 +170,7 @@ impl Access {
 /// An open connection to an environment, in a transaction there.
 pub struct Remote {
     environment: String,
-    connection: String,
-    dblink: String,
+    connection: Connection,
     address: Address,
     access: Access,
     /// When to stop waiting for answers.
@@ -197,24 +190,16 @@ impl Asked<'_> {
     /// Waits for the answer of a single query and adds its rows, whose columns are of the given names and types, to
     /// `spool`. Returns how many there are.
     pub fn store(self, spool: &mut Option<Spool>, columns: &str) -> Result<i64> {
-        let Self { remote, ahead, .. } = self;
-        remote.wait_for_answer()?;
-        let sql = format!(
-            "SELECT * FROM {}.dblink_get_result({}) AS answer ({columns})",
-            remote.dblink,
-            name::literal(&remote.connection)
-        );
-        let told = |failure| explain_no_answer(&remote.environment, failure);
-        let before = spool.as_ref().map_or(0, Spool::count);
-        let stored =
-            (0..ahead).try_for_each(|_| remote.fetch(1).map(drop)).and_then(|()| match spool.as_mut() {
-                Some(spool) => spool.append(&sql).map_err(told),
-                None => Spool::fill(&sql).map(|filled| *spool = Some(filled)).map_err(told),
-            });
-        let end = remote.fetch(1);
-        stored?;
-        end?;
-        Ok(spool.as_ref().map_or(0, Spool::count) - before)
+        let (remote, mut stored) = (self.remote, 0);
+        if spool.is_none() {
+            *spool = Some(Spool::with_columns(columns)?);
+        }
+        self.take(|_, answer| {
+            let Some(spool) = spool.as_mut() else { return Ok(()) };
+            stored += i64::try_from(answer.rows()).unwrap_or(i64::MAX);
+            spool.take_in(answer).map_err(|failure| explain_no_answer(&remote.environment, failure))
+        })?;
+        Ok(stored)
     }
 
     /// Waits for the answers and returns the rows of each query.
@@ -230,26 +215,35 @@ impl Asked<'_> {
 
     /// Waits for the answers and hands on the rows of each query, with its number.
     pub fn each(self, mut take: impl FnMut(usize, Row)) -> Result<()> {
-        let Self { remote, ahead, columns } = self;
-        remote.wait_for_answer()?;
-        let taken = (0..ahead).try_for_each(|_| remote.fetch(1).map(drop)).and_then(|()| {
-            let mut queries = columns.iter().enumerate();
-            queries.try_for_each(|(query, columns)| remote.fetch_each(*columns, |row| take(query, row)))
-        });
-        // One more call takes the end of the answer, also of one that is an error; only then is the connection free
-        // again.
-        let end = remote.fetch(1);
-        taken?;
-        end.map(drop)
+        let (remote, columns) = (self.remote, self.columns.clone());
+        self.take(|query, answer| {
+            let expected = columns.get(query).copied().unwrap_or(1);
+            remote.rows(answer, expected, |row| take(query, row))
+        })
+    }
+
+    /// Waits for the answers and hands on each, with the number of its query. All are waited for, also after a failure:
+    /// only then is the connection free again.
+    fn take(self, mut take: impl FnMut(usize, &Answer) -> Result<()>) -> Result<()> {
+        let (mut answered, mut result) = (0, Ok(()));
+        loop {
+            match self.remote.next()? {
+                Next::End => return result,
+                Next::Answer(answer) => {
+                    if answered >= self.ahead && result.is_ok() {
+                        result = take(answered - self.ahead, &answer);
+                    }
+                    answered += 1;
+                }
+                Next::Failure(failure) => result = result.and(Err(failure)),
+                Next::CopyIn => return Err(self.remote.unexpected("COPY", "no copy")),
+            }
+        }
     }
 }
 
 /// A row of a remote query: every value as text.
 pub type Row = Vec<Option<String>>;
-
-thread_local! {
-    static CONNECTIONS: Cell<u64> = const { Cell::new(0) };
-}
 
 /// Connects to `environment`, runs `work` in a transaction there, and closes the connection whatever happened: what
 /// `work` did not commit is rolled back by the other server.
@@ -289,7 +283,8 @@ pub fn with_several<T>(
             subtransaction::run(|| work(&remotes))
         }
     };
-    let closed: Vec<Result<()>> = remotes.iter().map(|remote| remote.close(result.is_ok())).collect();
+    let closed: Vec<Result<()>> =
+        remotes.into_iter().map(|remote| remote.close(result.is_ok())).collect();
     let value = result?;
     closed.into_iter().collect::<Result<()>>()?;
     Ok(value)
@@ -297,36 +292,16 @@ pub fn with_several<T>(
 
 impl Remote {
     fn open(environment: &str, access: Access) -> Result<Self> {
-        let dblink = spi::read_value::<String>(
-            "SELECT pg_catalog.quote_ident(n.nspname)
-             FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
-             WHERE e.extname = 'dblink'",
-            &[],
-        )?
-        .ok_or(RemoteError::NoDblink)?;
-        let number = CONNECTIONS.replace(CONNECTIONS.get() + 1);
-        let connection = format!("opdb {number}");
-        let sql = format!("SELECT {dblink}.dblink_connect($1, $2)");
-        let address = address::reach(environment, |server| {
-            let connected = subtransaction::run(|| {
-                timeout::within(address::time_to_connect(server)?, || {
-                    spi::read_value::<String>(&sql, &[connection.as_str().into(), server.into()]).map(drop)
-                })
-            });
-            match connected {
-                Ok(Some(())) => Ok(()),
-                Ok(None) => Err(RemoteError::Unreachable {
-                    environment: environment.to_owned(),
-                    detail: "timeout expired".into(),
-                }
-                .into()),
-                Err(failure) => Err(explain_no_connection(environment, failure)),
+        let (address, connection) = address::reach(environment, |server| {
+            let connected = foreign_server::connect(server);
+            match connected.map_err(|failure| explain_no_connection(environment, failure))? {
+                Ok(connection) => Ok(connection),
+                Err(Broken(why)) => Err(explain_refusal(environment, &why)),
             }
         })?;
         Ok(Self {
             environment: environment.to_owned(),
             connection,
-            dblink,
             address,
             access,
             deadline: Cell::new(None),
@@ -415,138 +390,133 @@ impl Remote {
 
     /// `query` for one row.
     pub fn query_row(&self, sql: &str, columns: usize) -> Result<Row> {
-        self.query(sql, columns)?.pop().ok_or_else(|| {
-            RemoteError::UnexpectedAnswer {
-                environment: self.environment.clone(),
-                answer: "no row".into(),
-                expected: "one",
-            }
-            .into()
-        })
+        self.query(sql, columns)?.pop().ok_or_else(|| self.unexpected("no row", "one"))
     }
 
     /// Runs one command there and returns how many rows it touched (0 where that means nothing).
     pub fn execute(&self, sql: &str) -> Result<i64> {
         let status = self.query_row(sql, 1)?.pop().flatten().unwrap_or_default();
-        let count = status.rsplit(' ').next().and_then(|count| count.parse().ok());
-        Ok(count.unwrap_or(0))
+        Ok(touched(&status))
     }
 
-    fn call(&self, function: &str, arguments: &str, sql: Option<&str>) -> Result<Option<i32>> {
-        let statement = format!("SELECT {}.{function}($1{arguments})::int", self.dblink);
-        let mut values = vec![self.connection.as_str().into()];
-        values.extend(sql.map(Into::into));
-        spi::read_value::<i32>(&statement, &values)
+    /// Has a COPY there take the rows that `write` puts into it. Returns how many they were.
+    pub fn copy_in(&self, sql: &str, write: impl FnOnce(&Connection) -> Result<()>) -> Result<i64> {
+        let ahead = self.send(sql)?;
+        let (mut answered, mut result) = (0, Ok(0));
+        loop {
+            match self.next()? {
+                Next::End => return result,
+                Next::CopyIn => break,
+                Next::Answer(_) if answered < ahead => answered += 1,
+                Next::Answer(answer) => result = Err(self.unexpected(&answer.command(), "a copy")),
+                Next::Failure(failure) => result = Err(failure),
+            }
+        }
+        write(&self.connection)?;
+        self.connection.put_end()?;
+        loop {
+            match self.next()? {
+                Next::End => return result,
+                Next::Answer(answer) => result = Ok(touched(&answer.command())),
+                Next::Failure(failure) => result = Err(failure),
+                // It does not get there.
+                Next::CopyIn => return Err(self.unexpected("COPY", "the end of a copy")),
+            }
+        }
     }
 
     /// Returns how many answers come ahead of its own.
     fn send(&self, sql: &str) -> Result<usize> {
         let (mut text, answers) = self.ahead.take();
         text.push_str(sql);
-        if self.call("dblink_send_query", ", $2", Some(&text))? == Some(1) {
-            return Ok(answers);
+        match self.connection.send(&text)? {
+            Ok(()) => Ok(answers),
+            Err(Broken(detail)) => {
+                Err(RemoteError::Unreachable { environment: self.environment.clone(), detail }.into())
+            }
         }
-        let detail = spi::read_value::<String>(
-            &format!("SELECT {}.dblink_error_message($1)", self.dblink),
-            &[self.connection.as_str().into()],
-        )?;
-        Err(RemoteError::Unreachable {
-            environment: self.environment.clone(),
-            detail: detail.unwrap_or_default(),
-        }
-        .into())
     }
 
-    /// Waits without blocking this backend: it can be cancelled and stopped while the other server works
-    /// (dblink's own call cannot, before PostgreSQL 17).
-    fn wait_for_answer(&self) -> Result<()> {
-        // Asking takes in no more than a buffer of what has arrived, so it is asked as often as an answer may have buffers.
-        let sql = format!(
-            "SELECT pg_catalog.min({}.dblink_is_busy($1)) FROM pg_catalog.generate_series(1, {BUFFERS})",
-            self.dblink
-        );
-        let begun = Instant::now();
-        while spi::read_value::<i32>(&sql, &[self.connection.as_str().into()])? == Some(1) {
-            if self.deadline.get().is_some_and(|deadline| Instant::now() >= deadline) {
-                return Err(RemoteError::TimedOut { environment: self.environment.clone() }.into());
+    /// What comes next, with what it says about where it failed.
+    fn next(&self) -> Result<Next> {
+        match self.connection.next(self.deadline.get())? {
+            None => Err(RemoteError::TimedOut { environment: self.environment.clone() }.into()),
+            Some(Next::Failure(failure)) => {
+                Ok(Next::Failure(explain_no_answer(&self.environment, failure)))
             }
-            // What took long so far takes an eighth of that longer at most because nobody looked.
-            let pause = (begun.elapsed() / 8).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-            if pause < Duration::from_millis(1) {
-                std::thread::sleep(pause);
-            } else {
-                session::wait(pause);
-            }
+            Some(next) => Ok(next),
+        }
+    }
+
+    /// The rows of an answer; of a command, what it says that it did.
+    fn rows(&self, answer: &Answer, expected: usize, mut take: impl FnMut(Row)) -> Result<()> {
+        let columns = answer.columns();
+        if columns == 0 {
+            take(vec![Some(answer.command())]);
+            return Ok(());
+        }
+        if columns != expected {
+            return Err(self.unexpected(&format!("{columns} columns"), "another number of columns"));
+        }
+        for row in 0..answer.rows() {
+            let values = (0..columns).map(|column| {
+                let Some(value) = answer.value(row, column) else { return Ok(None) };
+                let text = value.to_str();
+                text.map(|text| Some(text.to_owned()))
+                    .map_err(|_| self.unexpected(&value.to_string_lossy(), "text in UTF-8"))
+            });
+            take(values.collect::<Result<Row>>()?);
         }
         Ok(())
     }
 
-    fn fetch(&self, columns: usize) -> Result<Vec<Row>> {
-        let mut rows = Vec::new();
-        self.fetch_each(columns, |row| rows.push(row))?;
-        Ok(rows)
-    }
-
-    fn fetch_each(&self, columns: usize, mut take: impl FnMut(Row)) -> Result<()> {
-        let definition: Vec<String> = (1..=columns).map(|column| format!("c{column} text")).collect();
-        let sql = format!(
-            "SELECT * FROM {}.dblink_get_result($1) AS answer({})",
-            self.dblink,
-            definition.join(", ")
-        );
-        subtransaction::run(|| {
-            spi::read(&sql, &[self.connection.as_str().into()], |row| {
-                let row: pgrx::spi::Result<Row> =
-                    (1..=columns).map(|column| row.get::<String>(column)).collect();
-                row.map(&mut take)
-            })
-        })
-        .map(drop)
-        .map_err(|failure| explain_no_answer(&self.environment, failure))
+    fn unexpected(&self, answer: &str, expected: &'static str) -> Failure {
+        let (environment, answer) = (self.environment.clone(), answer.to_owned());
+        RemoteError::UnexpectedAnswer { environment, answer, expected }.into()
     }
 
     /// Closes the connection. A statement that is still running there ends when that server next looks
     /// (see [`CHECK_CONNECTION`]): asking it to cancel would wait, unkillable, for a server that is stuck.
-    fn close(&self, is_idle: bool) -> Result<()> {
+    fn close(self, is_idle: bool) -> Result<()> {
         // A pooler throws away a session that it gets back inside a transaction. There is none before the first
         // statement.
         let may_roll_back = is_idle && self.access != Access::Write && self.ahead.borrow().1 == 0;
-        let rolled_back = match may_roll_back {
-            true => subtransaction::run(|| self.execute("ROLLBACK")).map(drop),
-            false => Ok(()),
-        };
-        subtransaction::run(|| {
-            let sql = format!("SELECT {}.dblink_disconnect($1)", self.dblink);
-            spi::read_value::<String>(&sql, &[self.connection.as_str().into()])
-        })?;
+        if !may_roll_back {
+            return Ok(());
+        }
         // A connection that breaks now has done what it was for.
+        let rolled_back = subtransaction::run(|| self.execute("ROLLBACK")).map(drop);
         rolled_back.or_else(|failure| if failure.is_interrupt { Err(failure) } else { Ok(()) })
     }
 }
 
-/// dblink says 08001 for every reason; a wrong password and a missing mapping have better codes.
-/// The reason stands only in libpq's text, so a server that does not speak English stays with 08001.
+/// How many rows, from what a command says that it did: 0 where that means nothing.
+fn touched(command: &str) -> i64 {
+    command.rsplit(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+/// A missing mapping has a better code than the catalog gives it.
 fn explain_no_connection(environment: &str, failure: Failure) -> Failure {
-    let detail = failure.detail.clone().unwrap_or_else(|| failure.message.clone());
-    let detail = detail.split_whitespace().collect::<Vec<_>>().join(" ");
-    let name = environment.to_owned();
-    match failure.sqlstate {
-        PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT if failure.message.contains("user mapping") => {
-            let role = spi::read_value::<String>("SELECT current_user::text", &[]);
-            let role = role.ok().flatten().unwrap_or_default();
-            RemoteError::NoCredentials { environment: name, role }.into()
-        }
-        PgSqlErrorCode::ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION => {
-            // The latter is PgBouncer's.
-            let refusals = ["password authentication failed", "FATAL: SASL authentication failed"];
-            if refusals.iter().any(|refusal| detail.contains(refusal)) {
-                RemoteError::WrongPassword { environment: name, detail }.into()
-            } else {
-                RemoteError::Unreachable { environment: name, detail }.into()
-            }
-        }
-        _ => failure.on_environment(environment),
+    let is_mapping = failure.sqlstate == PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT
+        && failure.message.contains("user mapping");
+    if !is_mapping {
+        return failure.on_environment(environment);
     }
+    let role = spi::read_value::<String>("SELECT current_user::text", &[]);
+    let role = role.ok().flatten().unwrap_or_default();
+    RemoteError::NoCredentials { environment: environment.to_owned(), role }.into()
+}
+
+/// The reason stands only in libpq's text, so the wrong password of a server that does not speak English stays 08001.
+fn explain_refusal(environment: &str, why: &str) -> Failure {
+    let detail = why.split_whitespace().collect::<Vec<_>>().join(" ");
+    let environment = environment.to_owned();
+    // The latter is PgBouncer's.
+    let refusals = ["password authentication failed", "FATAL: SASL authentication failed"];
+    if refusals.iter().any(|refusal| detail.contains(refusal)) {
+        return RemoteError::WrongPassword { environment, detail }.into();
+    }
+    RemoteError::Unreachable { environment, detail }.into()
 }
 
 /// A statement's own error stays as it is. What ended the connection has other codes when it happens here, where they

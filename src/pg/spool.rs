@@ -1,13 +1,15 @@
 //! The rows of a query, kept aside for more queries: in memory while they are few, on disk when they are many.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, c_char, c_int};
 
 use pgrx::datum::DatumWithOid;
+use pgrx::memcxt::PgMemoryContexts;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::spi::{self, Spi, SpiHeapTupleData};
 
-use super::error::Result;
+use super::error::{Failure, Result};
+use super::libpq;
 use super::session::{c_string, check_writable};
 use super::spi::read_rows;
 use super::subtransaction;
@@ -21,8 +23,8 @@ pub type Source<'a> = (&'static CStr, &'a Spool);
 /// Rows that a query returned. They take no more memory than `work_mem`. What is made in a subtransaction must not leave
 /// it: its files are gone with it.
 pub struct Spool {
-    store: *mut pg_sys::Tuplestorestate,
-    columns: pg_sys::TupleDesc,
+    pub(super) store: *mut pg_sys::Tuplestorestate,
+    pub(super) columns: pg_sys::TupleDesc,
 }
 
 impl Spool {
@@ -38,10 +40,39 @@ impl Spool {
         Self::filled(sql, sources, false)
     }
 
-    /// Adds the rows of another query with the same columns.
-    pub fn append(&mut self, sql: &str) -> Result<()> {
-        let mut receiver = Receiver::new(self.store, false);
-        subtransaction::run(|| receiver.receive_from(sql, &[]))
+    /// One without rows, whose columns are of the given names and types.
+    pub fn with_columns(columns: &str) -> Result<Self> {
+        Self::fill(&format!("SELECT * FROM pg_catalog.jsonb_to_recordset('[]') AS answer ({columns})"))
+    }
+
+    /// Adds the rows of another server's answer, which has as many columns. Their types read the values.
+    #[allow(unsafe_code)]
+    pub fn take_in(&mut self, answer: &libpq::Answer) -> Result<()> {
+        let mut memory = PgMemoryContexts::new("opdb answer");
+        subtransaction::run(|| {
+            // SAFETY: the columns live as long as the spool; the store copies each row, for which there are as many values
+            // as columns, before its memory is freed.
+            unsafe {
+                let columns = usize::try_from((*self.columns).natts).unwrap_or(0);
+                if answer.columns() != columns {
+                    return Err(Failure::new(
+                        PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
+                        format!("{} columns where {columns} were asked for", answer.columns()),
+                    ));
+                }
+                let read = pg_sys::TupleDescGetAttInMetadata(self.columns);
+                for row in 0..answer.rows() {
+                    let value = |column| answer.value(row, column).map_or(std::ptr::null_mut(), pointer);
+                    let mut values: Vec<_> = (0..columns).map(value).collect();
+                    memory.switch_to(|_| {
+                        let tuple = pg_sys::BuildTupleFromCStrings(read, values.as_mut_ptr());
+                        pg_sys::tuplestore_puttuple(self.store, tuple);
+                    });
+                    memory.reset();
+                }
+            }
+            Ok(())
+        })
     }
 
     /// `fill` with those rows only that have the same number, a bigint, in the first column as the one before or after
@@ -134,6 +165,11 @@ impl Spool {
             reldata: self.store.cast(),
         }
     }
+}
+
+/// What the server calls a text that it only reads.
+const fn pointer(text: &CStr) -> *mut c_char {
+    text.as_ptr().cast_mut()
 }
 
 fn run<'a, T>(

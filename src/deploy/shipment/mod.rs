@@ -16,6 +16,7 @@ use crate::deploy::error::DeployError;
 use crate::deploy::options::Options;
 use crate::deploy::reference::{Parent, Reference};
 use crate::deploy::transformation::Transformations;
+pub use target::Inbox;
 pub use undo::Undo;
 
 use crate::compat::{Compared, LocalTable, columns, primary_key};

@@ -89,21 +89,6 @@ impl Shipment {
         format!("h bigint, {}", columns.join(", "))
     }
 
-    /// From a spool of rows, all values of each column as one text.
-    pub fn gather(&self) -> String {
-        let texts: Vec<String> = self
-            .sent()
-            .enumerate()
-            .map(|(place, column)| column.gathered(&format!("c{}", place + 1)))
-            .collect();
-        format!("SELECT {} FROM spool", texts.join(", "))
-    }
-
-    /// How many columns that has.
-    pub fn width(&self) -> usize {
-        self.sent().count()
-    }
-
     /// From a spool, the key of its first row, as JSON.
     pub fn key_of_spool(&self) -> String {
         // A reference that is part of the key is shown by what it was sent as.

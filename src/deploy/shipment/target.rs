@@ -3,9 +3,20 @@
 use opdb_core::compat::form::Side;
 
 use super::{Shipment, hash_of};
+use crate::deploy::column::Column;
 use crate::deploy::ledger;
 use crate::deploy::scope::leaves;
+use crate::pg::copy::Format;
 use crate::pg::name::{identifier, literal};
+
+/// A table there for rows that are not of the stage's types.
+pub struct Inbox {
+    pub table: String,
+    pub create: String,
+    pub store: String,
+    pub empty: String,
+    pub drop: String,
+}
 
 impl Shipment {
     /// Puts rows of a spool into the stage, by their numbers.
@@ -42,18 +53,48 @@ impl Shipment {
         )
     }
 
-    /// Puts rows into the stage, from what `gather` gives of them.
-    pub fn fill_stage(&self, stage: &str, gathered: &[String], first_row: i64, rows: i64) -> String {
-        let values: Vec<String> =
-            self.sent().zip(gathered).map(|(column, values)| column.scattered(values)).collect();
-        let names: Vec<String> = self.sent().map(|column| identifier(&column.name)).collect();
-        format!(
-            "INSERT INTO {stage} ({}, {}) SELECT {}, pg_catalog.generate_series({first_row}::bigint, {})",
-            names.join(", "),
-            identifier(&self.row_number),
-            values.join(", "),
-            first_row + rows - 1
-        )
+    /// How rows are sent: what a type sends is sooner made and read than what it writes.
+    pub fn format(&self) -> Format {
+        if self.sent().all(Column::has_binary_form) { Format::Binary } else { Format::Text }
+    }
+
+    /// Has the stage take rows, whose columns are of its types.
+    pub fn copy_into(&self, table: &str) -> String {
+        let format = match self.format() {
+            Format::Binary => "binary",
+            Format::Text => "text",
+        };
+        format!("COPY {table} ({}) FROM STDIN (FORMAT {format})", self.staged_names())
+    }
+
+    /// For rows with columns of other types, which are converted when they are stored: a table that is there as long as the
+    /// part is sent. Statements that make it, and bring what it took into the stage.
+    pub fn inbox(&self, stage: &str) -> Option<Inbox> {
+        if !self.sent().any(Column::is_converted_there) {
+            return None;
+        }
+        let table = format!("{stage}_in");
+        let columns: Vec<String> = self
+            .sent()
+            .map(|column| format!("{} {}", identifier(&column.name), column.read_type()))
+            .collect();
+        let names = self.staged_names();
+        Some(Inbox {
+            create: format!(
+                "CREATE TABLE {table} ({}, {} bigint)",
+                columns.join(", "),
+                identifier(&self.row_number)
+            ),
+            store: format!("INSERT INTO {stage} ({names}) SELECT {names} FROM {table}"),
+            empty: format!("TRUNCATE {table}"),
+            drop: format!("DROP TABLE {table}"),
+            table,
+        })
+    }
+
+    fn staged_names(&self) -> String {
+        let names = self.sent().map(|column| column.name.as_str()).chain([self.row_number.as_str()]);
+        names.map(identifier).collect::<Vec<_>>().join(", ")
     }
 
     /// Takes rows of numbers between out of the stage.

@@ -1,0 +1,247 @@
+//! The rows of a spool in the formats of COPY.
+
+use std::ffi::CStr;
+
+use pgrx::memcxt::PgMemoryContexts;
+use pgrx::pg_sys;
+use pgrx::varlena::{varatt_is_1b, varatt_is_1b_e, varatt_is_4b_u, vardata_any, varsize_any_exhdr};
+
+use super::error::Result;
+use super::session;
+use super::spool::Spool;
+
+/// So many bytes are handed on at a time, and so many rows are made before the memory that their types took is given back.
+const BYTES: usize = 64 * 1024;
+const ROWS: i64 = 1000;
+
+/// Signature, flags and length of the extension: the head of a binary copy.
+const BINARY_HEAD: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+const BINARY_END: [u8; 2] = (-1_i16).to_be_bytes();
+const BINARY_NULL: [u8; 4] = (-1_i32).to_be_bytes();
+
+/// How values are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// As their types send them. What a type writes of objects are their numbers here.
+    Binary,
+    /// As their types write them.
+    Text,
+}
+
+impl Spool {
+    /// Hands on the rows as COPY reads them: the columns after the first, then the number of the row, a bigint, from `number`
+    /// on.
+    pub fn copy(&self, format: Format, number: i64, mut put: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        // What the types write must not depend on the caller's settings.
+        session::pinned(|| {
+            let mut writer = Writer::new(self, format);
+            let mut number = number;
+            writer.begin();
+            while writer.row(number) {
+                number += 1;
+                if writer.bytes.len() >= BYTES {
+                    put(&writer.bytes)?;
+                    writer.bytes.clear();
+                }
+                if number % ROWS == 0 {
+                    writer.forget();
+                }
+            }
+            writer.end();
+            put(&writer.bytes)
+        })
+    }
+}
+
+/// How the values of a column become bytes.
+enum Column {
+    /// A number of so many bytes, the highest first.
+    Number(usize),
+    /// What is stored.
+    Bytes,
+    /// What this function of the type makes of it.
+    Function(Box<pg_sys::FmgrInfo>),
+}
+
+struct Writer<'a> {
+    spool: &'a Spool,
+    format: Format,
+    columns: Vec<Column>,
+    slot: *mut pg_sys::TupleTableSlot,
+    memory: PgMemoryContexts,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Writer<'a> {
+    #[allow(unsafe_code)]
+    fn new(spool: &'a Spool, format: Format) -> Self {
+        // SAFETY: the store and its columns live as long as the spool; a slot for the rows that a store gives.
+        let (columns, slot) = unsafe {
+            pg_sys::tuplestore_select_read_pointer(spool.store, 0);
+            pg_sys::tuplestore_rescan(spool.store);
+            let column = |number| Column::new(pg_sys::SPI_gettypeid(spool.columns, number), format);
+            let columns = (2..=(*spool.columns).natts).map(column).collect();
+            (columns, pg_sys::MakeSingleTupleTableSlot(spool.columns, &raw const pg_sys::TTSOpsMinimalTuple))
+        };
+        let memory = PgMemoryContexts::new("opdb copy");
+        Self { spool, format, columns, slot, memory, bytes: Vec::with_capacity(2 * BYTES) }
+    }
+
+    fn begin(&mut self) {
+        if self.format == Format::Binary {
+            self.bytes.extend_from_slice(BINARY_HEAD);
+        }
+    }
+
+    /// What the types took for values that were written.
+    #[allow(unsafe_code)]
+    fn forget(&mut self) {
+        // SAFETY: nothing points there any more.
+        unsafe { self.memory.reset() };
+    }
+
+    fn end(&mut self) {
+        if self.format == Format::Binary {
+            self.bytes.extend_from_slice(&BINARY_END);
+        }
+    }
+
+    /// The next row, if there is one.
+    #[allow(unsafe_code)]
+    fn row(&mut self, number: i64) -> bool {
+        let Self { spool, format, columns, slot, memory, bytes } = self;
+        // SAFETY: as in `new`; the values live until the next row is asked for.
+        let (values, nulls) = unsafe {
+            if !pg_sys::tuplestore_gettupleslot(spool.store, true, false, *slot) {
+                return false;
+            }
+            let count = columns.len() + 1;
+            pg_sys::slot_getsomeattrs_int(*slot, count as i32);
+            (
+                std::slice::from_raw_parts((**slot).tts_values, count),
+                std::slice::from_raw_parts((**slot).tts_isnull, count),
+            )
+        };
+        if *format == Format::Binary {
+            let fields = i16::try_from(columns.len() + 1).unwrap_or(i16::MAX);
+            bytes.extend_from_slice(&fields.to_be_bytes());
+        }
+        for ((column, value), is_null) in columns.iter_mut().zip(&values[1..]).zip(&nulls[1..]) {
+            match (&*format, is_null) {
+                (Format::Binary, true) => bytes.extend_from_slice(&BINARY_NULL),
+                (Format::Binary, false) => column.send(*value, memory, bytes),
+                (Format::Text, true) => bytes.extend_from_slice(b"\\N\t"),
+                (Format::Text, false) => {
+                    column.write(*value, memory, bytes);
+                    bytes.push(b'\t');
+                }
+            }
+        }
+        match format {
+            Format::Binary => framed(&number.to_be_bytes(), bytes),
+            Format::Text => bytes.extend_from_slice(format!("{number}\n").as_bytes()),
+        }
+        true
+    }
+}
+
+#[allow(unsafe_code)]
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`.
+        unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.slot) };
+    }
+}
+
+impl Column {
+    #[allow(unsafe_code)]
+    fn new(of: pg_sys::Oid, format: Format) -> Self {
+        let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
+        // SAFETY: catalog lookups of a type that a query returned; the information is the function's, and stays where it
+        // is in memory of the current context.
+        unsafe {
+            match (format, pg_sys::getBaseType(of)) {
+                (Format::Binary, pg_sys::BOOLOID) => return Self::Number(1),
+                (Format::Binary, pg_sys::INT2OID) => return Self::Number(2),
+                (
+                    Format::Binary,
+                    pg_sys::INT4OID | pg_sys::OIDOID | pg_sys::FLOAT4OID | pg_sys::DATEOID,
+                ) => return Self::Number(4),
+                (
+                    Format::Binary,
+                    pg_sys::INT8OID
+                    | pg_sys::FLOAT8OID
+                    | pg_sys::TIMEOID
+                    | pg_sys::TIMESTAMPOID
+                    | pg_sys::TIMESTAMPTZOID,
+                ) => return Self::Number(8),
+                (
+                    Format::Binary,
+                    pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID | pg_sys::BYTEAOID,
+                ) => return Self::Bytes,
+                (Format::Binary, _) => pg_sys::getTypeBinaryOutputInfo(of, &mut function, &mut is_varlena),
+                (Format::Text, _) => pg_sys::getTypeOutputInfo(of, &mut function, &mut is_varlena),
+            }
+            let mut information = Box::new(pg_sys::FmgrInfo::default());
+            pg_sys::fmgr_info(function, &mut *information);
+            Self::Function(information)
+        }
+    }
+
+    /// Adds a value with its length.
+    #[allow(unsafe_code)]
+    fn send(&mut self, value: pg_sys::Datum, memory: &mut PgMemoryContexts, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Number(length) => framed(&value.value().to_be_bytes()[8 - *length..], bytes),
+            Self::Bytes => {
+                let stored: *mut pg_sys::varlena = value.cast_mut_ptr();
+                // SAFETY: the datum of a type whose values are varlenas; one that is not in the row as it is, is copied.
+                unsafe {
+                    let is_plain =
+                        varatt_is_4b_u(stored) || varatt_is_1b(stored) && !varatt_is_1b_e(stored);
+                    let plain = match is_plain {
+                        true => stored,
+                        false => memory.switch_to(|_| pg_sys::pg_detoast_datum_packed(stored)),
+                    };
+                    let text = vardata_any(plain).cast::<u8>();
+                    framed(std::slice::from_raw_parts(text, varsize_any_exhdr(plain)), bytes);
+                }
+            }
+            Self::Function(function) => {
+                // SAFETY: the function that sends values of the datum's type; it returns a bytea with a long header.
+                unsafe {
+                    let sent = memory.switch_to(|_| pg_sys::SendFunctionCall(&mut **function, value));
+                    let sent = sent.cast::<pg_sys::varlena>();
+                    let text = vardata_any(sent).cast::<u8>();
+                    framed(std::slice::from_raw_parts(text, varsize_any_exhdr(sent)), bytes);
+                }
+            }
+        }
+    }
+
+    /// Adds a value as text, with what COPY takes for something else escaped.
+    #[allow(unsafe_code)]
+    fn write(&mut self, value: pg_sys::Datum, memory: &mut PgMemoryContexts, bytes: &mut Vec<u8>) {
+        let Self::Function(function) = self else { return };
+        // SAFETY: the function that writes values of the datum's type; it returns a NUL-terminated text.
+        let text = unsafe {
+            CStr::from_ptr(memory.switch_to(|_| pg_sys::OutputFunctionCall(&mut **function, value)))
+        };
+        for byte in text.to_bytes() {
+            match byte {
+                b'\\' => bytes.extend_from_slice(b"\\\\"),
+                b'\t' => bytes.extend_from_slice(b"\\t"),
+                b'\n' => bytes.extend_from_slice(b"\\n"),
+                b'\r' => bytes.extend_from_slice(b"\\r"),
+                other => bytes.push(*other),
+            }
+        }
+    }
+}
+
+/// Adds bytes after their number.
+fn framed(of: &[u8], bytes: &mut Vec<u8>) {
+    let length = i32::try_from(of.len()).unwrap_or(i32::MAX);
+    bytes.extend_from_slice(&length.to_be_bytes());
+    bytes.extend_from_slice(of);
+}
