@@ -1,5 +1,7 @@
 //! What happens in the one transaction that changes the target: verify, keep what was there, upsert, verify again.
 
+use std::cell::Cell;
+
 use opdb_core::compat::digest::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -8,11 +10,12 @@ use super::database::Database;
 use super::error::DeployError;
 use super::guard;
 use super::ledger;
+use super::load;
 use super::options::Options;
 use super::plan::Planned;
 use super::row_errors::{RowErrors, isolating};
 use super::shipment::{Shipment, Undo};
-use super::stage::{self, Staged};
+use super::stage::{self, Rows, Staged};
 use crate::pg::error::{Failure, Result};
 
 /// How often rows are written again that somebody else makes at the same moment.
@@ -52,31 +55,31 @@ pub struct Work<'a> {
 
 impl Work<'_> {
     /// Everything up to the commit.
-    pub fn apply(&self, shipments: &[(&Planned, Staged)]) -> Result<Vec<Applied>> {
+    pub fn apply(&self, shipments: &[(&Planned, Rows)]) -> Result<Vec<Applied>> {
         self.database.query(&settled(self.key), 1)?;
         self.lock(shipments)?;
         let mut applied = Vec::new();
-        for (place, (planned, staged)) in shipments.iter().enumerate() {
-            let table = Table { work: self, planned, staged, place: place + 1 };
-            applied.push(table.upsert().map_err(|failure| failure.at(&planned.shipment.label))?);
+        for (place, (planned, rows)) in shipments.iter().enumerate() {
+            let table = Table { work: self, planned, rows, place: place + 1 };
+            applied.push(table.write().map_err(|failure| failure.at(&planned.shipment.label))?);
         }
         // Rows that are referenced go after those that reference them.
-        for (place, (planned, staged)) in shipments.iter().enumerate().rev() {
-            let table = Table { work: self, planned, staged, place: place + 1 };
+        for (place, (planned, rows)) in shipments.iter().enumerate().rev() {
+            let table = Table { work: self, planned, rows, place: place + 1 };
             if let Some(applied) = applied.get_mut(place) {
                 table.delete(applied).map_err(|failure| failure.at(&planned.shipment.label))?;
             }
         }
         // What a deferred constraint or a trigger of a later table did to an earlier one shows only now.
         self.database.execute("SET CONSTRAINTS ALL IMMEDIATE")?;
-        for (place, (planned, staged)) in shipments.iter().enumerate() {
-            let table = Table { work: self, planned, staged, place: place + 1 };
+        for (place, (planned, rows)) in shipments.iter().enumerate() {
+            let table = Table { work: self, planned, rows, place: place + 1 };
             if let Some(applied) = applied.get(place) {
                 table.verify(applied).map_err(|failure| failure.at(&planned.shipment.label))?;
             }
         }
-        for ((planned, staged), applied) in shipments.iter().zip(&mut applied) {
-            self.tidy(&planned.shipment, staged, applied)?;
+        for ((planned, rows), applied) in shipments.iter().zip(&mut applied) {
+            self.tidy(&planned.shipment, rows, applied)?;
             applied.left_out = self.errors.of_table(&applied.table);
         }
         Ok(applied)
@@ -84,7 +87,7 @@ impl Work<'_> {
 
     /// One deployment of a table at a time. All have the same order of tables here, also those from other sources, which
     /// know the tables in an order of their own.
-    fn lock(&self, shipments: &[(&Planned, Staged)]) -> Result<()> {
+    fn lock(&self, shipments: &[(&Planned, Rows)]) -> Result<()> {
         let mut tables: Vec<&Shipment> = shipments.iter().map(|(planned, _)| &planned.shipment).collect();
         tables.sort_unstable_by_key(|shipment| &shipment.table);
         for shipment in tables {
@@ -95,12 +98,14 @@ impl Work<'_> {
 
     /// Sequences do not roll back: they move when nothing but the commit can fail any more. What is not needed for a
     /// rollback goes.
-    fn tidy(&self, shipment: &Shipment, staged: &Staged, applied: &mut Applied) -> Result<()> {
+    fn tidy(&self, shipment: &Shipment, rows: &Rows, applied: &mut Applied) -> Result<()> {
         if applied.inserted > 0 {
-            for advance in shipment.advance_sequences(&staged.stage) {
+            let has_them = if let Rows::Staged(staged) = rows { &staged.stage } else { &shipment.table };
+            for advance in shipment.advance_sequences(has_them) {
                 self.database.query(&advance, 1)?;
             }
         }
+        let Rows::Staged(staged) = rows else { return Ok(()) };
         self.database.execute(&ledger::forget_parts(&staged.stage))?;
         let Some(undo) = &applied.undo else {
             self.database.execute(&format!("DROP TABLE {}", staged.stage))?;
@@ -123,7 +128,7 @@ pub fn settled(key: &str) -> String {
 struct Table<'a> {
     work: &'a Work<'a>,
     planned: &'a Planned,
-    staged: &'a Staged,
+    rows: &'a Rows,
     place: usize,
 }
 
@@ -136,19 +141,51 @@ impl Table<'_> {
         ledger::table("before", &short(self.work.key), self.place)
     }
 
-    fn upsert(&self) -> Result<Applied> {
-        let (database, shipment, stage) = (self.work.database, self.shipment(), &self.staged.stage);
+    fn write(&self) -> Result<Applied> {
+        match self.rows {
+            Rows::Staged(staged) => self.upsert(staged),
+            Rows::Loaded(sent) => self.load(sent),
+        }
+    }
+
+    fn load(&self, sent: &Cell<Digest>) -> Result<Applied> {
+        let Database::There(remote) = self.work.database else { return Err(DeployError::NotEmpty.into()) };
+        sent.set(load::load(remote, self.shipment())?);
+        let total = self.planned.all_of(sent.get())?;
+        self.work.database.execute(&self.shipment().create_before(&self.before()))?;
+        Ok(Applied { inserted: total.rows, undo: Some(self.undo()), ..self.applied(total) })
+    }
+
+    /// What is known of it as long as nothing was written.
+    fn applied(&self, total: Digest) -> Applied {
+        Applied {
+            table: self.shipment().label.clone(),
+            rows: total.rows,
+            inserted: 0,
+            updated: 0,
+            unchanged: 0,
+            deleted: 0,
+            digest: total.hex(),
+            resumed: 0,
+            lineage: self.planned.lineage.clone(),
+            left_out: Vec::new(),
+            undo: None,
+        }
+    }
+
+    fn upsert(&self, staged: &Staged) -> Result<Applied> {
+        let (database, shipment, stage) = (self.work.database, self.shipment(), &staged.stage);
         database.execute(&format!("LOCK TABLE {stage} IN ACCESS EXCLUSIVE MODE"))?;
-        let last = stage::verify(database, shipment, self.staged)?;
+        let last = stage::verify(database, shipment, staged)?;
         if let Some(unique) = shipment.key_stage(stage) {
             database.execute(&unique)?;
         }
         if let Some(create) = shipment.create_partitions(stage) {
             database.query(&create, 1)?;
         }
-        self.resolve_references()?;
+        self.resolve_references(stage)?;
         let about = database.number(&shipment.estimate())?;
-        self.look_up_by_index(self.staged.digest.rows, about)?;
+        self.look_up_by_index(staged.digest.rows, about)?;
         let before = self.before();
         database.execute(&shipment.create_before(&before))?;
         if self.work.options.delete_missing {
@@ -157,27 +194,22 @@ impl Table<'_> {
             database.execute(&shipment.keep_deleted((stage, &before), restriction))?;
         }
         let same = if about == 0 { 0 } else { database.execute(&shipment.drop_unchanged(stage))? };
-        self.look_up_by_index(self.staged.digest.rows - same, about)?;
-        let (updated, inserted) = self.rows((1, last))?;
+        self.look_up_by_index(staged.digest.rows - same, about)?;
+        let (updated, inserted) = self.rows(stage, (1, last))?;
         self.check_change_ratio(updated, inserted)?;
         Ok(Applied {
-            table: shipment.label.clone(),
-            rows: self.staged.total.rows,
             inserted,
             updated,
             unchanged: self.planned.restriction.others.rows + same,
-            deleted: 0,
-            digest: self.staged.total.hex(),
-            resumed: self.staged.resumed,
-            lineage: self.planned.lineage.clone(),
-            left_out: Vec::new(),
+            resumed: staged.resumed,
             undo: (updated + inserted > 0).then(|| self.undo()),
+            ..self.applied(staged.total)
         })
     }
 
     /// Rows that reference what the target has not are left out.
-    fn resolve_references(&self) -> Result<()> {
-        let (database, shipment, stage) = (self.work.database, self.shipment(), self.staged.stage.as_str());
+    fn resolve_references(&self, stage: &str) -> Result<()> {
+        let (database, shipment) = (self.work.database, self.shipment());
         if !shipment.has_references() {
             return Ok(());
         }
@@ -199,16 +231,20 @@ impl Table<'_> {
     }
 
     fn undo(&self) -> Undo {
-        self.shipment().undo(ledger::table("rows", &short(self.work.key), self.place), self.before())
+        self.planned.undo(self.kept_rows(), self.before())
+    }
+
+    fn kept_rows(&self) -> String {
+        ledger::table("rows", &short(self.work.key), self.place)
     }
 
     /// Updates and inserts what is in the stage; a row that the target refuses is taken out of it.
-    fn rows(&self, all: (i64, i64)) -> Result<(i64, i64)> {
-        let (database, shipment, stage) = (self.work.database, self.shipment(), self.staged.stage.as_str());
+    fn rows(&self, stage: &str, all: (i64, i64)) -> Result<(i64, i64)> {
+        let (database, shipment) = (self.work.database, self.shipment());
         if all.1 < all.0 {
             return Ok((0, 0));
         }
-        let counts = std::cell::Cell::new((0, 0));
+        let counts = Cell::new((0, 0));
         let before = self.before();
         let attempt = |first: i64, last: i64| {
             database.attempt(|| {
@@ -250,7 +286,8 @@ impl Table<'_> {
     }
 
     fn delete(&self, applied: &mut Applied) -> Result<()> {
-        if !self.work.options.delete_missing {
+        // Where there was nothing nothing is missing on the source.
+        if !self.work.options.delete_missing || self.planned.is_loaded {
             return Ok(());
         }
         let (database, shipment, before) = (self.work.database, self.shipment(), self.before());
@@ -315,16 +352,21 @@ impl Table<'_> {
 
     /// What was written must be there as it was sent.
     fn verify(&self, applied: &Applied) -> Result<()> {
-        let (database, shipment, stage) = (self.work.database, self.shipment(), &self.staged.stage);
+        let (database, shipment) = (self.work.database, self.shipment());
+        let staged = match self.rows {
+            Rows::Staged(staged) => staged,
+            Rows::Loaded(sent) => return load::verify(database, shipment, &self.kept_rows(), sent.get()),
+        };
+        let stage = &staged.stage;
         let digest = |sql: &str| -> Result<Digest> {
             let [rows, sum, _] = database.row::<3>(sql)?;
             let number = |text: Option<String>| text.unwrap_or_default().parse().unwrap_or(-1);
             Ok(Digest { rows: number(rows), sum: sum.unwrap_or_default().parse().unwrap_or(0) })
         };
         // What was taken out of the stage was the same already, or was refused.
-        let is_all = applied.inserted + applied.updated == self.staged.digest.rows;
+        let is_all = applied.inserted + applied.updated == staged.digest.rows;
         let sent = match is_all && !shipment.has_references() {
-            true => self.staged.digest,
+            true => staged.digest,
             false => digest(&shipment.written_digest(stage))?,
         };
         let there = digest(&shipment.target_digest(stage))?;

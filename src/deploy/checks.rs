@@ -232,6 +232,7 @@ fn planned(
                     "quality_score": scored.and_then(|score| score.run.score.total.as_ref().map(|it| to_decimal(it, 6))),
                 }),
                 restriction: Restriction::default(),
+                is_loaded: false,
                 shipment,
             })
         })

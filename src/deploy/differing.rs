@@ -1,9 +1,10 @@
-//! Which rows need not be sent: those of groups that are the same on both sides.
+//! Which rows need not be sent: those of groups that are the same on both sides. And whether they need a stage.
 
 use opdb_core::compat::digest::{Buckets, Digest};
 use opdb_core::compat::form::Side;
 
 use super::database::Database;
+use super::load;
 use super::plan::{Planned, Restriction};
 use crate::pg::error::Result;
 use crate::pg::remote::{Remote, Row};
@@ -37,7 +38,8 @@ pub fn restrict(remote: &Remote, planned: &mut Planned) -> Result<()> {
     if !is_worth_it(planned) {
         return Ok(());
     }
-    if Database::There(remote).number(&shipment.estimate())? == 0 {
+    if Database::There(remote).value(&shipment.has_rows())? != "true" {
+        planned.is_loaded = load::is_possible(remote, planned)?;
         return Ok(());
     }
     let of = buckets(planned.scored_rows);

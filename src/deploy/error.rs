@@ -31,6 +31,10 @@ pub enum DeployError {
     StagedDiffers { sent: i64, staged: i64, digest: &'static str },
     #[error("{changed} of {present} rows would change, more than the share of {limit}")]
     TooManyChanges { changed: i64, present: i64, limit: f64 },
+    #[error("somebody else made rows in the table that was empty")]
+    NotEmpty,
+    #[error("{there} rows were stored of {sent}, or others than were sent")]
+    LoadDiffers { sent: i64, there: i64 },
     #[error("{rows} rows are not as they were sent after the upsert")]
     ResultDiffers { rows: String },
     #[error("{rows} rows were made there while others were written: what they were is not known")]
@@ -115,6 +119,8 @@ impl Report for DeployError {
             Self::ReferenceCycle(_) => PgSqlErrorCode::ERRCODE_INVALID_FOREIGN_KEY,
             Self::StagedDiffers { .. }
             | Self::ResultDiffers { .. }
+            | Self::NotEmpty
+            | Self::LoadDiffers { .. }
             | Self::StillThere { .. }
             | Self::DeletesUncertain { .. }
             | Self::TooManyErrors { .. } => PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
@@ -190,8 +196,8 @@ impl Report for DeployError {
             Self::TooManyChanges { .. } => {
                 "If that is meant, raise the option max_change_ratio. Nothing was changed.".into()
             }
-            Self::ResultDiffers { .. } => "A trigger or a rule there alters rows, or a key is spelled otherwise there; nothing was changed.".into(),
-            Self::MadeMeanwhile { .. } => "Deploy again; nothing was changed.".into(),
+            Self::ResultDiffers { .. } | Self::LoadDiffers { .. } => "A trigger or a rule there alters rows, or a key is spelled otherwise there; nothing was changed.".into(),
+            Self::MadeMeanwhile { .. } | Self::NotEmpty => "Deploy again; nothing was changed.".into(),
             Self::DeletesUncertain { .. } => {
                 "opdb.deployment_errors lists them: correct them, or deploy without delete_missing. Nothing was changed.".into()
             }

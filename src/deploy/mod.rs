@@ -11,6 +11,7 @@ mod explain;
 mod guard;
 mod history;
 mod ledger;
+mod load;
 mod options;
 mod plan;
 mod pull;

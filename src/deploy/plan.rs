@@ -5,7 +5,7 @@ use opdb_core::compat::digest::Digest;
 use serde_json::Value;
 
 use super::error::DeployError;
-use super::shipment::Shipment;
+use super::shipment::{Shipment, Undo};
 use crate::pg::error::Result;
 use crate::pg::types::Regclass;
 
@@ -21,6 +21,8 @@ pub struct Planned {
     /// Where the rows come from and what was done to them.
     pub lineage: Value,
     pub restriction: Restriction,
+    /// They are not staged, but loaded into the table, which is empty.
+    pub is_loaded: bool,
 }
 
 /// Which rows may differ: the others are the same on both sides, and stay where they are.
@@ -34,6 +36,14 @@ pub struct Restriction {
 }
 
 impl Planned {
+    /// How the deployment is taken back, of which these tables are kept there.
+    pub fn undo(&self, rows: String, before: String) -> Undo {
+        match self.is_loaded {
+            true => self.shipment.undo_of_load(rows, before),
+            false => self.shipment.undo(rows, before),
+        }
+    }
+
     /// From the digest of what was sent, that of everything that is deployed. Errors: 22000 if that is not what was scored.
     pub fn all_of(&self, sent: Digest) -> Result<Digest> {
         let mut all = self.restriction.others;

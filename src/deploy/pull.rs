@@ -22,7 +22,7 @@ use super::recorder;
 use super::run::{Run, merged, stage_name};
 use super::scope::{Scope, relations, shape};
 use super::shipment::{Shipment, ordered};
-use super::stage;
+use super::stage::{self, Rows};
 use super::target_checks::{other_database, target_kind, target_writable};
 use super::transformation::Transformations;
 use crate::compat::{Compared, LocalTable};
@@ -242,6 +242,7 @@ fn planned(
                 "transformations": transformations,
             }),
             restriction: Restriction::default(),
+            is_loaded: false,
             shipment,
         })
     };
@@ -273,7 +274,8 @@ fn apply(run: &Run, looked: &Looked, search_path: &str) -> Result<Vec<Applied>> 
         .zip(&looked.rows)
         .map(|(planned, rows)| {
             let staged = stage::put(planned, rows, &run.errors);
-            Ok((planned, staged.map_err(|failure| failure.at(&planned.shipment.label))?))
+            let staged = staged.map_err(|failure| failure.at(&planned.shipment.label))?;
+            Ok((planned, Rows::Staged(staged)))
         })
         .collect::<Result<Vec<_>>>()?;
     run.deployment.record(&json!({"state": "applying"}))?;

@@ -53,6 +53,11 @@ impl<'a> RowErrors<'a> {
         .into())
     }
 
+    /// For another attempt, which finds them again.
+    pub fn forget(&self) {
+        self.found.borrow_mut().clear();
+    }
+
     pub fn count(&self) -> usize {
         self.found.borrow().len()
     }

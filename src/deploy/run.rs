@@ -12,10 +12,11 @@ use super::differing;
 use super::error::DeployError;
 use super::history::{self, Deployment, SERVER, Verdict, totals};
 use super::ledger;
+use super::load;
 use super::options::Options;
 use super::plan::Planned;
 use super::row_errors::RowErrors;
-use super::stage;
+use super::stage::{self, Rows};
 use crate::compat::LocalTable;
 use crate::environment;
 use crate::pg::error::{Failure, Result};
@@ -112,30 +113,54 @@ impl Run<'_> {
     }
 
     fn deploy(&self, mut checked: Checked) -> Result<End> {
-        let source = spi::read_value::<String>(SERVER, &[])?;
-        let horizon = "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text";
-        self.deployment.record(&json!({
-            "state": "staging",
-            "source_server": source,
-            "horizon": spi::read_value::<String>(horizon, &[])?,
-        }))?;
+        let source = spi::read_value::<String>(SERVER, &[])?.unwrap_or_default();
+        self.staging(&source)?;
         if checked.planned.iter().any(differing::is_worth_it) {
             remote::with(self.environment, Access::Read, |remote| {
                 checked.planned.iter_mut().try_for_each(|planned| differing::restrict(remote, planned))
             })?;
         }
-        let rows = checked.planned.iter().map(stage::read).collect::<Result<Vec<_>>>()?;
+        match subtransaction::run(|| self.bring(&checked, &source)) {
+            Err(failure)
+                if checked.planned.iter().any(|it| it.is_loaded) && load::may_go_by_the_stage(&failure) =>
+            {
+                checked.planned.iter_mut().for_each(|planned| planned.is_loaded = false);
+                self.errors.forget();
+                self.staging(&source)?;
+                self.bring(&checked, &source)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn staging(&self, source: &str) -> Result<()> {
+        let horizon = "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text";
+        self.deployment.record(&json!({
+            "state": "staging",
+            "source_server": source,
+            "horizon": spi::read_value::<String>(horizon, &[])?,
+        }))
+    }
+
+    /// Sends the rows, and changes the target.
+    fn bring(&self, checked: &Checked, source: &str) -> Result<End> {
+        let read = |planned: &Planned| (!planned.is_loaded).then(|| stage::read(planned)).transpose();
+        let read = checked.planned.iter().map(read).collect::<Result<Vec<_>>>()?;
         let server = Cell::new(String::new());
         let applied: Cell<Option<Vec<Applied>>> = Cell::new(None);
         let result = remote::with(self.environment, Access::Write, |remote| {
-            self.prepare_target(remote, &checked)?;
-            let staged = checked
+            self.prepare_target(remote, checked)?;
+            let rows = checked
                 .planned
                 .iter()
-                .zip(&rows)
-                .map(|(planned, rows)| {
-                    let staged = stage::push(remote, planned, rows, self.options, &self.errors);
-                    Ok((planned, staged.map_err(|failure| failure.at(&planned.shipment.label))?))
+                .zip(&read)
+                .map(|(planned, read)| {
+                    let Some(read) = read else {
+                        return Ok((planned, Rows::Loaded(Cell::default())));
+                    };
+                    let staged = stage::push(remote, planned, read, self.options, &self.errors);
+                    let staged = staged.map_err(|failure| failure.at(&planned.shipment.label))?;
+                    Ok((planned, Rows::Staged(staged)))
                 })
                 .collect::<Result<Vec<_>>>()?;
             server.set(self.applying(remote, &checked.planned)?);
@@ -147,8 +172,8 @@ impl Run<'_> {
                 options: self.options,
                 errors: &self.errors,
             };
-            let done = work.apply(&staged)?;
-            there.execute(&self.ledger_row(&done, source.as_deref().unwrap_or_default()))?;
+            let done = work.apply(&rows)?;
+            there.execute(&self.ledger_row(&done, source))?;
             applied.set(Some(done));
             remote.execute("COMMIT").map(drop)
         });
@@ -209,7 +234,7 @@ impl Run<'_> {
             .enumerate()
             .map(|(place, planned)| {
                 let name = |kind| ledger::table(kind, &short(&self.deployment.key), place + 1);
-                let undo = planned.shipment.undo(name("rows"), name("before"));
+                let undo = planned.undo(name("rows"), name("before"));
                 json!({"table": planned.shipment.label, "undo": undo})
             })
             .collect();

@@ -42,6 +42,13 @@ pub struct Staged {
     pub resumed: i64,
 }
 
+/// How the rows of a table get to the transaction that changes the target.
+pub enum Rows {
+    Staged(Staged),
+    /// They come in that transaction; what they were is known then.
+    Loaded(Cell<Digest>),
+}
+
 /// The rows that are to be sent, on the snapshot that the checks were made on. Transformations are somebody's code, which
 /// could use a connection that is open: so this comes before there is one.
 ///

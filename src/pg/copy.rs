@@ -1,4 +1,4 @@
-//! The rows of a spool in the formats of COPY.
+//! Rows in the formats of COPY.
 
 use std::ffi::CStr;
 
@@ -8,11 +8,11 @@ use pgrx::varlena::{varatt_is_1b, varatt_is_1b_e, varatt_is_4b_u, vardata_any, v
 
 use super::error::Result;
 use super::session;
-use super::spool::Spool;
+use super::spool::{self, Reader, Sink, Spool};
 
 /// So many bytes are handed on at a time, and so many rows are made before the memory that their types took is given back.
 const BYTES: usize = 64 * 1024;
-const ROWS: i64 = 1000;
+const ROWS: usize = 1000;
 
 /// Signature, flags and length of the extension: the head of a binary copy.
 const BINARY_HEAD: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -31,25 +31,60 @@ pub enum Format {
 impl Spool {
     /// Hands on the rows as COPY reads them: the columns after the first, then the number of the row, a bigint, from `number`
     /// on.
+    #[allow(unsafe_code)]
     pub fn copy(&self, format: Format, number: i64, mut put: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         // What the types write must not depend on the caller's settings.
         session::pinned(|| {
-            let mut writer = Writer::new(self, format);
+            let mut writer = Writer::new(self.columns, format);
+            let mut reader = Reader::new(self);
             let mut number = number;
-            writer.begin();
-            while writer.row(number) {
+            while let Some(slot) = reader.next() {
+                // SAFETY: the slot has a row of the spool.
+                unsafe { writer.row(slot, Some(number)) };
                 number += 1;
-                if writer.bytes.len() >= BYTES {
-                    put(&writer.bytes)?;
-                    writer.bytes.clear();
-                }
-                if number % ROWS == 0 {
-                    writer.forget();
-                }
+                writer.hand_on(&mut put)?;
             }
-            writer.end();
-            put(&writer.bytes)
+            writer.end(&mut put)
         })
+    }
+}
+
+/// Runs a query that changes nothing, on the snapshot of the calling statement, and hands on its rows as COPY reads them: the
+/// columns after the first, a bigint. Returns how many there are, and the sum of the first column.
+pub fn stream(sql: &str, format: Format, put: impl FnMut(&[u8]) -> Result<()>) -> Result<(i64, i128)> {
+    let mut stream = Stream { format, writer: None, put, rows: 0, sum: 0, result: Ok(()) };
+    spool::pour(sql, &mut stream)?;
+    let Stream { writer, mut put, rows, sum, result, .. } = stream;
+    result?;
+    if let Some(mut writer) = writer {
+        writer.end(&mut put)?;
+    }
+    Ok((rows, sum))
+}
+
+struct Stream<P> {
+    format: Format,
+    /// Once the query runs.
+    writer: Option<Writer>,
+    put: P,
+    rows: i64,
+    sum: i128,
+    result: Result<()>,
+}
+
+impl<P: FnMut(&[u8]) -> Result<()>> Sink for Stream<P> {
+    fn begin(&mut self, columns: pg_sys::TupleDesc) {
+        self.writer = Some(Writer::new(columns, self.format));
+    }
+
+    #[allow(unsafe_code)]
+    fn row(&mut self, slot: *mut pg_sys::TupleTableSlot) -> bool {
+        let Some(writer) = &mut self.writer else { return false };
+        // SAFETY: the executor's slot has a row of the query, with the columns that it began with.
+        self.sum += i128::from(unsafe { writer.row(slot, None) });
+        self.rows += 1;
+        self.result = writer.hand_on(&mut self.put);
+        self.result.is_ok()
     }
 }
 
@@ -63,68 +98,51 @@ enum Column {
     Function(Box<pg_sys::FmgrInfo>),
 }
 
-struct Writer<'a> {
-    spool: &'a Spool,
+struct Writer {
     format: Format,
     columns: Vec<Column>,
-    slot: *mut pg_sys::TupleTableSlot,
     memory: PgMemoryContexts,
+    /// Rows since the memory was given back.
+    rows: usize,
     bytes: Vec<u8>,
 }
 
-impl<'a> Writer<'a> {
+impl Writer {
     #[allow(unsafe_code)]
-    fn new(spool: &'a Spool, format: Format) -> Self {
-        // SAFETY: the store and its columns live as long as the spool; a slot for the rows that a store gives.
-        let (columns, slot) = unsafe {
-            pg_sys::tuplestore_select_read_pointer(spool.store, 0);
-            pg_sys::tuplestore_rescan(spool.store);
-            let column = |number| Column::new(pg_sys::SPI_gettypeid(spool.columns, number), format);
-            let columns = (2..=(*spool.columns).natts).map(column).collect();
-            (columns, pg_sys::MakeSingleTupleTableSlot(spool.columns, &raw const pg_sys::TTSOpsMinimalTuple))
+    fn new(of: pg_sys::TupleDesc, format: Format) -> Self {
+        // SAFETY: the columns of a query that is under way, or of a spool.
+        let columns = unsafe {
+            let column = |number| Column::new(pg_sys::SPI_gettypeid(of, number), format);
+            (2..=(*of).natts).map(column).collect()
         };
-        let memory = PgMemoryContexts::new("opdb copy");
-        Self { spool, format, columns, slot, memory, bytes: Vec::with_capacity(2 * BYTES) }
-    }
-
-    fn begin(&mut self) {
-        if self.format == Format::Binary {
-            self.bytes.extend_from_slice(BINARY_HEAD);
+        let mut bytes = Vec::with_capacity(2 * BYTES);
+        if format == Format::Binary {
+            bytes.extend_from_slice(BINARY_HEAD);
         }
+        Self { format, columns, memory: PgMemoryContexts::new("opdb copy"), rows: 0, bytes }
     }
 
-    /// What the types took for values that were written.
+    /// Adds a row, and a number after it if there is one. Returns its first column.
+    ///
+    /// # Safety
+    /// The slot has a row of the columns that this was made for.
     #[allow(unsafe_code)]
-    fn forget(&mut self) {
-        // SAFETY: nothing points there any more.
-        unsafe { self.memory.reset() };
-    }
-
-    fn end(&mut self) {
-        if self.format == Format::Binary {
-            self.bytes.extend_from_slice(&BINARY_END);
-        }
-    }
-
-    /// The next row, if there is one.
-    #[allow(unsafe_code)]
-    fn row(&mut self, number: i64) -> bool {
-        let Self { spool, format, columns, slot, memory, bytes } = self;
-        // SAFETY: as in `new`; the values live until the next row is asked for.
+    unsafe fn row(&mut self, slot: *mut pg_sys::TupleTableSlot, number: Option<i64>) -> i64 {
+        let Self { format, columns, memory, bytes, .. } = self;
+        // SAFETY: as the caller says; the values live until the slot gets another row.
         let (values, nulls) = unsafe {
-            if !pg_sys::tuplestore_gettupleslot(spool.store, true, false, *slot) {
-                return false;
-            }
             let count = columns.len() + 1;
-            pg_sys::slot_getsomeattrs_int(*slot, count as i32);
+            if usize::try_from((*slot).tts_nvalid).unwrap_or(0) < count {
+                pg_sys::slot_getsomeattrs_int(slot, count as i32);
+            }
             (
-                std::slice::from_raw_parts((**slot).tts_values, count),
-                std::slice::from_raw_parts((**slot).tts_isnull, count),
+                std::slice::from_raw_parts((*slot).tts_values, count),
+                std::slice::from_raw_parts((*slot).tts_isnull, count),
             )
         };
         if *format == Format::Binary {
-            let fields = i16::try_from(columns.len() + 1).unwrap_or(i16::MAX);
-            bytes.extend_from_slice(&fields.to_be_bytes());
+            let fields = columns.len() + usize::from(number.is_some());
+            bytes.extend_from_slice(&i16::try_from(fields).unwrap_or(i16::MAX).to_be_bytes());
         }
         for ((column, value), is_null) in columns.iter_mut().zip(&values[1..]).zip(&nulls[1..]) {
             match (&*format, is_null) {
@@ -137,19 +155,45 @@ impl<'a> Writer<'a> {
                 }
             }
         }
-        match format {
-            Format::Binary => framed(&number.to_be_bytes(), bytes),
-            Format::Text => bytes.extend_from_slice(format!("{number}\n").as_bytes()),
+        match (&*format, number) {
+            (Format::Binary, Some(number)) => framed(&number.to_be_bytes(), bytes),
+            (Format::Binary, None) => {}
+            (Format::Text, Some(number)) => bytes.extend_from_slice(format!("{number}\n").as_bytes()),
+            (Format::Text, None) => {
+                bytes.pop();
+                bytes.push(b'\n');
+            }
         }
-        true
+        values[0].value() as i64
     }
-}
 
-#[allow(unsafe_code)]
-impl Drop for Writer<'_> {
-    fn drop(&mut self) {
-        // SAFETY: made by `new`.
-        unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.slot) };
+    /// Hands on what has come together, if it is enough.
+    fn hand_on(&mut self, put: &mut impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.rows += 1;
+        if self.rows == ROWS {
+            self.forget();
+        }
+        if self.bytes.len() < BYTES {
+            return Ok(());
+        }
+        put(&self.bytes)?;
+        self.bytes.clear();
+        Ok(())
+    }
+
+    /// What the types took for values that were written.
+    #[allow(unsafe_code)]
+    fn forget(&mut self) {
+        // SAFETY: nothing points there any more.
+        unsafe { self.memory.reset() };
+        self.rows = 0;
+    }
+
+    fn end(&mut self, put: &mut impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        if self.format == Format::Binary {
+            self.bytes.extend_from_slice(&BINARY_END);
+        }
+        put(&self.bytes)
     }
 }
 
@@ -163,10 +207,9 @@ impl Column {
             match (format, pg_sys::getBaseType(of)) {
                 (Format::Binary, pg_sys::BOOLOID) => return Self::Number(1),
                 (Format::Binary, pg_sys::INT2OID) => return Self::Number(2),
-                (
-                    Format::Binary,
-                    pg_sys::INT4OID | pg_sys::OIDOID | pg_sys::FLOAT4OID | pg_sys::DATEOID,
-                ) => return Self::Number(4),
+                (Format::Binary, pg_sys::INT4OID | pg_sys::OIDOID | pg_sys::FLOAT4OID | pg_sys::DATEOID) => {
+                    return Self::Number(4);
+                }
                 (
                     Format::Binary,
                     pg_sys::INT8OID
@@ -197,8 +240,7 @@ impl Column {
                 let stored: *mut pg_sys::varlena = value.cast_mut_ptr();
                 // SAFETY: the datum of a type whose values are varlenas; one that is not in the row as it is, is copied.
                 unsafe {
-                    let is_plain =
-                        varatt_is_4b_u(stored) || varatt_is_1b(stored) && !varatt_is_1b_e(stored);
+                    let is_plain = varatt_is_4b_u(stored) || varatt_is_1b(stored) && !varatt_is_1b_e(stored);
                     let plain = match is_plain {
                         true => stored,
                         false => memory.switch_to(|_| pg_sys::pg_detoast_datum_packed(stored)),

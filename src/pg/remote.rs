@@ -283,8 +283,7 @@ pub fn with_several<T>(
             subtransaction::run(|| work(&remotes))
         }
     };
-    let closed: Vec<Result<()>> =
-        remotes.into_iter().map(|remote| remote.close(result.is_ok())).collect();
+    let closed: Vec<Result<()>> = remotes.into_iter().map(|remote| remote.close(result.is_ok())).collect();
     let value = result?;
     closed.into_iter().collect::<Result<()>>()?;
     Ok(value)
@@ -441,9 +440,7 @@ impl Remote {
     fn next(&self) -> Result<Next> {
         match self.connection.next(self.deadline.get())? {
             None => Err(RemoteError::TimedOut { environment: self.environment.clone() }.into()),
-            Some(Next::Failure(failure)) => {
-                Ok(Next::Failure(explain_no_answer(&self.environment, failure)))
-            }
+            Some(Next::Failure(failure)) => Ok(Next::Failure(explain_no_answer(&self.environment, failure))),
             Some(next) => Ok(next),
         }
     }

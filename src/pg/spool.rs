@@ -231,14 +231,14 @@ fn register(relation: &mut pg_sys::EphemeralNamedRelationData) -> spi::Result<()
 }
 
 /// Goes through the rows of a spool once.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     spool: &'a Spool,
     slot: *mut pg_sys::TupleTableSlot,
 }
 
 #[allow(unsafe_code)]
 impl<'a> Reader<'a> {
-    fn new(spool: &'a Spool) -> Self {
+    pub(super) fn new(spool: &'a Spool) -> Self {
         // SAFETY: the store and its columns live as long as the spool. Queries on it read through pointers of their own.
         let slot = unsafe {
             pg_sys::tuplestore_select_read_pointer(spool.store, 0);
@@ -246,6 +246,13 @@ impl<'a> Reader<'a> {
             pg_sys::MakeSingleTupleTableSlot(spool.columns, &raw const pg_sys::TTSOpsMinimalTuple)
         };
         Self { spool, slot }
+    }
+
+    /// A slot with the next row, which it has until the one after that is asked for.
+    pub(super) fn next(&mut self) -> Option<*mut pg_sys::TupleTableSlot> {
+        // SAFETY: as in `new`.
+        unsafe { pg_sys::tuplestore_gettupleslot(self.spool.store, true, false, self.slot) }
+            .then_some(self.slot)
     }
 
     /// The next rows, at most as many as asked for, but one if there is one.
@@ -325,22 +332,76 @@ impl Receiver {
         Self { head, store, columns: std::ptr::null_mut(), memory, before }
     }
 
-    #[allow(unsafe_code)]
     fn receive_from(&mut self, sql: &str, sources: &[Source]) -> Result<()> {
-        let sql = c_string(sql)?;
-        let mut relations: Vec<_> = sources.iter().map(|(name, spool)| spool.relation(name)).collect();
-        let options = pg_sys::SPIExecuteOptions {
-            read_only: true,
-            dest: std::ptr::from_mut(self).cast(),
-            ..Default::default()
-        };
-        Ok(Spi::connect(|_| {
-            relations.iter_mut().try_for_each(register)?;
-            // SAFETY: SPI is connected; the receiver lives through the call; there are no parameters.
-            let status = unsafe { pg_sys::SPI_execute_extended(sql.as_ptr(), &raw const options) };
-            Spi::check_status(status).map(drop)
-        })?)
+        send_to(std::ptr::from_mut(self).cast(), sql, sources)
     }
+}
+
+/// Has the executor send the rows of a query to `receiver`.
+#[allow(unsafe_code)]
+fn send_to(receiver: *mut pg_sys::DestReceiver, sql: &str, sources: &[Source]) -> Result<()> {
+    let sql = c_string(sql)?;
+    let mut relations: Vec<_> = sources.iter().map(|(name, spool)| spool.relation(name)).collect();
+    let options = pg_sys::SPIExecuteOptions { read_only: true, dest: receiver, ..Default::default() };
+    Ok(Spi::connect(|_| {
+        relations.iter_mut().try_for_each(register)?;
+        // SAFETY: SPI is connected; the receiver lives through the call; there are no parameters.
+        let status = unsafe { pg_sys::SPI_execute_extended(sql.as_ptr(), &raw const options) };
+        Spi::check_status(status).map(drop)
+    })?)
+}
+
+/// Who takes the rows of a query one by one.
+pub(super) trait Sink {
+    fn begin(&mut self, columns: pg_sys::TupleDesc);
+    /// False for no more.
+    fn row(&mut self, slot: *mut pg_sys::TupleTableSlot) -> bool;
+}
+
+/// A receiver that hands them on.
+#[repr(C)]
+struct Forward<'a> {
+    /// It must come first, as in [`Receiver`].
+    head: pg_sys::DestReceiver,
+    sink: &'a mut dyn Sink,
+}
+
+/// Runs a query that changes nothing, on the snapshot of the calling statement.
+pub(super) fn pour(sql: &str, sink: &mut dyn Sink) -> Result<()> {
+    let head = pg_sys::DestReceiver {
+        receiveSlot: Some(forward_row),
+        rStartup: Some(forward_columns),
+        rShutdown: Some(nothing_to_do),
+        rDestroy: Some(nothing_to_do),
+        mydest: pg_sys::CommandDest::DestTuplestore,
+    };
+    let mut receiver = Forward { head, sink };
+    send_to((&raw mut receiver).cast(), sql, &[])
+}
+
+/// # Safety
+/// Called by the executor, with the receiver that it was given.
+#[pg_guard]
+#[allow(unsafe_code)]
+unsafe extern "C-unwind" fn forward_columns(
+    receiver: *mut pg_sys::DestReceiver,
+    _operation: c_int,
+    columns: pg_sys::TupleDesc,
+) {
+    // SAFETY: `head` is the first field of the receiver.
+    unsafe { (*receiver.cast::<Forward>()).sink.begin(columns) };
+}
+
+/// # Safety
+/// As `forward_columns`.
+#[pg_guard]
+#[allow(unsafe_code)]
+unsafe extern "C-unwind" fn forward_row(
+    slot: *mut pg_sys::TupleTableSlot,
+    receiver: *mut pg_sys::DestReceiver,
+) -> bool {
+    // SAFETY: as in `forward_columns`.
+    unsafe { (*receiver.cast::<Forward>()).sink.row(slot) }
 }
 
 /// # Safety

@@ -60,11 +60,63 @@ impl Shipment {
 
     /// Has the stage take rows, whose columns are of its types.
     pub fn copy_into(&self, table: &str) -> String {
+        self.copy(table, &self.staged_names())
+    }
+
+    /// Has the target itself take rows.
+    pub fn copy_all(&self) -> String {
+        self.copy(&self.table, &self.names(""))
+    }
+
+    fn copy(&self, table: &str, names: &str) -> String {
         let format = match self.format() {
             Format::Binary => "binary",
             Format::Text => "text",
         };
-        format!("COPY {table} ({}) FROM STDIN (FORMAT {format})", self.staged_names())
+        format!("COPY {table} ({names}) FROM STDIN (FORMAT {format})")
+    }
+
+    /// Whether all rows can go into the target as they are read.
+    pub fn can_be_loaded(&self) -> bool {
+        self.can_be_compared()
+            && !self.is_key_claimed
+            && !self.is_event_table_there
+            && !self.sent().any(Column::is_converted_there)
+    }
+
+    pub fn has_rows(&self) -> String {
+        format!("SELECT EXISTS (SELECT FROM {})::text", self.table)
+    }
+
+    /// The key of each row that the transaction made there, a hash of it, and what the target itself gave to it.
+    pub fn keep_loaded(&self, rows: &str, transaction: &str) -> String {
+        let key: String = self.key.iter().map(|name| format!("t.{}, ", identifier(name))).collect();
+        format!(
+            "CREATE TABLE {rows} AS SELECT {key}{} AS {}, {} AS {} FROM {} t WHERE t.xmin = '{transaction}'::xid",
+            self.hash_there(),
+            identifier(self.hash_column()),
+            self.others.as_deref().unwrap_or("NULL::text"),
+            identifier(&self.others_column),
+            self.table
+        )
+    }
+
+    pub fn loaded_digest(&self, rows: &str) -> String {
+        format!(
+            "SELECT pg_catalog.count(*)::text, coalesce(pg_catalog.sum(s.{}), 0)::text FROM {rows} s",
+            identifier(self.hash_column())
+        )
+    }
+
+    /// The name of the column of rows that were loaded which has their hash; no column of the target has it.
+    pub(super) fn hash_column(&self) -> &str {
+        // As the row's number, which is not in that table.
+        &self.row_number
+    }
+
+    /// Of a row of the target.
+    pub(super) fn hash_there(&self) -> String {
+        hash_of(self.written(), Side::Remote, |_, column| format!("t.{}", identifier(&column.name)))
     }
 
     /// For rows with columns of other types, which are converted when they are stored: a table that is there as long as the
@@ -263,11 +315,10 @@ impl Shipment {
 
     /// How many rows of the stage are in the target, and the sum of the hashes that they have there.
     pub fn target_digest(&self, stage: &str) -> String {
-        let hash =
-            hash_of(self.written(), Side::Remote, |_, column| format!("t.{}", identifier(&column.name)));
         format!(
-            "SELECT pg_catalog.count(*)::text, coalesce(pg_catalog.sum({hash}), 0)::text, NULL::text
+            "SELECT pg_catalog.count(*)::text, coalesce(pg_catalog.sum({}), 0)::text, NULL::text
              FROM {} t JOIN {stage} s ON {}",
+            self.hash_there(),
             self.table,
             self.same_key()
         )
@@ -351,9 +402,9 @@ impl Shipment {
         )
     }
 
-    /// Moves the target's sequences past the values that were sent, so that its own next row finds a free
+    /// Moves the target's sequences past the values in a table that has the rows, so that its own next row finds a free
     /// one. Needs UPDATE on the sequence, and may skip a value.
-    pub fn advance_sequences(&self, stage: &str) -> Vec<String> {
+    pub fn advance_sequences(&self, rows: &str) -> Vec<String> {
         self.columns
             .iter()
             .filter(|column| column.has_sequence_there)
@@ -364,7 +415,7 @@ impl Shipment {
                                      THEN greatest(m.high, pg_catalog.nextval(q.seqrelid::regclass))
                                      ELSE least(m.low, pg_catalog.nextval(q.seqrelid::regclass)) END)::text
                      FROM pg_catalog.pg_sequence q,
-                          (SELECT pg_catalog.max({column}) AS high, pg_catalog.min({column}) AS low FROM {stage}) m
+                          (SELECT pg_catalog.max({column}) AS high, pg_catalog.min({column}) AS low FROM {rows}) m
                      WHERE q.seqrelid = coalesce(
                                pg_catalog.pg_get_serial_sequence({table}, {name})::regclass::oid,
                                -- One that the column's default names, and that does not belong to it.

@@ -10,7 +10,7 @@ use crate::pg::name::identifier;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Undo {
     pub table: String,
-    /// The rows that were written, as they were sent.
+    /// The rows that were written, as they were sent, or at least their keys.
     pub rows: String,
     /// The rows that were updated or deleted, as they were.
     pub before: String,
@@ -32,6 +32,12 @@ pub struct Undo {
 }
 
 impl Shipment {
+    /// The same where of the rows that were written only a hash was kept.
+    pub fn undo_of_load(&self, rows: String, before: String) -> Undo {
+        let same_row = format!("s.{} = {}", identifier(self.hash_column()), self.hash_there());
+        Undo { same_row, ..self.undo(rows, before) }
+    }
+
     /// What it takes to undo what was done to the table, once the facts that this was planned by are gone.
     pub fn undo(&self, rows: String, before: String) -> Undo {
         Undo {
