@@ -195,7 +195,7 @@ impl Table<'_> {
         }
         let same = if about == 0 { 0 } else { database.execute(&shipment.drop_unchanged(stage))? };
         self.look_up_by_index(staged.digest.rows - same, about)?;
-        let (updated, inserted) = self.rows(stage, (1, last))?;
+        let (updated, inserted) = self.rows(stage, (1, last), staged.digest.rows - same)?;
         self.check_change_ratio(updated, inserted)?;
         Ok(Applied {
             inserted,
@@ -238,8 +238,8 @@ impl Table<'_> {
         ledger::table("rows", &short(self.work.key), self.place)
     }
 
-    /// Updates and inserts what is in the stage; a row that the target refuses is taken out of it.
-    fn rows(&self, stage: &str, all: (i64, i64)) -> Result<(i64, i64)> {
+    /// Updates and inserts what is in the stage, at most so many rows; one that the target refuses is taken out of it.
+    fn rows(&self, stage: &str, all: (i64, i64), most: i64) -> Result<(i64, i64)> {
         let (database, shipment) = (self.work.database, self.shipment());
         if all.1 < all.0 {
             return Ok((0, 0));
@@ -260,7 +260,8 @@ impl Table<'_> {
                         return Err(DeployError::MadeMeanwhile { rows: updated - kept }.into());
                     }
                 }
-                let inserted = database.execute(&shipment.insert(stage, range))?;
+                let is_over = range.is_none() && updated == most;
+                let inserted = if is_over { 0 } else { database.execute(&shipment.insert(stage, range))? };
                 let (all_updated, all_inserted) = counts.get();
                 counts.set((all_updated + updated, all_inserted + inserted));
                 Ok(())
@@ -337,14 +338,21 @@ impl Table<'_> {
         Ok(())
     }
 
-    /// Counts the target only if anything changed at all; by so many rows it has grown.
+    /// Counts the target only if anything changed at all, and no farther than it must; by so many rows it has grown.
     fn check_change_ratio(&self, changed: i64, grown: i64) -> Result<()> {
         if changed == 0 {
             return Ok(());
         }
         let limit = self.work.options.max_change_ratio;
-        let present = self.work.database.number(&self.shipment().count())? - grown;
-        if changed as f64 <= limit * present as f64 {
+        let is_within = |present: i64| changed as f64 <= limit * present as f64;
+        // So many are enough, however many more there are.
+        let enough = (changed as f64 / limit).ceil() + 1.0 + grown as f64;
+        let enough = if enough < 1e15 { enough as i64 } else { i64::MAX };
+        if is_within(self.work.database.number(&self.shipment().count(enough))? - grown) {
+            return Ok(());
+        }
+        let present = self.work.database.number(&self.shipment().count(i64::MAX))? - grown;
+        if is_within(present) {
             return Ok(());
         }
         Err(DeployError::TooManyChanges { changed, present, limit }.into())

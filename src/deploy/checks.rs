@@ -75,6 +75,15 @@ pub struct Checked {
 }
 
 impl Checked {
+    /// What of it goes into the history.
+    pub fn found(&self) -> Value {
+        json!({
+            "quality_score": self.quality_score,
+            "quality_runs": self.quality_runs,
+            "validation_ms": self.validation_ms,
+        })
+    }
+
     pub fn failures(&self) -> Option<String> {
         let failed: Vec<String> = self
             .checks
@@ -471,7 +480,7 @@ fn scores<'a>(tables: &'a [LocalTable], scope: &Scope) -> Result<Vec<Scored<'a>>
 /// None, and no record, where there are no rows since the last deployment: of these nothing can be said, and nothing is
 /// sent.
 fn scored(table: &LocalTable, condition: Option<&str>, is_since: bool) -> Result<Option<quality::Run>> {
-    let no_options = serde_json::json!({});
+    let no_options = json!({});
     let score = || quality::scored(table.relation, condition, &no_options);
     if !is_since {
         return score().map(Some);

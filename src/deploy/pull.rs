@@ -62,7 +62,7 @@ pub fn pull(environment: &str, tables: &[LocalTable], options: &Options, search_
         Err(failure) => return Err(run.refuse_call(failure)),
     };
     if let Some(reasons) = looked.checked.failures() {
-        return run.refuse(reasons, looked.checked.unreachable);
+        return run.refuse(reasons, looked.checked);
     }
     let written = subtransaction::run(|| {
         let applied = apply(&run, &looked, search_path)?;

@@ -62,12 +62,12 @@ impl Run<'_> {
 
     /// From the first check to the last word.
     fn push(&self) -> Result<i64> {
-        let checked = match subtransaction::run(|| self.check()) {
+        let checked = match subtransaction::run(|| checks::run(self.environment, self.tables, self.options)) {
             Ok(checked) => checked,
             Err(failure) => return Err(self.refuse_call(failure)),
         };
         if let Some(reasons) = checked.failures() {
-            return self.refuse(reasons, checked.unreachable);
+            return self.refuse(reasons, checked);
         }
         match subtransaction::run(|| self.deploy(checked)) {
             Ok(End::Applied(applied)) => self.applied(&applied),
@@ -101,20 +101,9 @@ impl<'a> Run<'a> {
 }
 
 impl Run<'_> {
-    fn check(&self) -> Result<Checked> {
-        let checked = checks::run(self.environment, self.tables, self.options)?;
-        self.deployment.record(&json!({
-            "state": "checking",
-            "quality_score": checked.quality_score,
-            "quality_runs": checked.quality_runs,
-            "validation_ms": checked.validation_ms,
-        }))?;
-        Ok(checked)
-    }
-
     fn deploy(&self, mut checked: Checked) -> Result<End> {
         let source = spi::read_value::<String>(SERVER, &[])?.unwrap_or_default();
-        self.staging(&source)?;
+        self.staging(&checked, &source)?;
         if checked.planned.iter().any(differing::is_worth_it) {
             remote::with(self.environment, Access::Read, |remote| {
                 checked.planned.iter_mut().try_for_each(|planned| differing::restrict(remote, planned))
@@ -126,20 +115,21 @@ impl Run<'_> {
             {
                 checked.planned.iter_mut().for_each(|planned| planned.is_loaded = false);
                 self.errors.forget();
-                self.staging(&source)?;
+                self.staging(&checked, &source)?;
                 self.bring(&checked, &source)
             }
             outcome => outcome,
         }
     }
 
-    fn staging(&self, source: &str) -> Result<()> {
+    fn staging(&self, checked: &Checked, source: &str) -> Result<()> {
         let horizon = "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text";
-        self.deployment.record(&json!({
+        let entry = json!({
             "state": "staging",
             "source_server": source,
             "horizon": spi::read_value::<String>(horizon, &[])?,
-        }))
+        });
+        self.deployment.record(&merged(entry, checked.found()))
     }
 
     /// Sends the rows, and changes the target.
@@ -263,9 +253,10 @@ impl Run<'_> {
     }
 
     /// For `reasons`; if the environment could not be asked, that is what there is to say.
-    pub fn refuse(&self, reasons: String, unreachable: Option<Failure>) -> Result<i64> {
-        self.deployment.record(&json!({"state": "refused", "error": reasons}))?;
-        if let Some(failure) = unreachable {
+    pub fn refuse(&self, reasons: String, checked: Checked) -> Result<i64> {
+        let entry = json!({"state": "refused", "error": reasons});
+        self.deployment.record(&merged(entry, checked.found()))?;
+        if let Some(failure) = checked.unreachable {
             return self.unsuccessful(failure);
         }
         self.unsuccessful(DeployError::Refused {

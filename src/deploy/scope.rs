@@ -215,5 +215,22 @@ fn last_horizon(
     if !new.is_empty() {
         condition += &format!(" OR tableoid IN ({})", new.join(", "));
     }
-    Ok(Some(Last { condition: format!("({condition})"), server, key }))
+    let range = range(table, &condition, ask)?;
+    Ok(Some(Last { condition: format!("(({condition}) AND {range})"), server, key }))
+}
+
+/// In which part of the table, or of each partition, these rows are: new ones stand at its end, or where others were, and nobody has to look at the
+/// rest again. Every row keeps its place as long as the snapshot is kept on which they are read.
+fn range(
+    table: &LocalTable,
+    condition: &str,
+    ask: &dyn Fn(&str) -> Result<Option<String>>,
+) -> Result<String> {
+    let found = ask(&format!(
+        "SELECT pg_catalog.quote_literal(pg_catalog.min(ctid)::text) || '::pg_catalog.tid AND '
+                || pg_catalog.quote_literal(pg_catalog.max(ctid)::text) || '::pg_catalog.tid'
+         FROM {} WHERE {condition}",
+        table.name.sql()
+    ))?;
+    Ok(found.map_or_else(|| "false".to_owned(), |bounds| format!("ctid BETWEEN {bounds}")))
 }

@@ -298,15 +298,17 @@ impl Shipment {
         )
     }
 
-    pub fn count(&self) -> String {
-        format!("SELECT pg_catalog.count(*)::text FROM {}", self.table)
+    /// How many rows there are, or so many.
+    pub fn count(&self, most: i64) -> String {
+        format!("SELECT pg_catalog.count(*)::text FROM (SELECT FROM {} LIMIT {most}) counted", self.table)
     }
 
-    /// About how many rows there are; 0 only if there are none.
+    /// About how many rows there are, if need be by the size; 0 only if there are none.
     pub fn estimate(&self) -> String {
         format!(
             "SELECT CASE WHEN EXISTS (SELECT FROM {}) THEN
-                        (SELECT greatest(pg_catalog.sum(l.reltuples), 1)::bigint::text FROM {} l)
+                        (SELECT greatest(pg_catalog.sum(CASE WHEN l.reltuples >= 0 THEN l.reltuples
+                             ELSE pg_catalog.pg_relation_size(l.oid) / 100 END), 1)::bigint::text FROM {} l)
                     ELSE '0' END",
             self.table,
             leaves(&format!("{}::regclass", literal(&self.table)))
