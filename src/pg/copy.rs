@@ -35,7 +35,8 @@ impl Spool {
     pub fn copy(&self, format: Format, number: i64, mut put: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         // What the types write must not depend on the caller's settings.
         session::pinned(|| {
-            let mut writer = Writer::new(self.columns, format);
+            let mut writer = Writer::new(format);
+            writer.begin(self.columns);
             let mut reader = Reader::new(self);
             let mut number = number;
             while let Some(slot) = reader.next() {
@@ -52,20 +53,18 @@ impl Spool {
 /// Runs a query that changes nothing, on the snapshot of the calling statement, and hands on its rows as COPY reads them: the
 /// columns after the first, a bigint. Returns how many there are, and the sum of the first column.
 pub fn stream(sql: &str, format: Format, put: impl FnMut(&[u8]) -> Result<()>) -> Result<(i64, i128)> {
-    let mut stream = Stream { format, writer: None, put, rows: 0, sum: 0, result: Ok(()) };
+    // What is made while the query runs is gone with it.
+    let writer = Writer::new(format);
+    let mut stream = Stream { writer, put, rows: 0, sum: 0, result: Ok(()) };
     spool::pour(sql, &mut stream)?;
-    let Stream { writer, mut put, rows, sum, result, .. } = stream;
+    let Stream { mut writer, mut put, rows, sum, result } = stream;
     result?;
-    if let Some(mut writer) = writer {
-        writer.end(&mut put)?;
-    }
+    writer.end(&mut put)?;
     Ok((rows, sum))
 }
 
 struct Stream<P> {
-    format: Format,
-    /// Once the query runs.
-    writer: Option<Writer>,
+    writer: Writer,
     put: P,
     rows: i64,
     sum: i128,
@@ -74,16 +73,15 @@ struct Stream<P> {
 
 impl<P: FnMut(&[u8]) -> Result<()>> Sink for Stream<P> {
     fn begin(&mut self, columns: pg_sys::TupleDesc) {
-        self.writer = Some(Writer::new(columns, self.format));
+        self.writer.begin(columns);
     }
 
     #[allow(unsafe_code)]
     fn row(&mut self, slot: *mut pg_sys::TupleTableSlot) -> bool {
-        let Some(writer) = &mut self.writer else { return false };
         // SAFETY: the executor's slot has a row of the query, with the columns that it began with.
-        self.sum += i128::from(unsafe { writer.row(slot, None) });
+        self.sum += i128::from(unsafe { self.writer.row(slot, None) });
         self.rows += 1;
-        self.result = writer.hand_on(&mut self.put);
+        self.result = self.writer.hand_on(&mut self.put);
         self.result.is_ok()
     }
 }
@@ -108,18 +106,21 @@ struct Writer {
 }
 
 impl Writer {
+    fn new(format: Format) -> Self {
+        let bytes = Vec::with_capacity(2 * BYTES);
+        Self { format, columns: Vec::new(), memory: PgMemoryContexts::new("opdb copy"), rows: 0, bytes }
+    }
+
     #[allow(unsafe_code)]
-    fn new(of: pg_sys::TupleDesc, format: Format) -> Self {
+    fn begin(&mut self, of: pg_sys::TupleDesc) {
         // SAFETY: the columns of a query that is under way, or of a spool.
-        let columns = unsafe {
-            let column = |number| Column::new(pg_sys::SPI_gettypeid(of, number), format);
-            (2..=(*of).natts).map(column).collect()
-        };
-        let mut bytes = Vec::with_capacity(2 * BYTES);
-        if format == Format::Binary {
-            bytes.extend_from_slice(BINARY_HEAD);
+        unsafe {
+            let column = |number| Column::new(pg_sys::SPI_gettypeid(of, number), self.format);
+            self.columns = (2..=(*of).natts).map(column).collect();
         }
-        Self { format, columns, memory: PgMemoryContexts::new("opdb copy"), rows: 0, bytes }
+        if self.format == Format::Binary {
+            self.bytes.extend_from_slice(BINARY_HEAD);
+        }
     }
 
     /// Adds a row, and a number after it if there is one. Returns its first column.
