@@ -1,4 +1,4 @@
-//! Reading facts: here through SPI, elsewhere through dblink.
+//! Reading facts: here through SPI, elsewhere over a connection.
 
 use std::time::Duration;
 

@@ -193,7 +193,7 @@ fn server(major: u16) -> [Need; 2] {
     let program = format!("/usr/lib/postgresql/{major}/bin/postgres");
     let present = Path::new(&control).exists() && Path::new(&program).exists();
     [
-        Need::new(format!("postgresql-{major}"), "the server, with postgres_fdw and dblink", present),
+        Need::new(format!("postgresql-{major}"), "the server, with postgres_fdw", present),
         Need::file(
             format!("postgresql-server-dev-{major}"),
             "the server's headers, which the extension is built with",
@@ -226,7 +226,6 @@ pub fn complete(pg_config: &Path) -> anyhow::Result<Installation> {
     let installation = Installation::from_pg_config(pg_config)?;
     let missing: Vec<String> = [
         installation.include_server.join("postgres.h"),
-        installation.share.join("extension/dblink.control"),
         installation.share.join("extension/postgres_fdw.control"),
     ]
     .iter()

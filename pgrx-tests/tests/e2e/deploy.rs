@@ -637,7 +637,8 @@ fn no_code_of_others_runs_while_production_is_connected() {
     );
     execute(
         &mut pair.here,
-        r#"CREATE FUNCTION steal(int) RETURNS bool STABLE LANGUAGE plpgsql AS $$
+        r#"CREATE EXTENSION dblink;
+           CREATE FUNCTION steal(int) RETURNS bool STABLE LANGUAGE plpgsql AS $$
            DECLARE connection text;
            BEGIN
                FOREACH connection IN ARRAY coalesce(dblink_get_connections(), '{}') LOOP

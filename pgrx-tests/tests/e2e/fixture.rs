@@ -65,6 +65,17 @@ fn new_database(cluster: &Cluster, template: &str) -> String {
     name
 }
 
+/// How many connections the server process of a session has: with its client, and with other servers.
+pub fn sockets(client: &mut Client) -> usize {
+    let pid = text(client, "SELECT pg_backend_pid()");
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let is_socket = |file: &std::io::Result<std::fs::DirEntry>| {
+        let target = file.as_ref().ok().and_then(|file| std::fs::read_link(file.path()).ok());
+        target.is_some_and(|target| target.to_string_lossy().starts_with("socket:"))
+    };
+    open.filter(is_socket).count()
+}
+
 /// A login role with a name of its own; its password is its name.
 pub fn role(cluster: &Cluster, member_of: &[&str]) -> String {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);

@@ -3,7 +3,7 @@
 use std::thread;
 
 use super::differences;
-use crate::fixture::{Pair, execute, on_production, on_test, rows, text};
+use crate::fixture::{Pair, execute, on_production, on_test, rows, sockets, text};
 
 /// A function on both sides that waits there, at a stage of the comparison that its queries tell apart, for a lock that
 /// the test holds.
@@ -71,7 +71,7 @@ fn others_see_how_far_it_is_and_can_end_it() {
         let mut client = on_test(&here_name);
         let sql = format!("SELECT FROM opdb.compare_data('production', {GATED})");
         let code = client.batch_execute(&sql).unwrap_err().code().unwrap().code().to_owned();
-        (code, text(&mut client, "SELECT coalesce(array_length(dblink_get_connections(), 1), 0)"))
+        (code, sockets(&mut client))
     });
     let mut other = on_production(&pair.there_name);
     until(&mut other, IS_WAITING);
@@ -85,7 +85,7 @@ fn others_see_how_far_it_is_and_can_end_it() {
         "SELECT pg_cancel_backend(pid) FROM opdb.compare_progress WHERE database = current_database()",
     );
     // It does not wait for the other server.
-    assert_eq!(compared.join().unwrap(), ("57014".to_owned(), "0".to_owned()));
+    assert_eq!(compared.join().unwrap(), ("57014".to_owned(), 1));
     assert!(
         rows(&mut pair.here, "SELECT FROM opdb.compare_progress WHERE database = current_database()")
             .is_empty()

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{at, register_at, with};
 use crate::fixture::{
-    Pair, database, execute, on_test, plain_database, refused, register, role, rows, servers, text,
+    Pair, database, execute, on_test, plain_database, refused, register, role, rows, servers, sockets, text,
 };
 
 /// Somebody who hangs up on whoever connects, and counts them.
@@ -145,6 +145,7 @@ fn the_setting_says_which_address_is_used() {
 
     // Whoever uses the foreign server itself is at the internal address.
     execute(&mut client, "SET opdb.network = 'external'");
+    execute(&mut client, "CREATE EXTENSION dblink");
     let direct = "SELECT d FROM dblink('two', 'SELECT current_database()') AS t (d text)";
     assert_eq!(text(&mut client, direct), internal);
 }
@@ -186,6 +187,23 @@ fn the_reachable_address_is_found_once_and_again_when_it_dies() {
     let here = text(&mut client, "SELECT current_database()");
     assert_eq!(text(&mut on_test(&here), REACHED), "internal");
     assert_eq!(deaf.connections(), 2);
+}
+
+#[test]
+fn a_list_of_hosts_is_gone_through_from_one_that_is_silent() {
+    let mut client = on_test(&database(&servers().test));
+    // Nobody accepts what the system connects.
+    let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let (port, production) = (silent.local_addr().unwrap().port(), &servers().production);
+    let lists = json!({
+        "host": "127.0.0.1,127.0.0.1,127.0.0.1",
+        "port": format!("{port},{port},{}", production.port()),
+        "connect_timeout": 2,
+    });
+    register_at(&mut client, "several", &with(at(production, "postgres"), lists), production);
+    let found = "SELECT reachable, port FROM opdb.check_environment('several')";
+    assert_eq!(rows(&mut client, found), [["t".to_owned(), production.port().to_string()]]);
+    assert_eq!(sockets(&mut client), 1, "its own client's");
 }
 
 #[test]

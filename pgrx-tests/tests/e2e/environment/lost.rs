@@ -6,7 +6,9 @@ use opdb_e2e::cluster::{Cluster, Shutdown};
 use postgres::Client;
 
 use super::{at, register_at, until};
-use crate::fixture::{Pair, Refusal, database, execute, installation, on_test, refused, rows, servers, text};
+use crate::fixture::{
+    Pair, Refusal, database, execute, installation, on_test, refused, rows, servers, sockets, text,
+};
 
 const DEPLOY: &str = "SELECT opdb.deploy('there', '{t}', '{\"raise\": true}')";
 /// Everything that a call on another server may be doing.
@@ -57,7 +59,7 @@ fn during(here: &mut Client, there: &Cluster, call: &str, happens: impl FnOnce(i
 }
 
 fn nothing_is_open(here: &mut Client) {
-    assert_eq!(text(here, "SELECT coalesce(cardinality(dblink_get_connections()), 0)"), "0");
+    assert_eq!(sockets(here), 1, "its own client's");
 }
 
 #[test]
