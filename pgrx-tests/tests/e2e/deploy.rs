@@ -1,5 +1,6 @@
 mod around;
 mod errors;
+mod load;
 mod proof;
 mod pull;
 mod references;

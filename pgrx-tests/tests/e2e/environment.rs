@@ -38,7 +38,7 @@ fn with(mut base: Value, more: Value) -> Value {
 }
 
 /// Asks until the answer is the expected one. Whether it ever comes is what the test is about, and not when.
-fn until(client: &mut Client, sql: &str, expected: &str) {
+pub fn until(client: &mut Client, sql: &str, expected: &str) {
     for _ in 0..1200 {
         if text(client, sql) == expected {
             return;
