@@ -10,10 +10,9 @@ use serde_json::{Value, json};
 
 use super::database::Database;
 use super::error::DeployError;
-use super::history::SERVER;
 use super::options::{Direction, Options};
 use super::plan::{Planned, Restriction};
-use super::run::stage_name;
+use super::run::stage_here;
 use super::scope::{Known, Scope, relations, shape};
 use super::shipment::{Shipment, ordered, parents};
 use super::table_checks;
@@ -219,7 +218,6 @@ fn planned(
     shipments: Vec<Shipment>,
     scores: &[Scored],
 ) -> Result<Vec<Planned>> {
-    let source = spi::read_value::<String>(SERVER, &[])?.unwrap_or_default();
     shipments
         .into_iter()
         .filter_map(|shipment| Some((tables.iter().find(|table| table.name == shipment.name)?, shipment)))
@@ -229,7 +227,7 @@ fn planned(
                 scored.map(|score| scored_digest(score.table, &shipment, options)).transpose()?.flatten();
             Ok(Planned {
                 relation: table.relation,
-                stage: stage_name(&source, environment, &shipment.signature())?,
+                stage: stage_here(environment, &shipment)?,
                 scored_rows: scored.map_or(0, |score| score.run.rows),
                 scored_digest,
                 lineage: json!({

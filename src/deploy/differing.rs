@@ -11,7 +11,7 @@ use crate::pg::remote::{Remote, Row};
 use crate::pg::{session, spi};
 
 /// So few rows are sent at once.
-const FEW_ROWS: i64 = 2000;
+pub const FEW_ROWS: i64 = 2000;
 /// Rows of a group: of each that differs all are sent, and of each a digest comes here.
 const ROWS_PER_BUCKET: i64 = 8;
 const MOST_BUCKETS: i64 = 1 << 17;
@@ -39,7 +39,7 @@ pub fn restrict(remote: &Remote, planned: &mut Planned) -> Result<()> {
         return Ok(());
     }
     if Database::There(remote).value(&shipment.has_rows())? != "true" {
-        planned.is_loaded = load::is_possible(remote, planned)?;
+        planned.is_loaded = load::is_possible(remote, shipment, planned.scored_rows, &planned.stage)?;
         return Ok(());
     }
     let of = buckets(planned.scored_rows);

@@ -4,16 +4,15 @@
 use opdb_core::compat::digest::Digest;
 
 use super::database::Database;
+use super::differing::FEW_ROWS;
 use super::error::DeployError;
-use super::plan::Planned;
 use super::row_errors::is_of_a_row;
+use super::scope::leaves;
 use super::shipment::Shipment;
 use crate::pg::error::{Failure, Result};
 use crate::pg::name::literal;
 use crate::pg::remote::Remote;
 use crate::pg::{copy, session, spi};
-
-use super::scope::leaves;
 
 /// What is sent again after an interruption, because nothing is kept of it. More than that goes by a stage.
 const MOST_BYTES: i64 = 512 * 1024 * 1024;
@@ -22,9 +21,10 @@ const MOST_BYTES: i64 = 512 * 1024 * 1024;
 const READING: [(&str, &str); 2] = [("max_parallel_workers_per_gather", "0"), ("jit", "off")];
 
 /// Whether the table there has no rows, nobody is to see only some of them, and COPY does what INSERT does.
-pub fn is_possible(remote: &Remote, planned: &Planned) -> Result<bool> {
-    let shipment = &planned.shipment;
-    if !shipment.can_be_loaded() || bytes(shipment)? > MOST_BYTES {
+///
+/// So many rows there are here; an interrupted call may have sent some of them to `stage`.
+pub fn is_possible(remote: &Remote, shipment: &Shipment, rows: i64, stage: &str) -> Result<bool> {
+    if rows < FEW_ROWS || !shipment.can_be_loaded() || bytes(shipment)? > MOST_BYTES {
         return Ok(false);
     }
     let table = format!("{}::regclass", literal(&shipment.table));
@@ -34,7 +34,7 @@ pub fn is_possible(remote: &Remote, planned: &Planned) -> Result<bool> {
                  AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = {table} AND r.ev_type = '3')
                  AND NOT EXISTS (SELECT FROM {} l JOIN pg_catalog.pg_class c ON c.oid = l.oid WHERE c.relkind <> 'r'))::text",
         shipment.table,
-        literal(&planned.stage),
+        literal(stage),
         leaves(&table)
     );
     Ok(Database::There(remote).value(&sql)? == "true")

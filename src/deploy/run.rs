@@ -16,6 +16,7 @@ use super::load;
 use super::options::Options;
 use super::plan::Planned;
 use super::row_errors::RowErrors;
+use super::shipment::Shipment;
 use super::stage::{self, Rows};
 use crate::compat::LocalTable;
 use crate::environment;
@@ -346,6 +347,12 @@ pub fn full_text(failure: &Failure) -> String {
         Some(detail) => format!("{} ({detail})", failure.message),
         None => failure.message.clone(),
     }
+}
+
+/// `stage_name` of rows that are pushed from here.
+pub fn stage_here(environment: &str, shipment: &Shipment) -> Result<String> {
+    let source = spi::read_value::<String>(SERVER, &[])?.unwrap_or_default();
+    stage_name(&source, environment, &shipment.signature())
 }
 
 /// The table on the target that the rows of a table are sent to: the same one for the same work, so that an interrupted

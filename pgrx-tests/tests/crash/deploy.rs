@@ -21,6 +21,10 @@ const ROWS_THERE: &str = "TRUNCATE parent, child;
     INSERT INTO parent VALUES (100, 'only there');
     INSERT INTO child SELECT i, CASE WHEN i > 12 THEN 100 ELSE 1 + i % 15 END, 'child ' || i
         FROM generate_series(1, 20) i WHERE i > 12 OR i % 15 < 10";
+/// So many that an empty table is loaded.
+const MANY_HERE: &str = "INSERT INTO parent SELECT i, 'parent ' || i FROM generate_series(1, 2100) i;
+    INSERT INTO child SELECT i, 1 + i % 2100, 'child ' || i FROM generate_series(1, 2500) i";
+const NONE_THERE: &str = "TRUNCATE parent, child";
 /// Every row of both tables.
 const CONTENT: &str = "SELECT string_agg(line, E'\\n' ORDER BY line)
     FROM (SELECT 'parent ' || t FROM parent t UNION ALL SELECT 'child ' || t FROM child t) AS lines (line)";
@@ -105,6 +109,8 @@ struct Scene {
     source: Cluster,
     target: Cluster,
     proxy: Proxy,
+    /// Makes what the target holds before a deployment.
+    rows_there: &'static str,
     /// What the target holds before a deployment and after it.
     before: String,
     after: String,
@@ -121,6 +127,10 @@ struct Entry {
 
 impl Scene {
     fn set() -> Self {
+        Self::with(ROWS_HERE, ROWS_THERE)
+    }
+
+    fn with(rows_here: &str, rows_there: &'static str) -> Self {
         let installation = Installation::from_env().unwrap();
         let start = || Cluster::start_temporary(&installation, &[]).unwrap();
         let (source, target) = (start(), start());
@@ -129,20 +139,21 @@ impl Scene {
             cluster.create_database(DATABASE).unwrap();
         }
         let psql = installation.bin.join("psql");
-        let mut scene = Self { psql, source, target, proxy, before: String::new(), after: String::new() };
-        execute(&mut scene.there(), &format!("{TABLES}; {ROWS_THERE}"));
+        let (before, after) = (String::new(), String::new());
+        let mut scene = Self { psql, source, target, proxy, rows_there, before, after };
+        execute(&mut scene.there(), &format!("{TABLES}; {rows_there}"));
         scene.before = scene.content();
-        execute(&mut scene.here(), &scene.setup());
+        execute(&mut scene.here(), &scene.setup(rows_here));
         scene
     }
 
-    fn setup(&self) -> String {
+    fn setup(&self, rows_here: &str) -> String {
         format!(
             r#"SET client_min_messages = error; CREATE EXTENSION opdb CASCADE;
                SELECT opdb.set_environment('test', 'test');
                SELECT opdb.register_environment('production', 'production',
                    '{{"host": "127.0.0.1", "port": {}, "dbname": "{DATABASE}"}}', '{{"user": "{}", "password": "{}"}}');
-               {TABLES}; {ROWS_HERE};
+               {TABLES}; {rows_here};
                SELECT opdb.capture_schema()"#,
             self.proxy.port(),
             self.target.superuser(),
@@ -221,14 +232,15 @@ impl Scene {
         self.after = self.content();
         let rows_here = text(&mut self.here(), CONTENT);
         assert!(rows_here.lines().all(|row| self.after.lines().any(|other| row == other)), "{}", self.after);
-        assert_eq!(self.after.lines().count(), rows_here.lines().count() + 1);
+        let own = usize::from(self.before.contains("only there"));
+        assert_eq!(self.after.lines().count(), rows_here.lines().count() + own);
         self.restore();
         messages
     }
 
     /// The target as it was before any deployment.
     fn restore(&self) {
-        execute(&mut self.there(), ROWS_THERE);
+        execute(&mut self.there(), self.rows_there);
         assert_eq!(self.content(), self.before);
     }
 
@@ -380,6 +392,29 @@ fn a_deployment_is_there_or_not_whoever_is_killed_at_whatever_message() {
     }
     tell("deploying", &messages, &cases, begun);
     assert!(cases.len() >= 40, "{} kills", cases.len());
+}
+
+#[test]
+fn a_load_is_there_or_not_whoever_is_killed() {
+    let begun = Instant::now();
+    let mut scene = Scene::with(MANY_HERE, NONE_THERE);
+    scene.rehearse();
+    let messages = scene.messages_of(DEPLOY);
+    scene.restore();
+    assert!(!messages.iter().any(|sql| sql.contains("COPY opdb_deploy")), "{messages:?}");
+    let applying = Transaction::that_applies(&messages);
+    let is_told = |point: &usize| {
+        let sql = &messages[point - 1];
+        let words = ["COPY", "the end of a copy", "AS SELECT t.id"];
+        words.iter().any(|words| sql.contains(words)) || [applying.begin, applying.commit].contains(point)
+    };
+    let points: Vec<usize> = (applying.begin..=applying.commit).filter(is_told).collect();
+    let cases = cases(&points, applying.commit, 40);
+    for case in &cases {
+        scene.survive_deploying(*case);
+    }
+    tell("loading", &messages, &cases, begun);
+    assert!(cases.len() >= 30, "{} kills", cases.len());
 }
 
 #[test]

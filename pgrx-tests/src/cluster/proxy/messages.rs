@@ -5,6 +5,8 @@ const SSL_REQUEST: u32 = 80_877_103;
 const GSS_REQUEST: u32 = 80_877_104;
 /// A byte that says which message it is, and the length of what follows, itself included.
 const HEADER: usize = 5;
+/// What stands for the SQL of the message that ends the rows of a copy.
+const END_OF_COPY: &str = "the end of a copy";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -19,10 +21,11 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// Of a message with SQL: its text.
+    /// Of a message with SQL: its text. That which ends the rows of a copy is one, too.
     pub(super) fn sql(&self) -> Option<String> {
         let body = self.bytes.get(HEADER..)?;
         let sql = match self.kind {
+            Kind::Typed(b'c') => return Some(END_OF_COPY.to_owned()),
             Kind::Typed(b'Q') => body,
             // The name of the statement comes first.
             Kind::Typed(b'P') => body.splitn(2, |byte| *byte == 0).nth(1)?,
@@ -32,9 +35,9 @@ impl Message {
         Some(String::from_utf8_lossy(sql).into_owned())
     }
 
-    /// Whether the server says, when it is done with it, that it is ready for what comes next.
+    /// Whether the server says, when it is done with it, that it is ready for what comes next: a query, or rows to copy.
     pub(super) const fn makes_ready(&self) -> bool {
-        matches!(self.kind, Kind::Start | Kind::Typed(b'Q' | b'S' | b'F'))
+        matches!(self.kind, Kind::Start | Kind::Typed(b'Q' | b'S' | b'F' | b'c'))
     }
 }
 
@@ -72,7 +75,7 @@ impl Requests {
     }
 }
 
-/// Counts in what a server sends how often it says that it is ready for the next query.
+/// Counts in what a server sends how often it says that it is ready for the next query, or for rows to copy.
 #[derive(Default)]
 pub(super) struct Answers {
     header: Vec<u8>,
@@ -96,7 +99,7 @@ impl Answers {
                 self.left -= step;
             }
             if self.header.len() == HEADER && self.left == 0 {
-                self.ready += usize::from(self.header[0] == b'Z');
+                self.ready += usize::from(matches!(self.header[0], b'Z' | b'G'));
                 self.header.clear();
             }
         }
@@ -143,7 +146,8 @@ mod tests {
         // No columns, and a Z that begins no message.
         sent.extend([b'n', 0, 0, 0, 4, b'C', 0, 0, 0, 9]);
         sent.extend(b"Z\0\0\0\x05");
-        sent.extend([b'Z', 0, 0, 0, 5, b'I']);
+        // It copies in.
+        sent.extend([b'G', 0, 0, 0, 7, 0, 0, 0]);
         for size in 1..=sent.len() {
             let mut answers = Answers::default();
             let read: usize = sent.chunks(size).map(|part| answers.read(part, 1)).sum();

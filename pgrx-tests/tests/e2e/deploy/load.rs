@@ -54,6 +54,17 @@ fn an_empty_table_is_loaded_and_taken_back() {
 }
 
 #[test]
+fn the_plan_says_that_it_will_be_loaded() {
+    let mut pair = filled(TABLE);
+    let plan = "SELECT action, left(sql, 14) FROM opdb.plan_deploy('production', '{t}') WHERE place = 'target' AND sql ~ '^(COPY|CREATE TABLE [^I])' ORDER BY step";
+    let loaded = [["load", "COPY public.t "], ["keep", "CREATE TABLE o"], ["keep", "CREATE TABLE o"]];
+    assert_eq!(rows(&mut pair.here, plan), loaded);
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(ROWS, 0, 0));
+    let staged = [["stage", "CREATE TABLE o"], ["stage", "COPY opdb_depl"], ["keep", "CREATE TABLE o"]];
+    assert_eq!(rows(&mut pair.here, plan), staged);
+}
+
+#[test]
 fn rows_of_a_load_that_were_changed_since_stay_and_are_listed() {
     let mut pair = filled("CREATE TABLE t (id int PRIMARY KEY, a text, own int DEFAULT 7)");
     assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(ROWS, 0, 0));
