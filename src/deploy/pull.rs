@@ -57,6 +57,7 @@ pub fn pull(environment: &str, tables: &[LocalTable], options: &Options, search_
         return Err(DeployError::KeepsSnapshot.into());
     }
     let run = Run::begin(environment, tables, options)?;
+    run.lock();
     let looked = match subtransaction::run(|| look(environment, tables, options, true)) {
         Ok(looked) => looked,
         Err(failure) => return Err(run.refuse_call(failure)),

@@ -1,9 +1,12 @@
 //! Deployments that are called where the rows go to.
 
+use std::thread;
+
 use postgres::Client;
 
 use super::content;
-use crate::fixture::{Pair, execute, ingest, records, refused, rows, servers, text};
+use crate::environment::until;
+use crate::fixture::{Pair, execute, ingest, on_production, records, refused, rows, servers, text};
 
 /// Production has opdb and knows the test database; `here` is what it pulls from.
 fn pair_with(here: &str, there: &str) -> Pair {
@@ -32,6 +35,33 @@ fn pull(client: &mut Client, tables: &str, options: &str) -> [String; 5] {
         "SELECT state, inserted, updated, unchanged, error FROM opdb.deployments WHERE deployment_id = {id}"
     );
     rows(client, &sql).remove(0).try_into().unwrap()
+}
+
+#[test]
+fn pulls_of_a_table_take_turns() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
+    let mut pair =
+        pair_with(&format!("{table}; INSERT INTO t SELECT i, 'older' FROM generate_series(1, 100) i"), table);
+    let [mut looker, mut locker] = [(); 2].map(|()| on_production(&pair.there_name));
+    let waiting = |event: &str| {
+        format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = '{event}'"
+        )
+    };
+    let pulling = || {
+        let there = pair.there_name.clone();
+        thread::spawn(move || pull(&mut on_production(&there), "{t}", r#"{"max_change_ratio": 1}"#))
+    };
+    execute(&mut locker, "BEGIN; LOCK TABLE t IN SHARE MODE");
+    let first = pulling();
+    until(&mut looker, &waiting("relation"), "1");
+    execute(&mut pair.here, "UPDATE t SET a = 'newer'");
+    let second = pulling();
+    until(&mut looker, &waiting("advisory"), "1");
+    execute(&mut locker, "COMMIT");
+    assert_eq!(first.join().unwrap(), ["applied", "100", "0", "0", "NULL"]);
+    assert_eq!(second.join().unwrap(), ["applied", "0", "100", "0", "NULL"]);
+    assert_eq!(content(&mut pair.there, "t"), content(&mut pair.here, "t"));
 }
 
 #[test]
