@@ -49,7 +49,11 @@ pub fn connect(server: &str) -> Result<std::result::Result<Connection, Broken>> 
 fn no_password(detail: &str) -> Failure {
     Failure {
         detail: Some(detail.to_owned()),
-        hint: Some("Target server's authentication method must be changed, or a password given.".into()),
+        hint: Some(
+            "Call opdb.register_environment as this role, with a password in credentials, and have pg_hba.conf there \
+             ask for it."
+                .into(),
+        ),
         ..Failure::new(
             PgSqlErrorCode::ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED,
             "password is required",
@@ -68,6 +72,9 @@ fn is_superuser() -> bool {
 fn options(server: &str) -> Result<Options> {
     let name = c_string(server)?;
     let known = libpq::options();
+    if known.is_empty() {
+        return Err(Failure::new(PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, "out of memory"));
+    }
     // The server raises what is missing.
     subtransaction::run(|| {
         // SAFETY: catalog lookups in a transaction, each in memory of the current context.

@@ -98,7 +98,15 @@ pub struct Known {
     is_for_debugging: bool,
 }
 
-/// The options that libpq has, as far as users set them.
+impl Known {
+    /// As dblink sees it. The encoding is this database's, and OAuth would talk to the server's log.
+    fn may_be_set(&self) -> bool {
+        let keyword = self.keyword.as_bytes();
+        !self.is_for_debugging && keyword != b"client_encoding" && !keyword.starts_with(b"oauth_")
+    }
+}
+
+/// The options that libpq has, as far as users set them; none if there is no memory.
 #[allow(unsafe_code)]
 pub fn options() -> Vec<Known> {
     let mut known = Vec::new();
@@ -118,7 +126,7 @@ pub fn options() -> Vec<Known> {
         }
         PQconninfoFree(all);
     }
-    known.retain(|option| !option.is_for_debugging && option.keyword.as_bytes() != b"client_encoding");
+    known.retain(Known::may_be_set);
     known
 }
 
@@ -251,9 +259,13 @@ impl Connection {
         }
         let answer = Answer(result);
         // SAFETY: as above.
-        Ok(Some(match unsafe { PQresultStatus(result) } {
+        let (status, is_open) = unsafe { (PQresultStatus(result), PQstatus(self.0) == CONNECTION_OK) };
+        Ok(Some(match status {
             PGRES_COMMAND_OK | PGRES_TUPLES_OK => Next::Answer(answer),
-            PGRES_COPY_IN => Next::CopyIn,
+            PGRES_COPY_IN if is_open => Next::CopyIn,
+            PGRES_COPY_IN => {
+                Next::Failure(Failure::new(PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE, self.broken().0))
+            }
             // opdb asks for none, and a connection that gives one is good for nothing else.
             PGRES_COPY_OUT => Next::Failure(Failure::new(
                 PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION,
@@ -315,6 +327,11 @@ impl Connection {
     /// Until one of the events, or the deadline; lets cancellation and termination through.
     #[allow(unsafe_code)]
     fn wait(&self, events: u32, deadline: Deadline) -> Result<Waited> {
+        // SAFETY: the connection's; one that broke has none.
+        let socket = unsafe { PQsocket(self.0) };
+        if socket < 0 {
+            return Ok(Waited::Done);
+        }
         let mut events = events | pg_sys::WL_LATCH_SET | pg_sys::WL_EXIT_ON_PM_DEATH;
         let mut milliseconds = -1;
         if let Some(deadline) = deadline {
@@ -325,12 +342,12 @@ impl Connection {
             events |= pg_sys::WL_TIMEOUT;
             milliseconds = std::ffi::c_long::try_from(left.as_millis()).unwrap_or(i64::MAX).max(1);
         }
-        // SAFETY: MyLatch is this backend's own latch, valid for its life; the socket is the connection's.
+        // SAFETY: MyLatch is this backend's own latch, valid for its life; the socket is open.
         unsafe {
             let happened = pg_sys::WaitLatchOrSocket(
                 pg_sys::MyLatch,
                 events as c_int,
-                PQsocket(self.0),
+                socket,
                 milliseconds.min(i64::from(c_int::MAX)),
                 pg_sys::PG_WAIT_EXTENSION,
             );

@@ -145,15 +145,23 @@ impl<'a> Scope<'a> {
                 let condition = "n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'opdb', 'opdb_deploy')";
                 (condition.to_owned(), everything)
             }
-            Scope::Schemas(schemas) => (format!("n.nspname IN ({})", literals(*schemas)), everything),
+            Scope::Schemas(schemas) => (schema_is_one_of(*schemas), everything),
             Scope::Tables(tables) => {
                 let schemas: BTreeSet<&String> = tables.iter().map(|(schema, _)| schema).collect();
                 (
-                    format!("n.nspname IN ({})", literals(schemas)),
+                    schema_is_one_of(schemas),
                     format!("(n.name, c.relname::pg_catalog.text) IN ({})", table_names(tables)),
                 )
             }
         }
+    }
+}
+
+/// Of a schema, n; a list of none is no SQL.
+fn schema_is_one_of<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
+    match literals(names) {
+        none if none.is_empty() => "false".to_owned(),
+        names => format!("n.nspname IN ({names})"),
     }
 }
 

@@ -10,7 +10,7 @@ use postgres::Client;
 use serde_json::{Value, json};
 
 use crate::fixture::{
-    Pair, database, execute, on_test, refused, register, role, rows, servers, sockets, text,
+    Pair, database, execute, installation, on_test, refused, register, role, rows, servers, sockets, text,
 };
 
 /// Registers whatever the options lead to, with the credentials of the superuser of `cluster`.
@@ -142,6 +142,53 @@ fn no_connection_outlives_the_call() {
         text(&mut pair.there, "SELECT pg_sleep(0.05)");
     }
     panic!("a connection is still open");
+}
+
+#[test]
+fn a_role_that_is_no_superuser_needs_usage_and_a_password_that_is_asked_for() {
+    let mut here = on_test(&database(&servers().test));
+    let here_name = text(&mut here, "SELECT current_database()");
+    let there = Cluster::start_temporary(&installation(), &[]).unwrap();
+    register_at(&mut here, "there", &at(&there, "postgres"), &there);
+    let operator = role(&servers().test, &["opdb_operator"]);
+    let mut session = servers().test.connect(&here_name, &operator, &operator).unwrap();
+    let call = "SELECT opdb.check_compatibility('there')";
+
+    execute(&mut here, &format!("CREATE USER MAPPING FOR {operator} SERVER there OPTIONS (user 'postgres')"));
+    let refusal = refused(&mut session, call);
+    assert_eq!((refusal.sqlstate.as_str(), refusal.hint.is_empty()), ("2F003", false), "{refusal:?}");
+    // What the owner of the server may allow for foreign tables does not count here.
+    execute(
+        &mut here,
+        &format!("ALTER USER MAPPING FOR {operator} SERVER there OPTIONS (ADD password_required 'false')"),
+    );
+    assert_eq!(refused(&mut session, call).sqlstate, "2F003");
+
+    let credentials = format!(r#"{{"user": "postgres", "password": "{}"}}"#, there.password());
+    let options = at(&there, "postgres");
+    let register =
+        format!("SELECT opdb.register_environment('there', 'staging', '{options}', '{credentials}')");
+    execute(&mut session, &register);
+    assert_eq!(text(&mut session, "SELECT reachable FROM opdb.check_environment('there')"), "t");
+    let asks_nobody = "host all all 127.0.0.1/32 trust\nlocal all all trust\n";
+    std::fs::write(there.data_dir().join("pg_hba.conf"), asks_nobody).unwrap();
+    text(&mut there.connect_as_superuser("postgres").unwrap(), "SELECT pg_reload_conf()");
+    until_refused(&mut session, call, "2F003");
+    text(&mut here, call);
+
+    execute(&mut here, "REVOKE USAGE ON FOREIGN SERVER there FROM opdb_operator");
+    assert_eq!(refused(&mut session, call).sqlstate, "42501");
+}
+
+/// A server reads its configuration again some time after it was told to.
+fn until_refused(client: &mut Client, sql: &str, sqlstate: &str) {
+    for _ in 0..1200 {
+        match client.simple_query(sql) {
+            Err(error) if error.code().is_some_and(|code| code.code() == sqlstate) => return,
+            _ => std::thread::sleep(std::time::Duration::from_millis(50)),
+        }
+    }
+    panic!("{sql} is not refused");
 }
 
 #[test]
