@@ -283,7 +283,9 @@ impl Table<'_> {
                 return Err(DeployError::NothingKept { id, table: table.clone() }.into());
             }
         }
-        self.database.query(&ledger::lock(&undo.table), 1).map(drop)
+        self.database.query(&ledger::lock(&undo.table), 1)?;
+        // Nobody has looked at them yet, and the planner takes them for small.
+        self.database.execute(&format!("ANALYZE {}, {}", undo.rows, undo.before)).map(drop)
     }
 
     fn insert_deleted(&self) -> Result<i64> {
@@ -387,7 +389,7 @@ impl Table<'_> {
             }
             (Some(undo), count) => format!(
                 "{updated} rows set back, {deleted} taken out, {inserted} put back; {count} were changed since: \
-                 opdb.deployment_errors lists them, {} has them as they were deployed and {} as they were before",
+                 opdb.deployment_errors lists them, {} has what was deployed (of rows that were loaded the keys) and {} what was there before",
                 undo.rows, undo.before
             ),
         };

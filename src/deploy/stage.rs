@@ -209,8 +209,12 @@ fn digest(rows: &Spool) -> Result<Digest> {
     let found = rows.read(sql, &[], |row: SpiHeapTupleData| {
         Ok((row.get::<i64>(1)?.unwrap_or(0), row.get::<String>(2)?.unwrap_or_default()))
     })?;
-    let (rows, sum) = found.into_iter().next().unwrap_or_default();
-    Ok(Digest { rows, sum: sum.parse().unwrap_or(0) })
+    let (found, sum) = found.into_iter().next().unwrap_or_default();
+    if found != rows.count() {
+        let message = format!("{found} of {} rows that were kept aside can be read", rows.count());
+        return Err(Failure::new(pgrx::PgSqlErrorCode::ERRCODE_DATA_CORRUPTED, message));
+    }
+    Ok(Digest { rows: found, sum: sum.parse().unwrap_or(0) })
 }
 
 /// Leaves out a row.

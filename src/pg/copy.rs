@@ -10,7 +10,8 @@ use super::error::Result;
 use super::session;
 use super::spool::{self, Reader, Sink, Spool};
 
-/// So many bytes are handed on at a time, and so many rows are made before the memory that their types took is given back.
+/// So many bytes are handed on at a time, or a row that has more; then, and after so many rows, the memory that their types
+/// took is given back.
 const BYTES: usize = 64 * 1024;
 const ROWS: usize = 1000;
 
@@ -33,8 +34,7 @@ impl Spool {
     /// on.
     #[allow(unsafe_code)]
     pub fn copy(&self, format: Format, number: i64, mut put: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        // What the types write must not depend on the caller's settings.
-        session::pinned(|| {
+        in_this_encoding(|| {
             let mut writer = Writer::new(format);
             writer.begin(self.columns);
             let mut reader = Reader::new(self);
@@ -56,11 +56,17 @@ pub fn stream(sql: &str, format: Format, put: impl FnMut(&[u8]) -> Result<()>) -
     // What is made while the query runs is gone with it.
     let writer = Writer::new(format);
     let mut stream = Stream { writer, put, rows: 0, sum: 0, result: Ok(()) };
-    spool::pour(sql, &mut stream)?;
+    in_this_encoding(|| spool::pour(sql, &mut stream))?;
     let Stream { mut writer, mut put, rows, sum, result } = stream;
     result?;
     writer.end(&mut put)?;
     Ok((rows, sum))
+}
+
+/// What the types write must not depend on the caller's settings. What some of them send is in the encoding of the client,
+/// which here is another server that was told this database's; opdb is made only where that is UTF8.
+fn in_this_encoding<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    session::pinned_with(&[("client_encoding", "UTF8")], work)
 }
 
 struct Stream<P> {
@@ -179,6 +185,8 @@ impl Writer {
         }
         put(&self.bytes)?;
         self.bytes.clear();
+        self.bytes.shrink_to(2 * BYTES);
+        self.forget();
         Ok(())
     }
 

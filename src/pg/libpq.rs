@@ -267,10 +267,10 @@ impl Connection {
                 Next::Failure(Failure::new(PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE, self.broken().0))
             }
             // opdb asks for none, and a connection that gives one is good for nothing else.
-            PGRES_COPY_OUT => Next::Failure(Failure::new(
-                PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION,
-                "the other server began to copy out",
-            )),
+            PGRES_COPY_OUT => {
+                let message = "the other server began to copy out";
+                return Err(Failure::new(PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION, message));
+            }
             _ => Next::Failure(self.failure(&answer)),
         }))
     }
@@ -296,15 +296,22 @@ impl Connection {
             while unsafe { PQputCopyData(self.0, chunk.as_ptr().cast(), length) } == 0 {
                 self.flush()?;
             }
+            // Otherwise libpq makes room for all that the other server does not take yet.
+            self.flush()?;
+            // SAFETY: as above.
+            if unsafe { PQstatus(self.0) } != CONNECTION_OK {
+                return Err(Failure::new(PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE, self.broken().0));
+            }
         }
         Ok(())
     }
 
-    /// Ends a copy; the answer says what came of it.
+    /// Ends a copy, or has it fail; the answer says what came of it.
     #[allow(unsafe_code)]
-    pub fn put_end(&self) -> Result<()> {
+    pub fn put_end(&self, fails: bool) -> Result<()> {
+        let reason = if fails { c"the rows could not be read".as_ptr() } else { ptr::null() };
         // SAFETY: as in `put`.
-        while unsafe { PQputCopyEnd(self.0, ptr::null()) } == 0 {
+        while unsafe { PQputCopyEnd(self.0, reason) } == 0 {
             self.flush()?;
         }
         self.flush()

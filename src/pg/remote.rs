@@ -411,16 +411,27 @@ impl Remote {
                 Next::Failure(failure) => result = Err(failure),
             }
         }
-        write(&self.connection)?;
-        self.connection.put_end()?;
+        let written = write(&self.connection);
+        self.connection.put_end(written.is_err())?;
         loop {
             match self.next()? {
-                Next::End => return result,
+                Next::End => return self.copied(written, result),
                 Next::Answer(answer) => result = Ok(touched(&answer.command())),
                 Next::Failure(failure) => result = Err(failure),
                 // It does not get there.
                 Next::CopyIn => return Err(self.unexpected("COPY", "the end of a copy")),
             }
+        }
+    }
+
+    /// What came of a copy: if the connection broke, that is why its rows could not be written.
+    fn copied(&self, written: Result<()>, result: Result<i64>) -> Result<i64> {
+        match written {
+            Err(failure) if failure.class() != "08" => Err(failure),
+            Err(failure) => {
+                Err(result.err().unwrap_or_else(|| explain_no_answer(&self.environment, failure)))
+            }
+            Ok(()) => result,
         }
     }
 

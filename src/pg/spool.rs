@@ -20,8 +20,8 @@ const NAME: &CStr = c"spool";
 /// A spool, and what its rows are called in a query that reads several.
 pub type Source<'a> = (&'static CStr, &'a Spool);
 
-/// Rows that a query returned. They take no more memory than `work_mem`. What is made in a subtransaction must not leave
-/// it: its files are gone with it.
+/// Rows that a query returned. They take no more memory than `work_mem`, and are there as long as this is, also where it
+/// leaves the subtransaction that it was made in.
 pub struct Spool {
     pub(super) store: *mut pg_sys::Tuplestorestate,
     pub(super) columns: pg_sys::TupleDesc,
@@ -88,8 +88,7 @@ impl Spool {
 
     #[allow(unsafe_code)]
     fn filled(sql: &str, sources: &[Source], only_repeated: bool) -> Result<Self> {
-        // SAFETY: it outlives the subtransaction below, because it belongs to the caller's memory and resources.
-        let store = unsafe { pg_sys::tuplestore_begin_heap(false, false, pg_sys::work_mem) };
+        let store = new_store();
         // From here on whatever happens frees the store.
         let mut spool = Self { store, columns: std::ptr::null_mut() };
         let mut receiver = Receiver::new(store, only_repeated);
@@ -164,6 +163,20 @@ impl Spool {
             },
             reldata: self.store.cast(),
         }
+    }
+}
+
+/// A store in the caller's memory, whose files are the transaction's: those of a subtransaction are gone with it, and what
+/// is read then has no rows, without an error.
+#[allow(unsafe_code)]
+fn new_store() -> *mut pg_sys::Tuplestorestate {
+    // SAFETY: in a transaction; the store keeps the owner that is current when it is made.
+    unsafe {
+        let owner = pg_sys::CurrentResourceOwner;
+        pg_sys::CurrentResourceOwner = pg_sys::TopTransactionResourceOwner;
+        let store = pg_sys::tuplestore_begin_heap(false, false, pg_sys::work_mem);
+        pg_sys::CurrentResourceOwner = owner;
+        store
     }
 }
 
@@ -260,7 +273,7 @@ impl<'a> Reader<'a> {
         // SAFETY: as in `new`; a row is copied from one store to the other before the next is asked for. The slot is one for
         // minimal tuples, and has one after a row was got.
         unsafe {
-            let store = pg_sys::tuplestore_begin_heap(false, false, pg_sys::work_mem);
+            let store = new_store();
             let part = Spool { store, columns: self.spool.columns };
             pg_sys::tuplestore_select_read_pointer(self.spool.store, 0);
             let mut taken = 0;
@@ -485,6 +498,7 @@ unsafe extern "C-unwind" fn nothing_to_do(_receiver: *mut pg_sys::DestReceiver) 
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::Spool;
+    use crate::pg::{spi, subtransaction};
     use pgrx::prelude::*;
 
     #[pg_test]
@@ -535,6 +549,24 @@ mod tests {
         assert_eq!(singly, 25_000);
         let odd = spool.select("SELECT i FROM spool WHERE i % 2 = 1").unwrap();
         assert_eq!(odd.count(), 12_500);
+    }
+
+    #[pg_test]
+    fn rows_on_disk_outlive_the_subtransaction_that_they_were_read_in() {
+        spi::write("SET work_mem = '64kB'", &[]).unwrap();
+        let many = "SELECT i::bigint, repeat('x', 100) FROM pg_catalog.generate_series(1, 20000) i";
+        let fill = || subtransaction::run(|| subtransaction::run(|| Spool::fill(many)));
+        let count = |spool: &Spool| {
+            spool.read("SELECT pg_catalog.count(*) FROM spool", &[], |row| row.get::<i64>(1)).unwrap()
+        };
+        assert_eq!(count(&fill().unwrap()), [Some(20_000)]);
+        let mut left = None;
+        let failed = subtransaction::run(|| {
+            left = Some(Spool::fill(many)?);
+            spi::write("SELECT 1 / 0", &[]).map(drop)
+        });
+        assert!(failed.is_err());
+        assert_eq!(count(&left.unwrap()), [Some(20_000)], "what failed is another thing");
     }
 
     #[pg_test]

@@ -221,6 +221,23 @@ fn odd_values_are_what_they_were_by_either_way() {
 }
 
 #[test]
+fn the_encoding_of_the_client_is_no_matter() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, a text[], j jsonb, x xml)";
+    let fill = "INSERT INTO t SELECT i, ARRAY['é' || i, '東京'], jsonb_build_object('é', '東京'), '<a>é東</a>' FROM generate_series(1, 3000) i";
+    for own in ["", "; INSERT INTO t (id) VALUES (-1)"] {
+        let mut pair = pair_with(&format!("{table}; {fill}"), &format!("{table}{own}"));
+        execute(&mut pair.here, "SET client_encoding = 'LATIN1'");
+        let id = pair.here.simple_query("SELECT opdb.deploy('production', '{t}')").map(|_| ());
+        execute(&mut pair.here, "SET client_encoding = 'UTF8'");
+        id.unwrap();
+        let found = "SELECT state, inserted, errors FROM opdb.deployments";
+        assert_eq!(rows(&mut pair.here, found), [["applied", "3000", "0"]]);
+        execute(&mut pair.there, "DELETE FROM t WHERE id < 0");
+        assert_eq!(content(&mut pair.there, "t"), content(&mut pair.here, "t"));
+    }
+}
+
+#[test]
 fn a_partitioned_table_is_loaded_and_one_with_a_rule_is_not() {
     let mut pair = filled(
         "CREATE TABLE t (id int PRIMARY KEY, a text) PARTITION BY RANGE (id);

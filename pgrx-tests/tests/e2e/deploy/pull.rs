@@ -65,6 +65,19 @@ fn pulls_of_a_table_take_turns() {
 }
 
 #[test]
+fn more_rows_than_there_is_memory_for_come_too() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
+    let mut pair = pair_with(
+        &format!("{table}; INSERT INTO t SELECT i, repeat('x', 100) FROM generate_series(1, 30000) i"),
+        &format!("{table}; INSERT INTO t SELECT i, 'precious' FROM generate_series(1, 20000) i"),
+    );
+    execute(&mut pair.there, "SET work_mem = '64kB'");
+    let options = r#"{"max_change_ratio": 1, "delete_missing": true}"#;
+    assert_eq!(pull(&mut pair.there, "{t}", options), ["applied", "10000", "20000", "0", "NULL"]);
+    assert_eq!(content(&mut pair.there, "t"), content(&mut pair.here, "t"));
+}
+
+#[test]
 fn rows_come_and_go_back() {
     let table = "CREATE TABLE t (id int PRIMARY KEY, a text, n numeric(8,2), tags text[])";
     let mut pair = pair_with(
