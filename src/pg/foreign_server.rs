@@ -9,7 +9,7 @@ use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys;
 
 use super::error::{Failure, Result};
-use super::libpq::{self, Broken, Connection, Known};
+use super::libpq::{self, Broken, Connection, Known, NotOpen};
 use super::session::c_string;
 use super::subtransaction;
 
@@ -30,20 +30,21 @@ pub fn connect(server: &str) -> Result<std::result::Result<Connection, Broken>> 
     }
     let limit = value(&options, c"connect_timeout").and_then(|text| text.to_str().ok()?.trim().parse().ok());
     let limit = limit.filter(|seconds| *seconds > 0).map(Duration::from_secs);
-    let mut outcome = Err(Broken(libpq::TIMEOUT_EXPIRED.into()));
-    // libpq itself goes on from a host that refuses, and waits for good for one that is silent.
-    for first in 0..hosts(&options) {
-        outcome = Connection::open(&without_hosts(&options, first), limit)?;
-        if !matches!(&outcome, Err(Broken(why)) if why == libpq::TIMEOUT_EXPIRED) {
-            break;
+    let mut left = options;
+    let connection = loop {
+        match Connection::open(&left, limit)? {
+            Ok(connection) => break connection,
+            Err(NotOpen::Broken(broken)) => return Ok(Err(broken)),
+            Err(NotOpen::Silent { host, port }) => match without(&left, &host, &port) {
+                Some(others) => left = others,
+                None => return Ok(Err(Broken("timeout expired".into()))),
+            },
         }
+    };
+    if must_use_password && !connection.used_password() {
+        return Err(no_password("Non-superusers cannot connect if the server does not request a password."));
     }
-    match &outcome {
-        Ok(connection) if must_use_password && !connection.used_password() => {
-            Err(no_password("Non-superusers cannot connect if the server does not request a password."))
-        }
-        _ => Ok(outcome),
-    }
+    Ok(Ok(connection))
 }
 
 fn no_password(detail: &str) -> Failure {
@@ -134,20 +135,26 @@ fn value<'o>(options: &'o Options, keyword: &CStr) -> Option<&'o CStr> {
     options.iter().find(|(known, _)| known.as_c_str() == keyword).map(|(_, value)| value.as_c_str())
 }
 
-fn hosts(options: &Options) -> usize {
-    let count = |keyword| value(options, keyword).map(|list| list.to_bytes().split(|it| *it == b',').count());
-    count(c"host").max(count(c"hostaddr")).unwrap_or(1)
+/// The options without a host; none if there is no other.
+fn without(options: &Options, host: &CStr, port: &CStr) -> Option<Options> {
+    let list = |keyword: &CStr| value(options, keyword).map(items).unwrap_or_default();
+    let hosts = if list(c"host").is_empty() { list(c"hostaddr") } else { list(c"host") };
+    let ports = list(c"port");
+    let port_of = |place: usize| if ports.len() > 1 { ports.get(place) } else { ports.first() };
+    let is_it = |place: &usize| {
+        hosts[*place] == host.to_bytes() && port_of(*place).is_none_or(|it| *it == port.to_bytes())
+    };
+    let place = (0..hosts.len()).find(is_it).filter(|_| hosts.len() > 1)?;
+    let cut = |(keyword, value): &(CString, CString)| {
+        let mut items = items(value);
+        if items.len() == hosts.len() && LISTS.contains(&keyword.as_c_str()) {
+            items.remove(place);
+        }
+        (keyword.clone(), CString::new(items.join(&b',')).unwrap_or_default())
+    };
+    Some(options.iter().map(cut).collect())
 }
 
-/// The options with the hosts from that one on.
-fn without_hosts(options: &Options, first: usize) -> Options {
-    let cut = |(keyword, value): &(CString, CString)| {
-        let items: Vec<&[u8]> = value.as_bytes().split(|it| *it == b',').collect();
-        if first == 0 || items.len() < 2 || !LISTS.contains(&keyword.as_c_str()) {
-            return (keyword.clone(), value.clone());
-        }
-        let rest = items.get(first..).unwrap_or_default().join(&b',');
-        (keyword.clone(), CString::new(rest).unwrap_or_default())
-    };
-    options.iter().map(cut).collect()
+fn items(list: &CStr) -> Vec<&[u8]> {
+    list.to_bytes().split(|byte| *byte == b',').collect()
 }

@@ -49,6 +49,8 @@ unsafe extern "C" {
     fn PQconnectPoll(connection: *mut PgConn) -> c_int;
     fn PQstatus(connection: *const PgConn) -> c_int;
     fn PQsocket(connection: *const PgConn) -> c_int;
+    fn PQhost(connection: *const PgConn) -> *mut c_char;
+    fn PQport(connection: *const PgConn) -> *mut c_char;
     fn PQfinish(connection: *mut PgConn);
     fn PQerrorMessage(connection: *const PgConn) -> *mut c_char;
     fn PQconnectionUsedPassword(connection: *const PgConn) -> c_int;
@@ -130,11 +132,24 @@ pub fn options() -> Vec<Known> {
     known
 }
 
-/// What libpq says of it.
-pub const TIMEOUT_EXPIRED: &str = "timeout expired";
-
 /// Why there is no connection, or none any more, in libpq's words.
 pub struct Broken(pub String);
+
+/// Why there is no connection.
+pub enum NotOpen {
+    Broken(Broken),
+    /// A host that did not answer in time: its name or address, and its port.
+    Silent {
+        host: CString,
+        port: CString,
+    },
+}
+
+impl From<Broken> for NotOpen {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
 
 /// What came of waiting.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -151,15 +166,17 @@ pub struct Connection(*mut PgConn);
 pub type Deadline = Option<Instant>;
 
 impl Connection {
-    /// Connects, with libpq's options, within `limit`.
+    /// Connects, with libpq's options, within `limit`. libpq itself goes on from a host that refuses, and would wait for good
+    /// for one that is silent.
     #[allow(unsafe_code)]
     pub fn open(
         options: &[(CString, CString)],
         limit: Option<Duration>,
-    ) -> Result<std::result::Result<Self, Broken>> {
+    ) -> Result<std::result::Result<Self, NotOpen>> {
         // SAFETY: counts the descriptor, which `drop` gives back.
         if !unsafe { pg_sys::AcquireExternalFD() } {
-            return Ok(Err(Broken("this server has too many open files (max_files_per_process)".into())));
+            let why = "this server has too many open files (max_files_per_process)";
+            return Ok(Err(Broken(why.into()).into()));
         }
         // SAFETY: the name of an encoding is a constant of the server.
         let encoding = unsafe { CStr::from_ptr(pg_sys::GetDatabaseEncodingName()) };
@@ -169,14 +186,14 @@ impl Connection {
         // SAFETY: both arrays end with NULL and live through the call, as do their strings.
         let connection = Self(unsafe { PQconnectStartParams(keywords.as_ptr(), values.as_ptr(), 0) });
         if connection.0.is_null() {
-            return Ok(Err(Broken("out of memory".into())));
+            return Ok(Err(Broken("out of memory".into()).into()));
         }
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         match connection.poll(deadline)? {
-            Waited::TooLong => Ok(Err(Broken(TIMEOUT_EXPIRED.into()))),
+            Waited::TooLong => Ok(Err(connection.silent())),
             // SAFETY: an open connection.
             Waited::Done if unsafe { PQstatus(connection.0) } != CONNECTION_OK => {
-                Ok(Err(connection.broken()))
+                Ok(Err(connection.broken().into()))
             }
             Waited::Done => {
                 // SAFETY: as above; the receiver takes no argument.
@@ -208,6 +225,17 @@ impl Connection {
             next = unsafe { PQconnectPoll(self.0) };
         }
         Ok(Waited::Done)
+    }
+
+    /// The host that it waits for.
+    #[allow(unsafe_code)]
+    fn silent(&self) -> NotOpen {
+        // SAFETY: a connection that was begun; both are its own, and NUL-terminated.
+        let [host, port] = unsafe { [PQhost(self.0), PQport(self.0)] }.map(|text| match text.is_null() {
+            true => CString::default(),
+            false => unsafe { CStr::from_ptr(text) }.to_owned(),
+        });
+        NotOpen::Silent { host, port }
     }
 
     /// Whether the other server asked for a password.

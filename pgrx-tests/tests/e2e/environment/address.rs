@@ -196,8 +196,8 @@ fn a_list_of_hosts_is_gone_through_from_one_that_is_silent() {
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let (port, production) = (silent.local_addr().unwrap().port(), &servers().production);
     let lists = json!({
-        "host": "127.0.0.1,127.0.0.1,127.0.0.1",
-        "port": format!("{port},{port},{}", production.port()),
+        "host": "127.0.0.1,127.0.0.1,127.0.0.1,127.0.0.1",
+        "port": format!("1,{port},{port},{}", production.port()),
         "connect_timeout": 2,
     });
     register_at(&mut client, "several", &with(at(production, "postgres"), lists), production);
