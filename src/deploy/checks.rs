@@ -99,9 +99,8 @@ const EXPECTED: &str = "expected";
 
 /// Runs every check; one that fails does not hide the others.
 ///
-/// Rules and policies are other people's code, and a connection that is open can be used by any code that this
-/// session runs. So tables with row security are not read while connected, and scores come when the
-/// connection is closed.
+/// Rules and policies are other people's code, which may take any time: scores come when the connection is closed, and
+/// tables with row security are not read while there is one.
 /// Errors: an environment that is unknown, a table without a key.
 pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Result<Checked> {
     tables.iter().try_for_each(LocalTable::hold)?;

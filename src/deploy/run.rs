@@ -103,38 +103,28 @@ impl<'a> Run<'a> {
 
 impl Run<'_> {
     fn deploy(&self, mut checked: Checked) -> Result<End> {
-        let source = spi::read_value::<String>(SERVER, &[])?.unwrap_or_default();
-        self.staging(&checked, &source)?;
         if checked.planned.iter().any(differing::is_worth_it) {
             remote::with(self.environment, Access::Read, |remote| {
                 checked.planned.iter_mut().try_for_each(|planned| differing::restrict(remote, planned))
             })?;
         }
-        match subtransaction::run(|| self.bring(&checked, &source)) {
+        match subtransaction::run(|| self.bring(&checked)) {
             Err(failure)
                 if checked.planned.iter().any(|it| it.is_loaded) && load::may_go_by_the_stage(&failure) =>
             {
                 checked.planned.iter_mut().for_each(|planned| planned.is_loaded = false);
                 self.errors.forget();
-                self.staging(&checked, &source)?;
-                self.bring(&checked, &source)
+                self.bring(&checked)
             }
             outcome => outcome,
         }
     }
 
-    fn staging(&self, checked: &Checked, source: &str) -> Result<()> {
-        let horizon = "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text";
-        let entry = json!({
-            "state": "staging",
-            "source_server": source,
-            "horizon": spi::read_value::<String>(horizon, &[])?,
-        });
-        self.deployment.record(&merged(entry, checked.found()))
-    }
-
     /// Sends the rows, and changes the target.
-    fn bring(&self, checked: &Checked, source: &str) -> Result<End> {
+    fn bring(&self, checked: &Checked) -> Result<End> {
+        let source = spi::read_value::<String>(SERVER, &[])?.unwrap_or_default();
+        let staging = self.staging(checked, &source)?;
+        // Nothing waits there, while this takes its time.
         let read = |planned: &Planned| (!planned.is_loaded).then(|| stage::read(planned)).transpose();
         let read = checked.planned.iter().map(read).collect::<Result<Vec<_>>>()?;
         let server = Cell::new(String::new());
@@ -154,7 +144,7 @@ impl Run<'_> {
                     Ok((planned, Rows::Staged(staged)))
                 })
                 .collect::<Result<Vec<_>>>()?;
-            server.set(self.applying(remote, &checked.planned)?);
+            server.set(self.applying(remote, &checked.planned, &staging)?);
             remote.use_own_search_path()?;
             let there = Database::There(remote);
             let work = Work {
@@ -164,7 +154,7 @@ impl Run<'_> {
                 errors: &self.errors,
             };
             let done = work.apply(&rows)?;
-            there.execute(&self.ledger_row(&done, source))?;
+            there.execute(&self.ledger_row(&done, &source))?;
             applied.set(Some(done));
             remote.execute("COMMIT").map(drop)
         });
@@ -174,6 +164,21 @@ impl Run<'_> {
             // The connection broke while it committed.
             (Err(failure), Some(applied)) => self.in_doubt(failure, applied, &server.take()),
         }
+    }
+
+    /// What the history is to know from here on; it does so at once, unless there is nothing to stage.
+    fn staging(&self, checked: &Checked, source: &str) -> Result<Value> {
+        let horizon = "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text";
+        let entry = json!({
+            "state": "staging",
+            "source_server": source,
+            "horizon": spi::read_value::<String>(horizon, &[])?,
+        });
+        let entry = merged(entry, checked.found());
+        if checked.planned.iter().any(|planned| !planned.is_loaded) {
+            self.deployment.record(&entry)?;
+        }
+        Ok(entry)
     }
 
     fn in_doubt(&self, failure: Failure, applied: Vec<Applied>, server: &str) -> Result<End> {
@@ -218,7 +223,7 @@ impl Run<'_> {
     }
 
     /// From here on the target may be changed. Returns which server that is.
-    fn applying(&self, remote: &Remote, planned: &[Planned]) -> Result<String> {
+    fn applying(&self, remote: &Remote, planned: &[Planned], staging: &Value) -> Result<String> {
         let server = Database::There(remote).value(SERVER)?;
         let details: Vec<Value> = planned
             .iter()
@@ -229,7 +234,8 @@ impl Run<'_> {
                 json!({"table": planned.shipment.label, "undo": undo})
             })
             .collect();
-        self.deployment.record(&json!({"state": "applying", "target_server": server, "details": details}))?;
+        let entry = json!({"state": "applying", "target_server": server, "details": details});
+        self.deployment.record(&merged(staging.clone(), entry))?;
         Ok(server)
     }
 

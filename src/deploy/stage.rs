@@ -49,10 +49,9 @@ pub enum Rows {
     Loaded(Cell<Digest>),
 }
 
-/// The rows that are to be sent, on the snapshot that the checks were made on. Transformations are somebody's code, which
-/// could use a connection that is open: so this comes before there is one.
+/// The rows that are to be sent, on the snapshot that the checks were made on.
 ///
-/// They run as the owner of the table whose code they are, and whose rows they see.
+/// Transformations are somebody's code. They run as the owner of the table whose code they are, and whose rows they see.
 pub fn read(planned: &Planned) -> Result<Spool> {
     let shipment = &planned.shipment;
     let sql = shipment.read_rows(planned.restriction.here.as_deref());
