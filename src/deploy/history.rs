@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::apply::{Applied, settled};
 use super::database::Database;
-use super::{ledger, recorder};
+use super::ledger;
+use super::recorder::Recorder;
 use crate::pg::error::Result;
 use crate::pg::name::literal;
 use crate::pg::remote::{self, Access, Remote, Row};
@@ -15,6 +16,7 @@ pub struct Deployment {
     pub id: i64,
     /// What the target knows it by.
     pub key: String,
+    recorder: Recorder,
 }
 
 impl Deployment {
@@ -38,12 +40,13 @@ impl Deployment {
         entry["state"] = "checking".into();
         entry["started_at"] = now.into();
         entry["deployed_by"] = own::caller()?.into();
-        recorder::record(id, &entry)?;
-        Ok(Self { id, key })
+        let recorder = Recorder::default();
+        recorder.record(id, &entry)?;
+        Ok(Self { id, key, recorder })
     }
 
     pub fn record(&self, entry: &Value) -> Result<()> {
-        recorder::record(self.id, entry)
+        self.recorder.record(self.id, entry)
     }
 }
 
@@ -160,6 +163,7 @@ impl Open {
     }
 
     fn settle(&self, environment: &str) -> Result<()> {
+        let recorder = Recorder::default();
         let may_be_committed = self.is_push && matches!(self.state.as_str(), "applying" | "in_doubt");
         let verdict = match may_be_committed {
             true => ask(environment, &self.key, &self.server),
@@ -171,18 +175,18 @@ impl Open {
                 let mut entry = totals(&applied);
                 entry["state"] = "applied".into();
                 entry["error"] = Value::Null;
-                recorder::record(self.id, &entry)
+                recorder.record(self.id, &entry)
             }
             Verdict::NotCommitted => {
                 let error = format!("interrupted while {}; nothing was changed there", self.state);
-                recorder::record(self.id, &json!({"state": "failed", "error": error}))
+                recorder.record(self.id, &json!({"state": "failed", "error": error}))
             }
             Verdict::Unknown(reason) => {
                 pgrx::warning!("deployment {} stays in doubt: {reason}", self.id);
                 if self.state == "in_doubt" {
                     return Ok(());
                 }
-                recorder::record(self.id, &json!({"state": "in_doubt", "error": reason}))
+                recorder.record(self.id, &json!({"state": "in_doubt", "error": reason}))
             }
         }
     }

@@ -1,15 +1,16 @@
 //! The process that writes the history of deployments: in transactions of its own, so that what is known of a deployment
 //! does not depend on how the call that runs it ends.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use pgrx::{JsonB, log, pg_sys};
 use serde_json::{Value, json};
 
 use super::error::DeployError;
+use crate::pg::channel::{Channel, Received};
 use crate::pg::error::Result;
-use crate::pg::process::{self, Kind, Process};
-use crate::pg::segment::Segment;
+use crate::pg::process::{self, Kind};
 use crate::pg::{own, session, spi};
 
 const RECORDER: Kind = Kind { name: "opdb recorder", function: "opdb_recorder" };
@@ -18,34 +19,61 @@ crate::process_entry!(opdb_recorder, |argument| main(u32::try_from(argument).unw
 
 /// How long a process is waited for where the server has no place for one.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// A process that has had nothing to write for so long leaves its place to others.
+const LONGEST_IDLE: Duration = Duration::from_secs(5);
 
-/// Writes what `entry` says of the deployment, and tells who listens. Whatever `entry` does not say stays.
-///
-/// Errors: 53400 where the server has no place for a process, 58000 if it could not write.
-pub fn record(deployment_id: i64, entry: &Value) -> Result<()> {
-    let order = json!({
-        "database": process::own_database().to_u32(), "deployment_id": deployment_id, "entry": entry,
-    });
-    let segment = Segment::with(order.to_string().as_bytes());
-    let recorder = start(segment.handle())?;
-    while !recorder.is_over() {
-        session::wait(Duration::from_millis(100));
+const WRITTEN: &[u8] = b"written";
+
+/// Has such a process as long as this value lives, from the first thing that there is to write.
+#[derive(Default)]
+pub struct Recorder(Cell<Option<Channel>>);
+
+impl Recorder {
+    /// Writes what `entry` says of the deployment, and tells who listens. Whatever `entry` does not say stays.
+    ///
+    /// Errors: 53400 where the server has no place for a process, 58000 if it could not write.
+    pub fn record(&self, deployment_id: i64, entry: &Value) -> Result<()> {
+        let order = json!({"deployment_id": deployment_id, "entry": entry}).to_string();
+        let state = entry["state"].as_str().unwrap_or_default();
+        // One that has gone may have written it before.
+        let is_done = |channel| -> Result<bool> {
+            Ok(self.writes(channel, &order) || is_written(deployment_id, state)?)
+        };
+        if self.0.take().map(is_done).transpose()? == Some(true) || is_done(start()?)? {
+            return Ok(());
+        }
+        Err(DeployError::NotRecorded { deployment_id, state: state.to_owned() }.into())
     }
-    let sql = "SELECT EXISTS (SELECT FROM opdb.deployment WHERE deployment_id = $1 AND state = $2)";
-    let state = entry["state"].as_str().unwrap_or_default();
-    let is_written =
-        own::read_latest(|| spi::read_value::<bool>(sql, &[deployment_id.into(), state.into()]))?;
-    if is_written == Some(true) {
-        return Ok(());
+
+    /// Keeps the process for the next time.
+    fn writes(&self, mut channel: Channel, order: &str) -> bool {
+        if !channel.send(order.as_bytes()) {
+            return false;
+        }
+        loop {
+            match channel.receive(Duration::from_secs(1)) {
+                Received::Nothing => {}
+                Received::Gone => return false,
+                Received::Message(answer) => {
+                    self.0.set(Some(channel));
+                    return answer == WRITTEN;
+                }
+            }
+        }
     }
-    Err(DeployError::NotRecorded { deployment_id, state: state.to_owned() }.into())
 }
 
-fn start(segment: u32) -> Result<Process> {
+fn is_written(deployment_id: i64, state: &str) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM opdb.deployment WHERE deployment_id = $1 AND state = $2)";
+    let found = own::read_latest(|| spi::read_value::<bool>(sql, &[deployment_id.into(), state.into()]))?;
+    Ok(found == Some(true))
+}
+
+fn start() -> Result<Channel> {
     let begun = Instant::now();
     loop {
-        if let Some(process) = RECORDER.start(segment) {
-            return Ok(process);
+        if let Some(channel) = Channel::start(&RECORDER) {
+            return Ok(channel);
         }
         if begun.elapsed() > LONGEST_WAIT {
             return Err(DeployError::NoProcess.into());
@@ -54,15 +82,22 @@ fn start(segment: u32) -> Result<Process> {
     }
 }
 
-fn main(segment: u32) {
-    let order = Segment::read(segment).and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-    // Whoever asked for it is gone.
-    let Some(order) = order else { return };
-    let database = order["database"].as_u64().and_then(|oid| u32::try_from(oid).ok()).unwrap_or(0);
-    process::connect(pg_sys::Oid::from_u32(database), pg_sys::InvalidOid);
-    let id = order["deployment_id"].as_i64().unwrap_or(0);
-    if let Err(failure) = process::transaction(|| write(id, &order["entry"])) {
-        log!("opdb: deployment {id} could not be recorded: {}", failure.told());
+fn main(argument: u32) {
+    // Whoever wanted something written is gone.
+    let Some((mut channel, database)) = Channel::attach(argument) else { return };
+    process::connect(database, pg_sys::InvalidOid);
+    while let Received::Message(order) = channel.receive(LONGEST_IDLE) {
+        process::show(Some("recording a deployment"));
+        let order: Value = serde_json::from_slice(&order).unwrap_or_default();
+        let id = order["deployment_id"].as_i64().unwrap_or(0);
+        let written = process::transaction(|| write(id, &order["entry"]));
+        if let Err(failure) = &written {
+            log!("opdb: deployment {id} could not be recorded: {}", failure.told());
+        }
+        process::show(None);
+        if !channel.send(if written.is_ok() { WRITTEN } else { b"failed" }) {
+            return;
+        }
     }
 }
 

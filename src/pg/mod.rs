@@ -1,6 +1,7 @@
 //! The glue to the server. Nothing else in the crate may be `unsafe` or talk to SPI directly.
 
 pub mod address;
+pub mod channel;
 pub mod copy;
 pub mod databases;
 pub mod error;

@@ -223,6 +223,11 @@ impl Process {
         (status == pg_sys::BgwHandleStatus::BGWH_STARTED).then_some(pid)
     }
 
+    /// For the server's own functions, as long as this value lives.
+    pub(super) fn handle(&self) -> *mut pg_sys::BackgroundWorkerHandle {
+        self.0
+    }
+
     #[allow(unsafe_code)]
     fn status(&self) -> (pg_sys::BgwHandleStatus::Type, i32) {
         let mut pid = 0;

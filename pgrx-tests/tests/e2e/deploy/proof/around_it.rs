@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use opdb_e2e::cluster::{Hold, Proxy};
+use postgres::Client;
 
 use super::image;
 use crate::deploy::rollback::roll_back;
 use crate::deploy::{deploy, pair_with};
+use crate::environment::until;
 use crate::fixture::{Pair, execute, on_test, refused, rows, servers, text};
 
 const OPTIONS: &str = r#"{"max_change_ratio": 1, "delete_missing": true}"#;
@@ -70,15 +72,24 @@ impl Scene {
     /// Deploys, and runs `sql` on the target before the first message with these words gets there. Returns the state and
     /// the error.
     fn deploy_with(&mut self, words: &str, sql: &str) -> (String, String) {
+        self.deploy_while(words, |_, there| execute(there, sql))
+    }
+
+    /// The same, with anything on both sides.
+    fn deploy_while(
+        &mut self,
+        words: &str,
+        happens: impl FnOnce(&mut Client, &mut Client),
+    ) -> (String, String) {
         let place = self.message(words);
         self.proxy.hold(Hold::Before(place));
         let here_name = self.pair.here_name.clone();
-        let (proxy, there) = (&self.proxy, &mut self.pair.there);
+        let (proxy, here, there) = (&self.proxy, &mut self.pair.here, &mut self.pair.there);
         let [state, .., error] = std::thread::scope(|scope| {
             let deployment = scope.spawn(|| deploy(&mut on_test(&here_name), "{t}", OPTIONS));
             let held = proxy.wait_until_held();
             if held.as_ref().is_ok_and(|held| held.contains(words)) {
-                execute(there, sql);
+                happens(here, there);
             }
             proxy.release();
             let outcome = deployment.join().unwrap();
@@ -173,4 +184,24 @@ fn a_call_that_is_cancelled_while_the_target_commits_does_not_say_that_nothing_c
     assert_eq!(text(&mut scene.pair.here, &state), "applied");
     let restored = format!("SELECT restored FROM opdb.rollback_deployment({})", cancelled[0]);
     assert_eq!(text(&mut scene.pair.here, &restored), "9");
+}
+
+#[test]
+fn the_process_that_records_may_go_before_the_call_has_said_all() {
+    let is_there =
+        "FROM pg_stat_activity WHERE backend_type = 'opdb recorder' AND datname = current_database()";
+    let (count, end) =
+        (format!("SELECT count(*) {is_there}"), format!("SELECT pg_terminate_backend(pid) {is_there}"));
+    let (mut scene, mut ended) = (Scene::set(), Vec::new());
+    let (state, error) = scene.deploy_while("UPDATE public.t", |here, _| {
+        ended = rows(here, &end);
+        until(here, &count, "0");
+    });
+    assert_eq!((state.as_str(), error.as_str()), ("applied", "NULL"));
+    assert_eq!(ended, [["t"]], "one process for the whole call");
+    roll_back(&mut scene.pair);
+    // It does not keep the place of a process that others need.
+    let (state, error) = scene.deploy_while("UPDATE public.t", |here, _| until(here, &count, "0"));
+    assert_eq!((state.as_str(), error.as_str()), ("applied", "NULL"));
+    until(&mut scene.pair.here, &count, "0");
 }

@@ -1,0 +1,159 @@
+//! Messages between this process and one that it started, in dynamic shared memory: either side sends, and is woken when
+//! something comes.
+
+use std::time::{Duration, Instant};
+
+use pgrx::{PgMemoryContexts, pg_sys};
+
+use super::process::{self, Kind, Process};
+use super::session;
+
+/// Bytes before the queues: the database of the process that opened the channel.
+const HEADER: usize = 64;
+/// Bytes of a queue. A longer message goes through it piece by piece.
+const QUEUE: usize = 16 * 1024;
+
+/// After an error that was raised while something was sent, half of it may be on its way: such a channel is of no more use
+/// than to be dropped, which tells the other side.
+pub struct Channel {
+    segment: *mut pg_sys::dsm_segment,
+    outgoing: *mut pg_sys::shm_mq_handle,
+    incoming: *mut pg_sys::shm_mq_handle,
+    /// What the queues look at to know whether the other side still lives; none on that side itself.
+    _started: Option<Process>,
+}
+
+/// What came in a time.
+pub enum Received {
+    Message(Vec<u8>),
+    Nothing,
+    /// The other side has gone.
+    Gone,
+}
+
+impl Channel {
+    /// Starts a process, which finds the channel by its argument. None if all of the server's max_worker_processes are in
+    /// use.
+    #[allow(unsafe_code)]
+    pub fn start(kind: &Kind) -> Option<Self> {
+        // SAFETY: the segment has room for the header and the queues, and nobody else knows it yet. Its mapping outlives
+        // the transaction: this value ends it.
+        let mut channel = unsafe {
+            let segment = pg_sys::dsm_create(HEADER + 2 * QUEUE, 0);
+            pg_sys::dsm_pin_mapping(segment);
+            pg_sys::dsm_segment_address(segment).cast::<pg_sys::Oid>().write(process::own_database());
+            let [to_started, to_starter] = queues(segment).map(|queue| pg_sys::shm_mq_create(queue, QUEUE));
+            Self::over(segment, to_started, to_starter)
+        };
+        // SAFETY: the segment is mapped.
+        let process = kind.start(unsafe { pg_sys::dsm_segment_handle(channel.segment) })?;
+        // SAFETY: the process's handle lives as long as the queues'.
+        unsafe {
+            pg_sys::shm_mq_set_handle(channel.outgoing, process.handle());
+            pg_sys::shm_mq_set_handle(channel.incoming, process.handle());
+        }
+        channel._started = Some(process);
+        Some(channel)
+    }
+
+    /// In the process that was started, outside a transaction: the channel, and the database of whoever started it. None
+    /// if that one is gone.
+    #[allow(unsafe_code)]
+    pub fn attach(argument: u32) -> Option<(Self, pg_sys::Oid)> {
+        // SAFETY: whoever made the segment made the header and the queues before telling its name.
+        unsafe {
+            let segment = pg_sys::dsm_attach(argument);
+            if segment.is_null() {
+                return None;
+            }
+            let database = pg_sys::dsm_segment_address(segment).cast::<pg_sys::Oid>().read();
+            let [to_started, to_starter] = queues(segment).map(|queue| queue.cast::<pg_sys::shm_mq>());
+            Some((Self::over(segment, to_starter, to_started), database))
+        }
+    }
+
+    /// # Safety
+    /// The queues are in the segment, and have no such side yet.
+    #[allow(unsafe_code)]
+    unsafe fn over(
+        segment: *mut pg_sys::dsm_segment,
+        outgoing: *mut pg_sys::shm_mq,
+        incoming: *mut pg_sys::shm_mq,
+    ) -> Self {
+        // SAFETY: as this function. The handles must outlive the transaction, so they are made where everything lives as
+        // long as the process.
+        unsafe {
+            pg_sys::shm_mq_set_sender(outgoing, pg_sys::MyProc);
+            pg_sys::shm_mq_set_receiver(incoming, pg_sys::MyProc);
+            let attach = |queue| {
+                PgMemoryContexts::TopMemoryContext
+                    .switch_to(|_| pg_sys::shm_mq_attach(queue, segment, std::ptr::null_mut()))
+            };
+            Self { segment, outgoing: attach(outgoing), incoming: attach(incoming), _started: None }
+        }
+    }
+
+    /// Whether all of it could be sent. Lets cancellation and termination through.
+    #[allow(unsafe_code)]
+    pub fn send(&mut self, message: &[u8]) -> bool {
+        loop {
+            // SAFETY: the handle is this value's own; after it would have blocked it is given the same message again.
+            let sent = unsafe {
+                pg_sys::shm_mq_send(self.outgoing, message.len(), message.as_ptr().cast(), true, true)
+            };
+            match sent {
+                pg_sys::shm_mq_result::SHM_MQ_WOULD_BLOCK => session::wait(Duration::from_secs(1)),
+                sent => return sent == pg_sys::shm_mq_result::SHM_MQ_SUCCESS,
+            }
+        }
+    }
+
+    /// Waits for a message, no longer than that. Lets cancellation and termination through.
+    #[allow(unsafe_code)]
+    pub fn receive(&mut self, longest: Duration) -> Received {
+        let begun = Instant::now();
+        loop {
+            let (mut length, mut start) = (0, std::ptr::null_mut());
+            // SAFETY: the handle is this value's own.
+            let received =
+                unsafe { pg_sys::shm_mq_receive(self.incoming, &raw mut length, &raw mut start, true) };
+            match received {
+                pg_sys::shm_mq_result::SHM_MQ_SUCCESS => {
+                    // SAFETY: so many bytes are there until the next message is asked for.
+                    let bytes = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) };
+                    return Received::Message(bytes.to_vec());
+                }
+                pg_sys::shm_mq_result::SHM_MQ_DETACHED => return Received::Gone,
+                _ => match longest.checked_sub(begun.elapsed()) {
+                    Some(left) if !left.is_zero() => session::wait(left),
+                    _ => return Received::Nothing,
+                },
+            }
+        }
+    }
+}
+
+/// Where the queues are: first the one to the process that was started.
+///
+/// # Safety
+/// The segment was made by `Channel::start`.
+#[allow(unsafe_code)]
+unsafe fn queues(segment: *mut pg_sys::dsm_segment) -> [*mut std::ffi::c_void; 2] {
+    // SAFETY: as this function.
+    unsafe {
+        let start = pg_sys::dsm_segment_address(segment).cast::<u8>().add(HEADER);
+        [start.cast(), start.add(QUEUE).cast()]
+    }
+}
+
+impl Drop for Channel {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        // SAFETY: all three are this value's own. The other side is woken, and finds that nobody is here.
+        unsafe {
+            pg_sys::shm_mq_detach(self.outgoing);
+            pg_sys::shm_mq_detach(self.incoming);
+            pg_sys::dsm_detach(self.segment);
+        }
+    }
+}
