@@ -204,33 +204,47 @@ fn last_horizon(
     };
     let is_as_it_was = lineage["transformations"] == transformations.to_json(&table.name)
         && lineage["shape"] == Value::from(shape(table, ask)?);
-    if distance >= FARTHEST || !is_as_it_was {
+    // A source that was set back in time gives numbers again that it had given before.
+    if !(0..FARTHEST).contains(&distance) || !is_as_it_was {
         return Ok(None);
     }
     let known: Vec<i64> = serde_json::from_value(lineage["relations"].clone()).unwrap_or_default();
-    let mut condition = format!("((xmin::text::bigint - {horizon}) & 4294967295) < 2147483648");
+    // Counted back from now, as the server does it, which is soon done for each row of a table.
+    let mut condition = format!("pg_catalog.age(xmin) <= pg_catalog.age('{horizon}'::pg_catalog.xid)");
     // Rows of a partition that was attached, or of a table that took the name, can be older.
     let new = relations(table, ask)?.into_iter().filter(|relation| !known.contains(relation));
     let new: Vec<String> = new.map(|relation| relation.to_string()).collect();
     if !new.is_empty() {
         condition += &format!(" OR tableoid IN ({})", new.join(", "));
     }
-    let range = range(table, &condition, ask)?;
-    Ok(Some(Last { condition: format!("(({condition}) AND {range})"), server, key }))
+    let places = places(table, &condition, ask)?;
+    Ok(Some(Last { condition: format!("(({condition}) AND {places})"), server, key }))
 }
 
-/// In which part of the table, or of each partition, these rows are: new ones stand at its end, or where others were, and nobody has to look at the
-/// rest again. Every row keeps its place as long as the snapshot is kept on which they are read.
-fn range(
+/// So many rows are looked up one by one.
+const MOST_PLACES: i64 = 20_000;
+
+/// Where in the table, or in each partition, these rows are: nobody has to look at the rest again. Few are told one by
+/// one; more stand at its end, or where others were. Every row keeps its place as long as the snapshot is kept on which
+/// they are read.
+fn places(
     table: &LocalTable,
     condition: &str,
     ask: &dyn Fn(&str) -> Result<Option<String>>,
 ) -> Result<String> {
-    let found = ask(&format!(
-        "SELECT pg_catalog.quote_literal(pg_catalog.min(ctid)::text) || '::pg_catalog.tid AND '
-                || pg_catalog.quote_literal(pg_catalog.max(ctid)::text) || '::pg_catalog.tid'
-         FROM {} WHERE {condition}",
-        table.name.sql()
+    let found = format!("FROM {} WHERE {condition}", table.name.sql());
+    let range = "pg_catalog.quote_literal(pg_catalog.min(ctid)::text) || '::pg_catalog.tid AND '
+                 || pg_catalog.quote_literal(pg_catalog.max(ctid)::text) || '::pg_catalog.tid'";
+    let few = ask(&format!(
+        "SELECT CASE WHEN pg_catalog.count(*) = 0 THEN 'false'
+                     WHEN pg_catalog.count(*) <= {MOST_PLACES}
+                     THEN 'ctid BETWEEN ' || {range} || ' AND ctid = ANY ('
+                          || pg_catalog.quote_literal(pg_catalog.array_agg(ctid)::text) || '::pg_catalog.tid[])' END
+         FROM (SELECT ctid {found} LIMIT {MOST_PLACES} + 1) few",
     ))?;
-    Ok(found.map_or_else(|| "false".to_owned(), |bounds| format!("ctid BETWEEN {bounds}")))
+    if let Some(few) = few {
+        return Ok(few);
+    }
+    let bounds = ask(&format!("SELECT {range} {found}"))?;
+    Ok(bounds.map_or_else(|| "false".to_owned(), |bounds| format!("ctid BETWEEN {bounds}")))
 }

@@ -37,6 +37,38 @@ fn rows_since_the_last_deployment() {
 }
 
 #[test]
+fn many_rows_since_the_last_deployment() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
+    let mut pair =
+        pair_with(&format!("{table}; INSERT INTO t SELECT i, 'x' FROM generate_series(1, 60000) i"), table);
+    let since = r#"{"mode": "since_last", "max_change_ratio": 1}"#;
+    assert_eq!(deploy(&mut pair.here, "{t}", since), applied(60_000, 0, 0));
+    // More than are told one by one, here and there in the table and at its end.
+    execute(&mut pair.here, "UPDATE t SET a = 'y' WHERE id % 2 = 0; DELETE FROM t WHERE id = 7");
+    assert_eq!(changed(&mut pair.here, since), applied(0, 30_000, 0)[..3]);
+    execute(&mut pair.here, "UPDATE t SET a = 'z' WHERE id % 20 = 0");
+    assert_eq!(changed(&mut pair.here, since), applied(0, 3000, 0)[..3]);
+    let content = "SELECT count(*), sum(hash_record_extended(t, 0))::text FROM t WHERE id <> 7";
+    assert_eq!(rows(&mut pair.here, content), rows(&mut pair.there, content));
+}
+
+#[test]
+fn a_source_that_was_set_back_in_time_sends_everything() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
+    let mut pair =
+        pair_with(&format!("{table}; INSERT INTO t SELECT i, 'x' FROM generate_series(1, 10) i"), table);
+    let since = r#"{"mode": "since_last"}"#;
+    assert_eq!(deploy(&mut pair.here, "{t}", since), applied(10, 0, 0));
+    execute(&mut pair.here, "UPDATE t SET a = 'y' WHERE id = 1");
+    // As after a restore of the whole server: what it had numbered before, it numbers again.
+    execute(
+        &mut pair.here,
+        "UPDATE opdb.deployment SET horizon = (horizon::text::numeric + 1000000)::text::xid8",
+    );
+    assert_eq!(deploy(&mut pair.here, "{t}", since), applied(0, 1, 9));
+}
+
+#[test]
 fn what_was_rolled_back_is_sent_again() {
     let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
     let mut pair =
