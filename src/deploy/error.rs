@@ -190,13 +190,18 @@ impl Report for DeployError {
             }
             Self::ReferenceCycle(_) => "Deploy them one at a time, with the constraint dropped there meanwhile.".into(),
             Self::StagedDiffers { .. } => {
-                "A value changed on its way: compare the columns with opdb.verify_column_mapping. Nothing was changed."
+                "A value changed on its way, as text beyond ASCII does where the target is not in UTF8: compare the columns \
+                 with opdb.verify_column_mapping. Nothing was changed."
                     .into()
             }
             Self::TooManyChanges { .. } => {
                 "If that is meant, raise the option max_change_ratio. Nothing was changed.".into()
             }
-            Self::ResultDiffers { .. } | Self::LoadDiffers { .. } => "A trigger or a rule there alters rows, or a key is spelled otherwise there; nothing was changed.".into(),
+            Self::ResultDiffers { .. } | Self::LoadDiffers { .. } => {
+                "A trigger or a rule there alters rows, a key is spelled otherwise there, or the target is not in UTF8; \
+                 nothing was changed."
+                    .into()
+            },
             Self::MadeMeanwhile { .. } | Self::NotEmpty => "Deploy again; nothing was changed.".into(),
             Self::DeletesUncertain { .. } => {
                 "opdb.deployment_errors lists them: correct them, or deploy without delete_missing. Nothing was changed.".into()

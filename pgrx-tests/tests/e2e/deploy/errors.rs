@@ -1,7 +1,7 @@
 //! Rows that the target refuses, states, and what the history says.
 
-use super::{content, deploy, pair_with};
-use crate::fixture::{Pair, execute, rows, text};
+use super::{applied, content, deploy, pair_with};
+use crate::fixture::{Pair, execute, refused, rows, text};
 
 /// Ten rows here, of which the target refuses those whose n is negative.
 fn pair_with_bad_rows(bad: usize) -> Pair {
@@ -157,4 +157,20 @@ fn an_unreachable_target_is_a_failed_check_and_what_hangs_on_it_unknown() {
     );
     assert_eq!(found[0][0], "refused");
     assert!(found[0][1].contains("target_reachable: could not connect"), "{found:?}");
+}
+
+#[test]
+fn a_state_that_cannot_be_written_ends_the_call_before_anything_changes() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
+    let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1, 'x')"), table);
+    execute(&mut pair.here, "ALTER TABLE opdb.deployment ADD CONSTRAINT never CHECK (state <> 'applying')");
+    let call = r#"SELECT opdb.deploy('production', '{t}', '{"raise": true}')"#;
+    let refusal = refused(&mut pair.here, call);
+    assert_eq!(refusal.sqlstate, "58000", "{refusal:?}");
+    assert_eq!(refusal.message, "deployment 1 could not be recorded as applying");
+    assert_eq!(text(&mut pair.there, "SELECT count(*) FROM t"), "0");
+    let last = "SELECT state, error FROM opdb.deployments";
+    assert_eq!(rows(&mut pair.here, last), [["failed", refusal.message.as_str()]]);
+    execute(&mut pair.here, "ALTER TABLE opdb.deployment DROP CONSTRAINT never");
+    assert_eq!(deploy(&mut pair.here, "{t}", "{}"), applied(1, 0, 0));
 }
