@@ -174,7 +174,8 @@ impl Scan {
     }
 
     /// Pulled up, the subquery would be evaluated more than once, and as many groups be expected as there are rows, so that
-    /// no parallel workers would count them: `OFFSET 0` keeps the planner from it.
+    /// no parallel workers would count them: the offset keeps the planner from it. In quotes it is a bigint from the start;
+    /// of a number that is still to become one the planner does not know yet that it is 0, and lets one process count.
     pub fn sql(&self, source: &Source) -> String {
         let counted = self.counted();
         let values = counted.iter().enumerate().map(|(v, sql)| format!(", {sql} AS v{}", v + 1));
@@ -194,7 +195,7 @@ impl Scan {
         let latest = if latest.is_empty() { "NULL::bigint[]".to_owned() } else { array(&latest) };
         format!(
             "SELECT g.code, pg_catalog.count(*) AS rows, {} AS counts, {} AS latest, {sums}
-             FROM (SELECT {} AS code{hash}{} FROM {}{} OFFSET 0) g GROUP BY g.code",
+             FROM (SELECT {} AS code{hash}{} FROM {}{} OFFSET '0') g GROUP BY g.code",
             counts,
             latest,
             self.code(source),

@@ -240,7 +240,7 @@ fn rows_are_scored_by_parallel_workers() {
            SELECT opdb.add_quality_rule('t', 'accuracy', 'expression', '{}', '{"expression": "public.by_leader(id)"}');
            SELECT opdb.add_quality_rule('t', 'accuracy', 'range', '{a}', '{"max": 19990}');
            SELECT set_config('opdb_test.leader', pg_backend_pid()::text, false);
-           SET parallel_leader_participation = off; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;
+           SET parallel_leader_participation = off; SET parallel_setup_cost = 0;
            SET min_parallel_table_scan_size = 0"#,
     );
     let run = text(&mut client, "SELECT run_id FROM opdb.quality_score('t')");
