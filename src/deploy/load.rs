@@ -20,6 +20,11 @@ const MOST_BYTES: i64 = 512 * 1024 * 1024;
 /// One reader: the other server needs the processors that are left to store what it gets.
 const READING: [(&str, &str); 2] = [("max_parallel_workers_per_gather", "0"), ("jit", "off")];
 
+/// Then that server has nothing else to do: it looks at what it stored with all of its processors, although the planner
+/// takes the rows of one transaction for few.
+const KEEPING: [(&str, &str); 3] =
+    [("parallel_setup_cost", "0"), ("parallel_tuple_cost", "0"), ("jit", "off")];
+
 /// Whether the table there has no rows, nobody is to see only some of them, and COPY does what INSERT does.
 ///
 /// So many rows there are here; an interrupted call may have sent some of them to `stage`.
@@ -68,6 +73,7 @@ pub fn load(remote: &Remote, shipment: &Shipment) -> Result<Digest> {
         sent = Digest { rows, sum };
         Ok(())
     })?;
+    remote.set_local(&KEEPING);
     Ok(sent)
 }
 
