@@ -12,8 +12,8 @@ use super::database::Database;
 use super::error::DeployError;
 use super::options::{Direction, Options};
 use super::plan::{Planned, Restriction};
-use super::run::stage_here;
-use super::scope::{Known, Scope, relations, shape};
+use super::run::{merged, stage_here};
+use super::scope::{Known, Scope};
 use super::shipment::{Shipment, ordered, parents};
 use super::table_checks;
 use super::target_checks::{other_database, target_kind, target_writable};
@@ -156,7 +156,7 @@ pub fn run(environment: &str, tables: &[LocalTable], options: &Options) -> Resul
     }
     arrange(&mut checks, options)?;
     Ok(Checked {
-        planned: planned(environment, tables, options, shipments, &scores)?,
+        planned: planned(environment, tables, options, shipments, (&scope, &scores))?,
         quality_score: lowest(&scores),
         quality_runs: scores.iter().map(|score| score.run.run_id).collect(),
         checks,
@@ -215,12 +215,16 @@ fn planned(
     tables: &[LocalTable],
     options: &Options,
     shipments: Vec<Shipment>,
-    scores: &[Scored],
+    (scope, scores): (&Scope, &[Scored]),
 ) -> Result<Vec<Planned>> {
+    let table_of = |shipment: &Shipment| {
+        let (place, table) = tables.iter().enumerate().find(|(_, table)| table.name == shipment.name)?;
+        Some((table, scope.ground(place)))
+    };
     shipments
         .into_iter()
-        .filter_map(|shipment| Some((tables.iter().find(|table| table.name == shipment.name)?, shipment)))
-        .map(|(table, shipment)| {
+        .filter_map(|shipment| Some((table_of(&shipment)?, shipment)))
+        .map(|((table, ground), shipment)| {
             let scored = scores.iter().find(|score| score.table.name == shipment.name);
             let scored_digest =
                 scored.map(|score| scored_digest(score.table, &shipment, options)).transpose()?.flatten();
@@ -229,14 +233,12 @@ fn planned(
                 stage: stage_here(environment, &shipment)?,
                 scored_rows: scored.map_or(0, |score| score.run.rows),
                 scored_digest,
-                lineage: json!({
+                lineage: merged(ground, json!({
                     "sources": sources(table, &shipment)?,
-                    "relations": relations(table, &on_statement_snapshot)?,
-                    "shape": shape(table, &on_statement_snapshot)?,
                     "transformations": shipment.transformations(),
                     "quality_run": scored.map(|score| score.run.run_id),
                     "quality_score": scored.and_then(|score| score.run.score.total.as_ref().map(|it| to_decimal(it, 6))),
-                }),
+                })),
                 restriction: Restriction::default(),
                 is_loaded: false,
                 shipment,

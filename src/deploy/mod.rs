@@ -8,6 +8,7 @@ mod database;
 mod differing;
 mod error;
 mod explain;
+mod ground;
 mod guard;
 mod history;
 mod ledger;

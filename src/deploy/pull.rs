@@ -20,7 +20,7 @@ use super::options::Options;
 use super::plan::{Planned, Restriction};
 use super::recorder;
 use super::run::{Run, merged, stage_name};
-use super::scope::{Scope, relations, shape};
+use super::scope::Scope;
 use super::shipment::{Shipment, ordered};
 use super::stage::{self, Rows};
 use super::target_checks::{other_database, target_kind, target_writable};
@@ -116,7 +116,7 @@ fn look(environment: &str, tables: &[LocalTable], options: &Options, reads: bool
         )?);
         arrange(&mut checks, options)?;
         let source = there.value(SERVER)?;
-        let planned = planned(tables, ordered(shipments, &compared)?, environment, &ask)?;
+        let planned = planned(tables, ordered(shipments, &compared)?, environment, &scope)?;
         let checked = Checked { known: scope.known, ..checked(checks, planned, validation_ms) };
         let rows = match reads && checked.failures().is_none() {
             true => checked
@@ -226,9 +226,9 @@ fn planned(
     tables: &[LocalTable],
     shipments: Vec<Shipment>,
     environment: &str,
-    ask: &dyn Fn(&str) -> Result<Option<String>>,
+    scope: &Scope,
 ) -> Result<Vec<Planned>> {
-    let of_table = |(table, shipment): (&LocalTable, Shipment)| {
+    let of_table = |((place, table), shipment): ((usize, &LocalTable), Shipment)| {
         let transformations = shipment.transformations();
         let source = format!("{environment}.{}", shipment.label);
         Ok(Planned {
@@ -236,18 +236,17 @@ fn planned(
             stage: stage_name("pull", environment, &shipment.signature())?,
             scored_rows: 0,
             scored_digest: None,
-            lineage: json!({
-                "sources": {source: null},
-                "relations": relations(table, ask)?,
-                "shape": shape(table, ask)?,
-                "transformations": transformations,
-            }),
+            lineage: merged(
+                scope.ground(place),
+                json!({"sources": {source: null}, "transformations": transformations}),
+            ),
             restriction: Restriction::default(),
             is_loaded: false,
             shipment,
         })
     };
-    let table_of = |shipment: &Shipment| tables.iter().find(|table| table.name == shipment.name);
+    let table_of =
+        |shipment: &Shipment| tables.iter().enumerate().find(|(_, table)| table.name == shipment.name);
     shipments
         .into_iter()
         .filter_map(|shipment| Some((table_of(&shipment)?, shipment)))

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::ground::Ground;
 use super::history::SERVER;
 use super::options::{Mode, Options};
 use super::transformation::Transformations;
@@ -14,6 +15,7 @@ use crate::pg::{own, spi};
 /// For each table, in their order, the condition that chooses its rows, in parentheses; none for all of them.
 pub struct Scope {
     pub conditions: Vec<Option<String>>,
+    grounds: Vec<Ground>,
     /// For each table, whether only rows since the last deployment are: there may be none.
     pub is_since: Vec<bool>,
     /// What brought the rows which are left out; none if none are.
@@ -35,18 +37,20 @@ impl Scope {
         transformations: &Transformations,
         ask: &dyn Fn(&str) -> Result<Option<String>>,
     ) -> Result<Self> {
+        let grounds = tables.iter().map(|table| Ground::read(table, ask)).collect::<Result<Vec<_>>>()?;
         let mut known: Option<Known> = None;
         let mut is_since = Vec::new();
         let conditions = tables
             .iter()
-            .map(|table| {
+            .zip(&grounds)
+            .map(|(table, ground)| {
                 let more = match options.mode {
                     Mode::All => None,
                     Mode::Limit(rows) => first_rows(table, options, rows, ask)?,
                     // A row that references another one is another row there when that one's key changes.
                     Mode::SinceLast if options.may_renumber() && tables.len() > 1 => None,
                     Mode::SinceLast => {
-                        let last = last_horizon(environment, table, options, transformations, ask)?;
+                        let last = last_horizon(environment, (table, ground), options, transformations, ask)?;
                         last.map(|last| {
                             let known =
                                 known.get_or_insert_with(|| Known { server: last.server, keys: Vec::new() });
@@ -62,7 +66,12 @@ impl Scope {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self { conditions, is_since, known })
+        Ok(Self { conditions, grounds, is_since, known })
+    }
+
+    /// Of the table at a place in their order.
+    pub fn ground(&self, place: usize) -> Value {
+        self.grounds.get(place).map_or(Value::Null, Ground::to_json)
     }
 }
 
@@ -114,17 +123,10 @@ fn primary_key(table: Regclass) -> Result<Vec<String>> {
 /// In SQL, for any server: the tables that rows of a table stand in. Of one that is not partitioned there is no tree.
 pub fn leaves(table: &str) -> String {
     format!(
-        "(SELECT c.oid, c.reltuples FROM pg_catalog.pg_class c
+        "(SELECT c.oid, c.relkind, c.reltuples FROM pg_catalog.pg_class c
           WHERE c.relkind <> 'p' AND (c.oid = {table}
                 OR c.oid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree({table}) p)))"
     )
-}
-
-/// The tables that rows of a table stand in, on the source: itself, or its partitions.
-pub fn relations(table: &LocalTable, ask: &dyn Fn(&str) -> Result<Option<String>>) -> Result<Vec<i64>> {
-    let leaves = leaves(&format!("{}::regclass", literal(table.name.sql())));
-    let sql = format!("SELECT pg_catalog.json_agg(l.oid::bigint ORDER BY l.oid)::text FROM {leaves} l");
-    Ok(ask(&sql)?.and_then(|list| serde_json::from_str(&list).ok()).unwrap_or_default())
 }
 
 /// What the last deployment that brought everything did not see.
@@ -132,17 +134,6 @@ struct Last {
     condition: String,
     server: String,
     key: String,
-}
-
-/// The columns of a table, on the source: what was added with a default, or goes by another name, is in no row's xmin.
-pub fn shape(table: &LocalTable, ask: &dyn Fn(&str) -> Result<Option<String>>) -> Result<Option<String>> {
-    ask(&format!(
-        "SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attnum, a.attname, a.attgenerated,
-                    pg_catalog.format_type(a.atttypid, a.atttypmod)), ',' ORDER BY a.attnum))
-         FROM pg_catalog.pg_attribute a
-         WHERE a.attrelid = {}::regclass AND a.attnum > 0 AND NOT a.attisdropped",
-        literal(table.name.sql())
-    ))
 }
 
 /// Transactions that are farther apart cannot be told from each other by what a row keeps of them: 32 bits.
@@ -156,7 +147,7 @@ const FARTHEST: i64 = (1 << 31) - 100_000_000;
 /// back since), and was of the same columns, key and transformations.
 fn last_horizon(
     environment: &str,
-    table: &LocalTable,
+    (table, ground): (&LocalTable, &Ground),
     options: &Options,
     transformations: &Transformations,
     ask: &dyn Fn(&str) -> Result<Option<String>>,
@@ -202,18 +193,13 @@ fn last_horizon(
     let Some(((Some(horizon), Some(distance)), Some(server), Some(key), Some(lineage))) = found else {
         return Ok(None);
     };
-    let is_as_it_was = lineage["transformations"] == transformations.to_json(&table.name)
-        && lineage["shape"] == Value::from(shape(table, ask)?);
-    // A source that was set back in time gives numbers again that it had given before.
-    if !(0..FARTHEST).contains(&distance) || !is_as_it_was {
-        return Ok(None);
-    }
-    let known: Vec<i64> = serde_json::from_value(lineage["relations"].clone()).unwrap_or_default();
+    let is_as_it_was = lineage["transformations"] == transformations.to_json(&table.name);
+    let new = ground.new_since(&lineage).filter(|_| is_as_it_was && (0..FARTHEST).contains(&distance));
+    // Rows of a partition that was attached, or of a table that took the name, can be older.
+    let Some(new) = new else { return Ok(None) };
     // Counted back from now, as the server does it, which is soon done for each row of a table.
     let mut condition = format!("pg_catalog.age(xmin) <= pg_catalog.age('{horizon}'::pg_catalog.xid)");
-    // Rows of a partition that was attached, or of a table that took the name, can be older.
-    let new = relations(table, ask)?.into_iter().filter(|relation| !known.contains(relation));
-    let new: Vec<String> = new.map(|relation| relation.to_string()).collect();
+    let new: Vec<String> = new.iter().map(i64::to_string).collect();
     if !new.is_empty() {
         condition += &format!(" OR tableoid IN ({})", new.join(", "));
     }

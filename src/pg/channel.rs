@@ -108,10 +108,10 @@ impl Channel {
         }
     }
 
-    /// Waits for a message, no longer than that. Lets cancellation and termination through.
+    /// Waits for a message, until nothing has come for so long. Lets cancellation and termination through.
     #[allow(unsafe_code)]
     pub fn receive(&mut self, longest: Duration) -> Received {
-        let begun = Instant::now();
+        let mut is_over = false;
         loop {
             let (mut length, mut start) = (0, std::ptr::null_mut());
             // SAFETY: the handle is this value's own.
@@ -124,10 +124,13 @@ impl Channel {
                     return Received::Message(bytes.to_vec());
                 }
                 pg_sys::shm_mq_result::SHM_MQ_DETACHED => return Received::Gone,
-                _ => match longest.checked_sub(begun.elapsed()) {
-                    Some(left) if !left.is_zero() => session::wait(left),
-                    _ => return Received::Nothing,
-                },
+                _ if is_over => return Received::Nothing,
+                _ => {
+                    // Whoever is woken sooner may have got a piece of a long message.
+                    let begun = Instant::now();
+                    session::wait(longest);
+                    is_over = begun.elapsed() >= longest;
+                }
             }
         }
     }

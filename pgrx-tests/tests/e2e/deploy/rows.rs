@@ -3,7 +3,8 @@
 use postgres::Client;
 
 use super::{applied, deploy, pair_with};
-use crate::fixture::{execute, refused, rows, text};
+use crate::environment::until;
+use crate::fixture::{execute, on_test, refused, rows, servers, text};
 
 /// State, inserted and updated. How many more were sent depends on which transactions run meanwhile, in other databases too.
 fn changed(client: &mut Client, options: &str) -> [String; 3] {
@@ -59,13 +60,83 @@ fn a_source_that_was_set_back_in_time_sends_everything() {
         pair_with(&format!("{table}; INSERT INTO t SELECT i, 'x' FROM generate_series(1, 10) i"), table);
     let since = r#"{"mode": "since_last"}"#;
     assert_eq!(deploy(&mut pair.here, "{t}", since), applied(10, 0, 0));
-    execute(&mut pair.here, "UPDATE t SET a = 'y' WHERE id = 1");
     // As after a restore of the whole server: what it had numbered before, it numbers again.
-    execute(
-        &mut pair.here,
-        "UPDATE opdb.deployment SET horizon = (horizon::text::numeric + 1000000)::text::xid8",
+    for then in [
+        "horizon = (horizon::text::numeric + 1000000)::text::xid8",
+        "details = replace(details::text, '\"timeline\": \"00000001\"', '\"timeline\": \"00000002\"')::jsonb",
+    ] {
+        execute(&mut pair.here, "UPDATE t SET a = a || 'y' WHERE id = 1");
+        let last =
+            "WHERE deployment_id = (SELECT max(deployment_id) FROM opdb.deployment WHERE state = 'applied')";
+        execute(&mut pair.here, &format!("UPDATE opdb.deployment SET {then} {last}"));
+        assert_eq!(deploy(&mut pair.here, "{t}", since), applied(0, 1, 9), "{then}");
+    }
+}
+
+/// A partition with old rows that comes while the rows of the others are scored.
+#[test]
+fn what_is_attached_while_rows_are_chosen_is_sent_the_next_time() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, a text) PARTITION BY RANGE (id);
+                 CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (100);
+                 CREATE TABLE t2 (id int PRIMARY KEY, a text)";
+    let attach = "ALTER TABLE t ATTACH PARTITION t2 FOR VALUES FROM (100) TO (200)";
+    let mut pair = pair_with(
+        &format!(
+            "{table}; INSERT INTO t VALUES (1, 'x'); INSERT INTO t2 VALUES (150, 'old');
+             CREATE FUNCTION gate(text) RETURNS boolean STABLE LANGUAGE plpgsql AS
+                 $$ BEGIN PERFORM pg_advisory_lock_shared(7), pg_advisory_unlock_shared(7); RETURN true; END $$;
+             SELECT opdb.add_quality_rule('t', 'accuracy', 'expression', '{{}}', '{{\"expression\": \"public.gate(a)\"}}')"
+        ),
+        &format!("{table}; {attach}"),
     );
-    assert_eq!(deploy(&mut pair.here, "{t}", since), applied(0, 1, 9));
+    let since = r#"{"mode": "since_last", "max_change_ratio": 1}"#;
+    assert_eq!(deploy(&mut pair.here, "{t}", since), applied(1, 0, 0));
+    // Whoever asks for the schema as it was captured is refused.
+    execute(&mut pair.here, r#"SELECT opdb.set_setting('deploy.required_checks', '["quality"]')"#);
+    execute(&mut pair.here, "UPDATE t SET a = 'y'; SELECT pg_advisory_lock(7)");
+    let here = pair.here_name.clone();
+    let deployed = std::thread::spawn(move || deploy(&mut on_test(&here), "{t}", since));
+    let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    until(&mut pair.here, waits, "1");
+    execute(&mut pair.here, attach);
+    execute(&mut pair.here, "SELECT pg_advisory_unlock(7)");
+    let deployed = deployed.join().unwrap();
+    assert_eq!(deployed[..3], applied(0, 1, 0)[..3], "{}", deployed[4]);
+    assert_eq!(changed(&mut pair.here, since), applied(1, 0, 0)[..3]);
+    let content = "SELECT string_agg(id || a, ' ' ORDER BY id) FROM t";
+    assert_eq!(text(&mut pair.there, content), "1y 150old");
+}
+
+/// A row of another server does not say when it was written.
+#[test]
+fn rows_of_a_foreign_partition_are_always_sent() {
+    let table = "CREATE TABLE t (id int, a text) PARTITION BY RANGE (id);
+                 CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (100)";
+    let mut pair = pair_with(
+        &format!(
+            "{table}; CREATE TABLE far (id int, a text); INSERT INTO far VALUES (150, 'x'); INSERT INTO t VALUES (1, 'x');
+             CREATE SERVER self FOREIGN DATA WRAPPER postgres_fdw
+                 OPTIONS (host '127.0.0.1', port '{}', dbname 'self');
+             CREATE USER MAPPING FOR CURRENT_USER SERVER self OPTIONS (user '{}', password '{}');
+             CREATE FOREIGN TABLE t2 PARTITION OF t FOR VALUES FROM (100) TO (200) SERVER self OPTIONS (table_name 'far')",
+            servers().test.port(),
+            servers().test.superuser(),
+            servers().test.password(),
+        ),
+        &format!("{table}; CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (100) TO (200); ALTER TABLE t ADD UNIQUE (id)"),
+    );
+    let own = format!(
+        r#"ALTER SERVER self OPTIONS (SET dbname '{}'); SELECT opdb.capture_schema();
+           SELECT opdb.add_quality_rule('t', d, 'expression', '{{}}', '{{"expression": "id > 0"}}', name => d)
+           FROM unnest('{{accuracy,consistency,integrity}}'::text[]) d"#,
+        pair.here_name
+    );
+    execute(&mut pair.here, &own);
+    let since = r#"{"mode": "since_last", "key": ["id"], "max_change_ratio": 1}"#;
+    assert_eq!(deploy(&mut pair.here, "{t}", since), applied(2, 0, 0));
+    execute(&mut pair.here, "UPDATE far SET a = 'y'");
+    assert_eq!(changed(&mut pair.here, since), applied(0, 1, 0)[..3]);
 }
 
 #[test]
@@ -86,7 +157,7 @@ fn rows_of_a_transaction_that_ran_meanwhile_are_sent_the_next_time() {
     let table = "CREATE TABLE t (id int PRIMARY KEY, a text)";
     let mut pair = pair_with(&format!("{table}; INSERT INTO t VALUES (1, 'x'), (2, 'x')"), table);
     let since = r#"{"mode": "since_last"}"#;
-    let mut other = crate::fixture::on_test(&pair.here_name);
+    let mut other = on_test(&pair.here_name);
     execute(
         &mut other,
         "BEGIN; UPDATE t SET a = 'y' WHERE id = 1; SAVEPOINT s; UPDATE t SET a = 'y' WHERE id = 2",
