@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::process::{self, Kind, Process};
+use super::segment::Segment;
 use super::session;
 
 /// Bytes before the queues: the database of the process that opened the channel.
@@ -16,9 +17,9 @@ const QUEUE: usize = 16 * 1024;
 /// After an error that was raised while something was sent, half of it may be on its way: such a channel is of no more use
 /// than to be dropped, which tells the other side.
 pub struct Channel {
-    segment: *mut pg_sys::dsm_segment,
     outgoing: *mut pg_sys::shm_mq_handle,
     incoming: *mut pg_sys::shm_mq_handle,
+    segment: Segment,
     /// What the queues look at to know whether the other side still lives; none on that side itself.
     _started: Option<Process>,
 }
@@ -36,17 +37,14 @@ impl Channel {
     /// use.
     #[allow(unsafe_code)]
     pub fn start(kind: &Kind) -> Option<Self> {
-        // SAFETY: the segment has room for the header and the queues, and nobody else knows it yet. Its mapping outlives
-        // the transaction: this value ends it.
+        let segment = Segment::of(HEADER + 2 * QUEUE);
+        // SAFETY: the segment has room for the header and the queues, and nobody else knows it yet.
         let mut channel = unsafe {
-            let segment = pg_sys::dsm_create(HEADER + 2 * QUEUE, 0);
-            pg_sys::dsm_pin_mapping(segment);
-            pg_sys::dsm_segment_address(segment).cast::<pg_sys::Oid>().write(process::own_database());
-            let [to_started, to_starter] = queues(segment).map(|queue| pg_sys::shm_mq_create(queue, QUEUE));
+            segment.start().cast::<pg_sys::Oid>().write(process::own_database());
+            let [to_started, to_starter] = queues(&segment).map(|queue| pg_sys::shm_mq_create(queue, QUEUE));
             Self::over(segment, to_started, to_starter)
         };
-        // SAFETY: the segment is mapped.
-        let process = kind.start(unsafe { pg_sys::dsm_segment_handle(channel.segment) })?;
+        let process = kind.start(channel.segment.handle())?;
         // SAFETY: the process's handle lives as long as the queues'.
         unsafe {
             pg_sys::shm_mq_set_handle(channel.outgoing, process.handle());
@@ -60,14 +58,11 @@ impl Channel {
     /// if that one is gone.
     #[allow(unsafe_code)]
     pub fn attach(argument: u32) -> Option<(Self, pg_sys::Oid)> {
+        let segment = Segment::attach(argument)?;
         // SAFETY: whoever made the segment made the header and the queues before telling its name.
         unsafe {
-            let segment = pg_sys::dsm_attach(argument);
-            if segment.is_null() {
-                return None;
-            }
-            let database = pg_sys::dsm_segment_address(segment).cast::<pg_sys::Oid>().read();
-            let [to_started, to_starter] = queues(segment).map(|queue| queue.cast::<pg_sys::shm_mq>());
+            let database = segment.start().cast::<pg_sys::Oid>().read();
+            let [to_started, to_starter] = queues(&segment).map(|queue| queue.cast::<pg_sys::shm_mq>());
             Some((Self::over(segment, to_starter, to_started), database))
         }
     }
@@ -75,11 +70,7 @@ impl Channel {
     /// # Safety
     /// The queues are in the segment, and have no such side yet.
     #[allow(unsafe_code)]
-    unsafe fn over(
-        segment: *mut pg_sys::dsm_segment,
-        outgoing: *mut pg_sys::shm_mq,
-        incoming: *mut pg_sys::shm_mq,
-    ) -> Self {
+    unsafe fn over(segment: Segment, outgoing: *mut pg_sys::shm_mq, incoming: *mut pg_sys::shm_mq) -> Self {
         // SAFETY: as this function. The handles must outlive the transaction, so they are made where everything lives as
         // long as the process.
         unsafe {
@@ -87,9 +78,10 @@ impl Channel {
             pg_sys::shm_mq_set_receiver(incoming, pg_sys::MyProc);
             let attach = |queue| {
                 PgMemoryContexts::TopMemoryContext
-                    .switch_to(|_| pg_sys::shm_mq_attach(queue, segment, std::ptr::null_mut()))
+                    .switch_to(|_| pg_sys::shm_mq_attach(queue, segment.raw(), std::ptr::null_mut()))
             };
-            Self { segment, outgoing: attach(outgoing), incoming: attach(incoming), _started: None }
+            let (outgoing, incoming) = (attach(outgoing), attach(incoming));
+            Self { outgoing, incoming, segment, _started: None }
         }
     }
 
@@ -141,10 +133,10 @@ impl Channel {
 /// # Safety
 /// The segment was made by `Channel::start`.
 #[allow(unsafe_code)]
-unsafe fn queues(segment: *mut pg_sys::dsm_segment) -> [*mut std::ffi::c_void; 2] {
+unsafe fn queues(segment: &Segment) -> [*mut std::ffi::c_void; 2] {
     // SAFETY: as this function.
     unsafe {
-        let start = pg_sys::dsm_segment_address(segment).cast::<u8>().add(HEADER);
+        let start = segment.start().add(HEADER);
         [start.cast(), start.add(QUEUE).cast()]
     }
 }
@@ -152,11 +144,11 @@ unsafe fn queues(segment: *mut pg_sys::dsm_segment) -> [*mut std::ffi::c_void; 2
 impl Drop for Channel {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
-        // SAFETY: all three are this value's own. The other side is woken, and finds that nobody is here.
+        // SAFETY: both are this value's own, and the segment is still mapped. The other side is woken, and finds that
+        // nobody is here.
         unsafe {
             pg_sys::shm_mq_detach(self.outgoing);
             pg_sys::shm_mq_detach(self.incoming);
-            pg_sys::dsm_detach(self.segment);
         }
     }
 }
