@@ -217,14 +217,10 @@ fn planned(
     shipments: Vec<Shipment>,
     (scope, scores): (&Scope, &[Scored]),
 ) -> Result<Vec<Planned>> {
-    let table_of = |shipment: &Shipment| {
-        let (place, table) = tables.iter().enumerate().find(|(_, table)| table.name == shipment.name)?;
-        Some((table, scope.ground(place)))
-    };
     shipments
         .into_iter()
-        .filter_map(|shipment| Some((table_of(&shipment)?, shipment)))
-        .map(|((table, ground), shipment)| {
+        .filter_map(|shipment| Some((tables.iter().find(|table| table.name == shipment.name)?, shipment)))
+        .map(|(table, shipment)| {
             let scored = scores.iter().find(|score| score.table.name == shipment.name);
             let scored_digest =
                 scored.map(|score| scored_digest(score.table, &shipment, options)).transpose()?.flatten();
@@ -233,7 +229,7 @@ fn planned(
                 stage: stage_here(environment, &shipment)?,
                 scored_rows: scored.map_or(0, |score| score.run.rows),
                 scored_digest,
-                lineage: merged(ground, json!({
+                lineage: merged(scope.ground(&shipment.name), json!({
                     "sources": sources(table, &shipment)?,
                     "transformations": shipment.transformations(),
                     "quality_run": scored.map(|score| score.run.run_id),

@@ -130,12 +130,13 @@ pub fn settle(environment: &str) -> Result<()> {
                WHERE environment = $1 AND state IN ('checking', 'staging', 'applying', 'in_doubt')
                ORDER BY deployment_id";
     let open = own::read_latest(|| spi::read(sql, &[environment.into()], |row| row.get::<i64>(1)))?;
+    let recorder = Recorder::default();
     for id in open.into_iter().flatten() {
         if !lock::deployment(id)? {
             continue;
         }
         if let Some(open) = Open::read(id)? {
-            open.settle(environment)?;
+            open.settle(environment, &recorder)?;
         }
     }
     Ok(())
@@ -162,8 +163,7 @@ impl Open {
         })
     }
 
-    fn settle(&self, environment: &str) -> Result<()> {
-        let recorder = Recorder::default();
+    fn settle(&self, environment: &str, recorder: &Recorder) -> Result<()> {
         let may_be_committed = self.is_push && matches!(self.state.as_str(), "applying" | "in_doubt");
         let verdict = match may_be_committed {
             true => ask(environment, &self.key, &self.server),

@@ -228,7 +228,7 @@ fn planned(
     environment: &str,
     scope: &Scope,
 ) -> Result<Vec<Planned>> {
-    let of_table = |((place, table), shipment): ((usize, &LocalTable), Shipment)| {
+    let of_table = |(table, shipment): (&LocalTable, Shipment)| {
         let transformations = shipment.transformations();
         let source = format!("{environment}.{}", shipment.label);
         Ok(Planned {
@@ -237,7 +237,7 @@ fn planned(
             scored_rows: 0,
             scored_digest: None,
             lineage: merged(
-                scope.ground(place),
+                scope.ground(&shipment.name),
                 json!({"sources": {source: null}, "transformations": transformations}),
             ),
             restriction: Restriction::default(),
@@ -245,8 +245,7 @@ fn planned(
             shipment,
         })
     };
-    let table_of =
-        |shipment: &Shipment| tables.iter().enumerate().find(|(_, table)| table.name == shipment.name);
+    let table_of = |shipment: &Shipment| tables.iter().find(|table| table.name == shipment.name);
     shipments
         .into_iter()
         .filter_map(|shipment| Some((table_of(&shipment)?, shipment)))

@@ -8,14 +8,14 @@ use super::options::{Mode, Options};
 use super::transformation::Transformations;
 use crate::compat::LocalTable;
 use crate::pg::error::Result;
-use crate::pg::name::{identifier, literal};
+use crate::pg::name::{Qualified, identifier, literal};
 use crate::pg::types::Regclass;
 use crate::pg::{own, spi};
 
 /// For each table, in their order, the condition that chooses its rows, in parentheses; none for all of them.
 pub struct Scope {
     pub conditions: Vec<Option<String>>,
-    grounds: Vec<Ground>,
+    grounds: Vec<(Qualified, Ground)>,
     /// For each table, whether only rows since the last deployment are: there may be none.
     pub is_since: Vec<bool>,
     /// What brought the rows which are left out; none if none are.
@@ -37,13 +37,14 @@ impl Scope {
         transformations: &Transformations,
         ask: &dyn Fn(&str) -> Result<Option<String>>,
     ) -> Result<Self> {
-        let grounds = tables.iter().map(|table| Ground::read(table, ask)).collect::<Result<Vec<_>>>()?;
+        let read = |table: &LocalTable| Ok((table.name.clone(), Ground::read(table, ask)?));
+        let grounds = tables.iter().map(read).collect::<Result<Vec<_>>>()?;
         let mut known: Option<Known> = None;
         let mut is_since = Vec::new();
         let conditions = tables
             .iter()
             .zip(&grounds)
-            .map(|(table, ground)| {
+            .map(|(table, (_, ground))| {
                 let more = match options.mode {
                     Mode::All => None,
                     Mode::Limit(rows) => first_rows(table, options, rows, ask)?,
@@ -69,9 +70,10 @@ impl Scope {
         Ok(Self { conditions, grounds, is_since, known })
     }
 
-    /// Of the table at a place in their order.
-    pub fn ground(&self, place: usize) -> Value {
-        self.grounds.get(place).map_or(Value::Null, Ground::to_json)
+    /// What stood behind one of the tables, as the history has it.
+    pub fn ground(&self, table: &Qualified) -> Value {
+        let found = self.grounds.iter().find(|(name, _)| name == table);
+        found.map_or(Value::Null, |(_, ground)| ground.to_json())
     }
 }
 
