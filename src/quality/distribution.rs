@@ -4,7 +4,7 @@ use opdb_core::quality::drift::{Method, distance};
 use serde::{Deserialize, Serialize};
 
 use super::error::QualityError;
-use super::scan::Source;
+use super::scan::{NOT_PULLED_UP, Source};
 use super::table::Column;
 use super::trial::plan;
 use crate::pg::error::Result;
@@ -133,7 +133,7 @@ impl Column {
 fn counted(value: &str, filter: Option<&str>, source: &Source) -> String {
     let filter = filter.map(|filter| format!(" AND {filter}")).unwrap_or_default();
     format!(
-        "SELECT v, pg_catalog.count(*) AS n FROM (SELECT {value} AS v FROM {} WHERE true{filter} OFFSET '0') t
+        "SELECT v, pg_catalog.count(*) AS n FROM (SELECT {value} AS v FROM {} WHERE true{filter} {NOT_PULLED_UP}) t
          WHERE v IS NOT NULL GROUP BY v",
         source.sql()
     )

@@ -1,7 +1,7 @@
 //! The pass for rules about rows that have the same values in some columns.
 
 use super::rule::{Cell, Evaluated, Rule};
-use super::scan::{Passed, Scan, Source};
+use super::scan::{NOT_PULLED_UP, Passed, Scan, Source};
 use super::table::{Column, Table};
 use crate::pg::error::Result;
 use crate::pg::name::identifier;
@@ -108,7 +108,8 @@ impl Grouping {
             true => format!("({}) OR pg_catalog.count(*) OVER ({over}) > 1", one_is_null(&values)),
             false => format!("pg_catalog.row_number() OVER ({over} ORDER BY {}) > 1", keys.join(", ")),
         };
-        let from = format!("(SELECT {}, {surplus} AS {SURPLUS} FROM {from} t OFFSET 0) t", keys.join(", "));
+        let from =
+            format!("(SELECT {}, {surplus} AS {SURPLUS} FROM {from} t {NOT_PULLED_UP}) t", keys.join(", "));
         Source { from, key: keys, labels: source.labels.clone() }
     }
 

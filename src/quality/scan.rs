@@ -162,6 +162,10 @@ impl Tally {
     }
 }
 
+/// Keeps the planner from pulling a subquery up. In quotes the 0 is a bigint from the start: of a number that is still to
+/// become one the planner does not know yet what it is, and lets one process read the rows.
+pub const NOT_PULLED_UP: &str = "OFFSET '0'";
+
 impl Scan {
     /// Reads the rows once.
     pub fn run(&self, source: &Source) -> Result<Passed> {
@@ -174,8 +178,7 @@ impl Scan {
     }
 
     /// Pulled up, the subquery would be evaluated more than once, and as many groups be expected as there are rows, so that
-    /// no parallel workers would count them: the offset keeps the planner from it. In quotes it is a bigint from the start;
-    /// of a number that is still to become one the planner does not know yet that it is 0, and lets one process count.
+    /// no parallel workers would count them.
     pub fn sql(&self, source: &Source) -> String {
         let counted = self.counted();
         let values = counted.iter().enumerate().map(|(v, sql)| format!(", {sql} AS v{}", v + 1));
@@ -195,7 +198,7 @@ impl Scan {
         let latest = if latest.is_empty() { "NULL::bigint[]".to_owned() } else { array(&latest) };
         format!(
             "SELECT g.code, pg_catalog.count(*) AS rows, {} AS counts, {} AS latest, {sums}
-             FROM (SELECT {} AS code{hash}{} FROM {}{} OFFSET '0') g GROUP BY g.code",
+             FROM (SELECT {} AS code{hash}{} FROM {}{} {NOT_PULLED_UP}) g GROUP BY g.code",
             counts,
             latest,
             self.code(source),
